@@ -1,0 +1,38 @@
+# The two commands that matter: `make demo` and `make test`. The rest serve those who work on the house.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: demo test check format schema clean system-test-tools
+
+# One environment serves the demo, the tests and the checks. It is made anew when pyproject.toml changes.
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Trunkline needs Python 3.11 or newer; set PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded]' --group test --group check
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/trunkline demo
+
+# SIPp is Debian's package sip-tester. Where it cannot be installed the test run names what it leaves out.
+system-test-tools:
+	@command -v sipp >/dev/null || .ci/install-system-tools || echo "sipp could not be installed: the SIPp tests will be left out"
+
+test: $(STAMP) system-test-tools
+	$(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layering.py
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
