@@ -1,0 +1,107 @@
+"""The seam: a session with a speech-to-speech model, and what makes one."""
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Protocol
+
+from gateway.realtime.capability import RealtimeCapabilities
+from gateway.realtime.conversation import ConversationTurn
+from gateway.realtime.event import RealtimeEvent
+from gateway.realtime.settings import SessionSettings
+
+EventSink = Callable[[RealtimeEvent], None]
+"""Takes the events of a session, in their order. It is called by the reader: it must neither block nor raise."""
+
+
+class TextRole(Enum):
+    """Whose words `send_text` adds to the conversation."""
+
+    USER = "user"
+    SYSTEM = "system"
+
+
+class RealtimeSession(Protocol):
+    """One conversation with one model: audio in, events out.
+
+    Everything except `open` and `aclose` is synchronous, never blocks and never raises: after the session is over
+    (it was closed, or `SessionFailed` was told) the calls do nothing.
+    """
+
+    @property
+    def capabilities(self) -> RealtimeCapabilities:
+        """What the backend can do."""
+        ...
+
+    @property
+    def dropped_input_ms(self) -> int:
+        """Milliseconds of the caller's audio that were dropped, oldest first, because the backend took none."""
+        ...
+
+    @property
+    def sink(self) -> EventSink:
+        """Where the events go. It may be replaced, so that a call can adopt a session that was warmed for it."""
+        ...
+
+    @sink.setter
+    def sink(self, sink: EventSink, /) -> None: ...
+
+    async def open(self, settings: SessionSettings, history: Sequence[ConversationTurn] = ()) -> None:
+        """Connects, configures, and adds what was said before. Returns when the backend has confirmed the settings.
+
+        Raises:
+            ModelError: no session; the object is closed and must not be opened again.
+        """
+        ...
+
+    def append_audio(self, payload: bytes) -> None:
+        """Sends the caller's audio, in the session's input format, in the pieces in which it arrives (10–60 ms)."""
+        ...
+
+    def create_response(self, instructions: str | None = None) -> None:
+        """Asks the model to speak, at once or after what it is saying. `instructions` hold for this response alone."""
+        ...
+
+    def cancel_response(self) -> None:
+        """Stops the response that is being generated, if there is one. None of its audio is told any more."""
+        ...
+
+    def truncate(self, item_id: str, audio_end_ms: int) -> None:
+        """Makes the model forget what the caller did not hear of an item; later audio of its response is not told.
+
+        `audio_end_ms` is what was played of this item; it is clamped to what was received. Unknown items are ignored.
+        """
+        ...
+
+    def end_turn(self) -> None:
+        """Says that the caller's turn is over, and asks for an answer, where nobody but the gateway detects turns."""
+        ...
+
+    def send_tool_result(self, call_id: str, output: str) -> None:
+        """Answers a `ToolCall`. The model speaks once every call of the same response was answered."""
+        ...
+
+    def send_text(self, text: str, *, role: TextRole = TextRole.USER) -> None:
+        """Adds text to the conversation. It asks for no response."""
+        ...
+
+    async def aclose(self) -> None:
+        """Ends the session and frees its socket, within a bounded time. It may be called at any moment and again."""
+        ...
+
+
+class RealtimeBackend(Protocol):
+    """A configured model service that sessions are had from. It holds what sessions share and no connection."""
+
+    @property
+    def name(self) -> str:
+        """The backend's name in the configuration."""
+        ...
+
+    @property
+    def capabilities(self) -> RealtimeCapabilities:
+        """What its sessions can do."""
+        ...
+
+    def create_session(self, sink: EventSink) -> RealtimeSession:
+        """Makes a session that is still to be opened."""
+        ...
