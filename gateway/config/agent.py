@@ -1,0 +1,81 @@
+"""The agents section: who answers, with which words and on which model."""
+
+import enum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gateway.config.value import Name, Settings
+
+# OpenAI ends a Realtime session after 60 minutes, and a session is not carried over into another one.
+LONGEST_SESSION_SECONDS = 3600
+
+
+class Eagerness(enum.StrEnum):
+    """How soon semantic turn detection takes a pause for the end of a turn."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    AUTO = "auto"
+
+
+class ServerVadSettings(Settings):
+    """Turns are found by silence."""
+
+    type: Literal["server_vad"] = "server_vad"
+    """Turns are found by silence."""
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """How sure the detector must be that it hears speech; higher needs louder speech."""
+    prefix_padding_ms: Annotated[int, Field(ge=0, le=5000)] = 300
+    """Audio from before the detected start of speech that belongs to the turn."""
+    silence_duration_ms: Annotated[int, Field(ge=50, le=10000)] = 500
+    """Silence that ends a turn."""
+    interrupt_response: bool = True
+    """Whether the caller can interrupt the agent."""
+
+
+class SemanticVadSettings(Settings):
+    """Turns are found by what was said."""
+
+    type: Literal["semantic_vad"]
+    """Turns are found by what was said."""
+    eagerness: Eagerness = Eagerness.AUTO
+    """How soon a pause is taken for the end of a turn: `low` waits at most 8 s, `medium` and `auto` 4 s, `high` 2 s."""
+    interrupt_response: bool = True
+    """Whether the caller can interrupt the agent."""
+
+
+TurnDetectionSettings = Annotated[ServerVadSettings | SemanticVadSettings, Field(discriminator="type")]
+
+
+class TranscriptionSettings(Settings):
+    """The caller's words as text; the agent's words always come as text."""
+
+    enabled: bool = True
+    """Whether the caller's speech is transcribed. The service charges for it apart from the conversation."""
+    model: str = "gpt-transcribe"
+    """Transcription model (for Azure the name of its deployment)."""
+    prompt: str | None = None
+    """Words that the transcription should expect: names, products."""
+
+
+class AgentSettings(Settings):
+    """One agent."""
+
+    backends: Annotated[tuple[Name, ...], Field(min_length=1)]
+    """Model backends in order of preference; a call takes the first that can be used."""
+    instructions: Annotated[str, Field(min_length=1)]
+    """What the model is told about its role, before the first word."""
+    voice: str | None = None
+    """Voice of the model (OpenAI: marin, cedar, alloy, …). When absent the backend's own."""
+    language: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] | None = None
+    """Language that the caller is expected to speak (en, de, pt-BR). A hint for transcription and the embedded voice."""
+    greeting: str | None = None
+    """What the agent says first. When absent the caller speaks first."""
+    turn_detection: TurnDetectionSettings = ServerVadSettings()
+    """How the end of the caller's turn is found."""
+    transcription: TranscriptionSettings = TranscriptionSettings()
+    """Transcription of the caller's words."""
+    max_duration_seconds: Annotated[int, Field(ge=1, le=LONGEST_SESSION_SECONDS)] = 3300
+    """Longest call; then the gateway hangs up. At most the 60 minutes after which OpenAI ends a session."""

@@ -1,0 +1,94 @@
+"""The backends section: the model services that an agent can speak with."""
+
+import enum
+import re
+from typing import Annotated, Final, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from gateway.config.value import FilePath, Settings
+
+OPENAI_URL: Final = "wss://api.openai.com/v1/realtime"
+_LOOPBACK_HOST: Final = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
+
+
+class Dialect(enum.StrEnum):
+    """How a server of the OpenAI Realtime protocol wants to be spoken to."""
+
+    OPENAI = "openai"  # Authorization: Bearer
+    AZURE = "azure"  # api-key: …; `model` is the deployment
+    COMPATIBLE = "compatible"  # Bearer where there is a key; none is needed
+
+
+class EmbeddedMode(enum.StrEnum):
+    """What the embedded server does with a caller."""
+
+    AGENT = "agent"  # listens, and answers from its script
+    ECHO = "echo"  # gives the sound back
+    TALK = "talk"  # speaks without end
+    SILENT = "silent"  # takes everything, says nothing
+
+
+def parse_websocket_url(value: str) -> str:
+    """A ws:// or wss:// URL without user information."""
+    try:
+        parts = urlsplit(value)
+        parts.port  # noqa: B018 raises for a port that is none
+    except ValueError as error:
+        raise ValueError(f"is not a URL: {error}") from None
+    if "@" in parts.netloc:
+        raise ValueError("must not hold a user name or password")
+    if parts.scheme not in {"ws", "wss"} or not parts.hostname:
+        raise ValueError(f"{value!r} is not a WebSocket URL such as {OPENAI_URL}")
+    return value
+
+
+WebSocketUrl = Annotated[str, AfterValidator(parse_websocket_url), Field(pattern="^wss?://")]
+
+
+class OpenAiSettings(Settings):
+    """OpenAI Realtime, Azure OpenAI, or a server that speaks the same protocol."""
+
+    type: Literal["openai"]
+    """OpenAI Realtime, Azure OpenAI, or a server that speaks the same protocol."""
+    url: WebSocketUrl = OPENAI_URL
+    """Address of the Realtime endpoint, without the model."""
+    dialect: Dialect = Dialect.OPENAI
+    """How the key is sent: `openai` as a bearer token, `azure` in the api-key header, `compatible` as a bearer token where
+    there is a key (it may be absent)."""
+    api_key: SecretStr | None = None
+    """Key of the service. Write it as ${OPENAI_API_KEY}, never in the file. Without a key the backend is not used."""
+    model: Annotated[str, Field(min_length=1)] = "gpt-realtime-2.1"
+    """Model, or for Azure the name of the deployment."""
+    organization: str | None = None
+    """OpenAI organization that is charged, where the key belongs to several."""
+    project: str | None = None
+    """OpenAI project that is charged, where the key belongs to several."""
+
+    @property
+    def key(self) -> str:
+        """The key in clear, empty where there is none."""
+        return "" if self.api_key is None else self.api_key.get_secret_value().strip()
+
+    @property
+    def sends_key_in_clear(self) -> bool:
+        """Whether the key would leave this machine without encryption."""
+        parts = urlsplit(self.url)
+        return bool(self.key) and parts.scheme == "ws" and not _LOOPBACK_HOST.fullmatch(parts.hostname or "")
+
+
+class EmbeddedSettings(Settings):
+    """The model server that comes with the gateway: no account, no network, words from a script."""
+
+    type: Literal["embedded"]
+    """The model server that comes with the gateway: no account, no network, words from a script."""
+    mode: EmbeddedMode = EmbeddedMode.AGENT
+    """`agent` listens and answers from the script, `echo` gives the sound back, `talk` speaks without end, `silent` takes
+    everything and says nothing."""
+    script: FilePath | None = None
+    """YAML file with the phrases that it understands and the words that it says. When absent, the script of the demo."""
+
+
+BackendValue: TypeAlias = OpenAiSettings | EmbeddedSettings
+BackendSettings = Annotated[BackendValue, Field(discriminator="type")]

@@ -1,0 +1,91 @@
+"""The whole configuration as one frozen value. Each section has its own module; this is where they meet."""
+
+import enum
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gateway.config.agent import AgentSettings
+from gateway.config.backend import BackendSettings
+from gateway.config.network import NetworkSettings
+from gateway.config.trunk import TrunkSettings
+from gateway.config.value import FilePath, Name, Settings
+
+
+class LogLevel(enum.StrEnum):
+    """From which weight on a line is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(enum.StrEnum):
+    """What a log line looks like."""
+
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class RecordingSettings(Settings):
+    """Recordings of calls. Many countries ask for the consent of both sides."""
+
+    enabled: bool = False
+    """Whether calls are recorded."""
+    directory: FilePath = Field(default="recordings", validate_default=True)  # type: ignore[assignment]
+    """Folder for the recordings, one file a call."""
+    format: Literal["wav"] = "wav"
+    """`wav`: 16-bit stereo at 8 kHz, caller left, agent right."""
+
+
+class RecordsSettings(Settings):
+    """Call records: one is written for every call, whatever happened to it."""
+
+    directory: FilePath = Field(default="records", validate_default=True)  # type: ignore[assignment]
+    """Folder for the call records, one JSON file a call."""
+
+
+class LimitsSettings(Settings):
+    """What the gateway takes on at most. Whatever is over a limit is refused with 503, so that the carrier goes elsewhere."""
+
+    calls: Annotated[int, Field(ge=1, le=10000)] = 100
+    """Most calls at once, on all trunks together."""
+    setup_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 6.0
+    """Longest time from the INVITE until the agent is ready to be heard; then the call is refused. Carriers give up on a
+    gateway that rings and does not answer, so this stays well below 8 s."""
+    drain_timeout_seconds: Annotated[float, Field(ge=0, le=3600)] = 10.0
+    """How long running calls may go on when the gateway is told to stop; then they are ended with BYE."""
+
+
+class LoggingSettings(Settings):
+    """What is logged, and how."""
+
+    level: LogLevel = LogLevel.INFO
+    """From which weight on lines are logged."""
+    format: LogFormat = LogFormat.JSON
+    """`json` for machines, `console` for people."""
+
+
+class GatewayConfiguration(Settings):
+    """A gateway: where it listens, who may call, who answers, and on which model."""
+
+    network: NetworkSettings = NetworkSettings()
+    """Where the gateway listens, and the address that it gives to others."""
+    trunks: Annotated[Mapping[Name, TrunkSettings], Field(min_length=1)]
+    """Carriers and PBXes that send calls, by a name of your choice."""
+    agents: Annotated[Mapping[Name, AgentSettings], Field(min_length=1)]
+    """Agents that answer, by a name of your choice. Agents can also stand in files of their own: `agents_directory`."""
+    agents_directory: FilePath | None = None
+    """Folder in which each YAML file is one agent, named after the file."""
+    backends: Annotated[Mapping[Name, BackendSettings], Field(min_length=1)]
+    """Model services, by a name of your choice."""
+    recording: RecordingSettings = Field(default_factory=RecordingSettings)
+    """Recordings of calls."""
+    records: RecordsSettings = Field(default_factory=RecordsSettings)
+    """Call records."""
+    limits: LimitsSettings = LimitsSettings()
+    """What the gateway takes on at most."""
+    logging: LoggingSettings = LoggingSettings()
+    """What is logged, and how."""

@@ -1,0 +1,50 @@
+"""The network section: where SIP and RTP are received, and which address the far end is told."""
+
+from ipaddress import IPv4Address
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gateway.config.value import Address, Port, Settings
+
+PORTS_A_CALL = 2  # an even RTP port and the odd RTCP port above it (RFC 3550 §11)
+
+
+class ListenerSettings(Settings):
+    """One socket on which SIP is received."""
+
+    transport: Literal["udp"] = "udp"
+    """Transport of this listener."""
+    bind: Address = IPv4Address("0.0.0.0")  # noqa: S104 a gateway is there to be reached; trunks decide who is heard
+    """Address to bind; 0.0.0.0 and :: mean every interface."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 5060
+    """Port to bind; 0 takes any free port (for tests)."""
+
+
+class RtpSettings(Settings):
+    """Where media is received."""
+
+    bind: Address = IPv4Address("0.0.0.0")  # noqa: S104 media comes from the carrier's media servers, wherever they are
+    """Address on which media sockets are bound."""
+    first_port: Port = 20000
+    """Lowest RTP port. Ports are used in pairs, the even one for RTP."""
+    last_port: Port = 29999
+    """Highest port of the range. Keep the range outside the kernel's ephemeral ports (usually 32768–60999)."""
+
+    @property
+    def calls(self) -> int:
+        """How many calls the range can carry at once."""
+        first_even = self.first_port + self.first_port % PORTS_A_CALL
+        return max(0, (self.last_port - first_even + 1) // PORTS_A_CALL)
+
+
+class NetworkSettings(Settings):
+    """Where the gateway listens, and the address that it gives to others."""
+
+    sip: Annotated[tuple[ListenerSettings, ...], Field(min_length=1)] = (ListenerSettings(),)
+    """Listeners for SIP."""
+    public_address: Address | None = None
+    """Address advertised in Contact, Via and SDP: what the carrier can reach. Needed where the machine stands behind
+    1:1 NAT (most clouds); when absent it is detected from the machine's interfaces."""
+    rtp: RtpSettings = RtpSettings()
+    """Sockets and port range for media."""

@@ -1,0 +1,101 @@
+"""The trunks section: who may call, and which number leads to which agent."""
+
+import enum
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from gateway.carrier import PROFILES, Carrier, CarrierProfile, Network
+from gateway.config.value import ANY_NUMBER, E164, Address, AddressRange, DialledNumber, Name, Settings
+
+EVERYONE: Final[tuple[Network, ...]] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
+
+
+class NumberSource(enum.StrEnum):
+    """A place of the INVITE in which the dialled number can stand."""
+
+    REQUEST_URI = "request_uri"
+    DIVERSION = "diversion"
+    TO = "to"
+
+
+class MediaSource(enum.StrEnum):
+    """Which sources a call's media may come from, beside the address and port that its SDP names."""
+
+    NEGOTIATED = "negotiated"  # nothing but the SDP's address and port
+    SAME_HOST = "same_host"  # the SDP's address, any port
+    CARRIER = "carrier"  # the SDP's address, and the media ranges of the trunk
+    ANY = "any"  # the first source with four packets in sequence: for callers behind NAT
+
+
+class TrunkSettings(Settings):
+    """One carrier or PBX that sends calls."""
+
+    carrier: Carrier = Carrier.CUSTOM
+    """Who sends the calls. The signalling and media ranges of `twilio` and `telnyx` are built in."""
+    allow: tuple[AddressRange, ...] = ()
+    """Address ranges from which SIP is accepted, beside the carrier's own. Everyone else meets silence."""
+    media_allow: tuple[AddressRange, ...] = ()
+    """Address ranges from which media is accepted, beside the carrier's own, where `media_source` is `carrier`."""
+    anyone: bool = False
+    """Accept SIP from every address. The source address is the only authentication of a trunk: for laboratories."""
+    numbers: Annotated[Mapping[DialledNumber, Name], Field(min_length=1)]
+    """Dialled number → agent. A number in E.164 form (+15550001111), the exact user part of the SIP URI (reception), or
+    "*" for every number that is not listed."""
+    number_order: Annotated[tuple[NumberSource, ...], Field(min_length=1)] = (
+        NumberSource.REQUEST_URI,
+        NumberSource.DIVERSION,
+        NumberSource.TO,
+    )
+    """Where the dialled number is looked for, in this order; the first place with a number that is listed wins. Twilio
+    puts it in `diversion` when the origination URI has a user part of its own."""
+    calls: Annotated[int, Field(ge=1)] | None = None
+    """Most calls at once on this trunk; one more is answered 503. When absent only `limits.calls` applies."""
+    media_source: MediaSource = MediaSource.SAME_HOST
+    """Where media may come from: `negotiated` (the SDP's address and port only), `same_host` (the SDP's address, any
+    port), `carrier` (also the carrier's media ranges and `media_allow`), `any` (the first source that sends four packets
+    in sequence, for callers behind NAT)."""
+
+    @property
+    def profile(self) -> CarrierProfile:
+        """What is built in for the carrier."""
+        return PROFILES[self.carrier]
+
+    @property
+    def signalling_networks(self) -> tuple[Network, ...]:
+        """Every range from which SIP is accepted."""
+        if self.anyone:
+            return EVERYONE
+        return (*self.profile.signalling_networks, *self.allow)
+
+    @property
+    def media_networks(self) -> tuple[Network, ...]:
+        """Every range of the carrier's media; meant for `MediaSource.CARRIER`."""
+        return (*self.profile.media, *self.media_allow)
+
+    def admits(self, address: Address) -> bool:
+        """Whether SIP from this address belongs to the trunk."""
+        return any(address in network for network in self.signalling_networks)
+
+    def route(self, candidates: Iterable[str]) -> tuple[str, str] | None:
+        """The number that was dialled and the agent that answers it.
+
+        Args:
+            candidates: user parts, in the order of `number_order`; empty ones are passed over.
+
+        Returns:
+            (candidate, agent name) of the first candidate that is listed, as it stands or with a plus sign before its
+            digits; else the first candidate with the agent of "*"; None where nobody answers.
+        """
+        present = [candidate for candidate in candidates if candidate]
+        for candidate in present:
+            for number in (candidate, f"+{candidate}"):
+                if number != ANY_NUMBER and number in self.numbers:
+                    return candidate, self.numbers[number]
+        if ANY_NUMBER not in self.numbers:
+            return None
+        # Where nothing is listed, a fixed user part of the origination URI says less than an E.164 number beside it.
+        dialled = next((candidate for candidate in present if E164.fullmatch(candidate)), present[0] if present else "")
+        return dialled, self.numbers[ANY_NUMBER]
