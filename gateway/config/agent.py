@@ -1,23 +1,14 @@
 """The agents section: who answers, with which words and on which model."""
 
-import enum
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from gateway.config.value import Name, Settings
+from gateway.realtime.settings import Eagerness
 
 # OpenAI ends a Realtime session after 60 minutes, and a session is not carried over into another one.
 LONGEST_SESSION_SECONDS = 3600
-
-
-class Eagerness(enum.StrEnum):
-    """How soon semantic turn detection takes a pause for the end of a turn."""
-
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
-    AUTO = "auto"
 
 
 class ServerVadSettings(Settings):
@@ -54,8 +45,8 @@ class TranscriptionSettings(Settings):
 
     enabled: bool = True
     """Whether the caller's speech is transcribed. The service charges for it apart from the conversation."""
-    model: str = "gpt-transcribe"
-    """Transcription model (for Azure the name of its deployment)."""
+    model: str | None = None
+    """Transcription model (for Azure the name of its deployment). When absent the backend's own choice."""
     prompt: str | None = None
     """Words that the transcription should expect: names, products."""
 
@@ -70,7 +61,7 @@ class AgentSettings(Settings):
     voice: str | None = None
     """Voice of the model (OpenAI: marin, cedar, alloy, …). When absent the backend's own."""
     language: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] | None = None
-    """Language that the caller is expected to speak (en, de, pt-BR). A hint for transcription and the embedded voice."""
+    """Language that the caller is expected to speak (en, de, pt-BR). A hint for transcription and for the voice."""
     greeting: str | None = None
     """What the agent says first. When absent the caller speaks first."""
     turn_detection: TurnDetectionSettings = ServerVadSettings()

@@ -55,8 +55,8 @@ class OpenAiSettings(Settings):
     url: WebSocketUrl = OPENAI_URL
     """Address of the Realtime endpoint, without the model."""
     dialect: Dialect = Dialect.OPENAI
-    """How the key is sent: `openai` as a bearer token, `azure` in the api-key header, `compatible` as a bearer token where
-    there is a key (it may be absent)."""
+    """How the key is sent: `openai` as a bearer token, `azure` in the api-key header, `compatible` as a bearer token
+    where there is a key (it may be absent)."""
     api_key: SecretStr | None = None
     """Key of the service. Write it as ${OPENAI_API_KEY}, never in the file. Without a key the backend is not used."""
     model: Annotated[str, Field(min_length=1)] = "gpt-realtime-2.1"
@@ -84,10 +84,10 @@ class EmbeddedSettings(Settings):
     type: Literal["embedded"]
     """The model server that comes with the gateway: no account, no network, words from a script."""
     mode: EmbeddedMode = EmbeddedMode.AGENT
-    """`agent` listens and answers from the script, `echo` gives the sound back, `talk` speaks without end, `silent` takes
-    everything and says nothing."""
+    """`agent` listens and answers from the script, `echo` gives the sound back, `talk` speaks without end, `silent`
+    takes everything and says nothing."""
     script: FilePath | None = None
-    """YAML file with the phrases that it understands and the words that it says. When absent, the script of the demo."""
+    """YAML file with the phrases that it understands and the words that it says. When absent, the demo's script."""
 
 
 BackendValue: TypeAlias = OpenAiSettings | EmbeddedSettings

@@ -34,7 +34,7 @@ class RecordingSettings(Settings):
 
     enabled: bool = False
     """Whether calls are recorded."""
-    directory: FilePath = Field(default="recordings", validate_default=True)  # type: ignore[assignment]
+    directory: FilePath = Field(default="recordings", validate_default=True)
     """Folder for the recordings, one file a call."""
     format: Literal["wav"] = "wav"
     """`wav`: 16-bit stereo at 8 kHz, caller left, agent right."""
@@ -43,18 +43,18 @@ class RecordingSettings(Settings):
 class RecordsSettings(Settings):
     """Call records: one is written for every call, whatever happened to it."""
 
-    directory: FilePath = Field(default="records", validate_default=True)  # type: ignore[assignment]
+    directory: FilePath = Field(default="records", validate_default=True)
     """Folder for the call records, one JSON file a call."""
 
 
 class LimitsSettings(Settings):
-    """What the gateway takes on at most. Whatever is over a limit is refused with 503, so that the carrier goes elsewhere."""
+    """What the gateway takes on at most. What is over is refused with 503, and the carrier goes elsewhere."""
 
     calls: Annotated[int, Field(ge=1, le=10000)] = 100
     """Most calls at once, on all trunks together."""
     setup_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 6.0
-    """Longest time from the INVITE until the agent is ready to be heard; then the call is refused. Carriers give up on a
-    gateway that rings and does not answer, so this stays well below 8 s."""
+    """Longest time from the INVITE until the agent is ready to be heard; then the call is refused. Carriers give up on
+    a gateway that rings and does not answer, so this stays well below 8 s."""
     drain_timeout_seconds: Annotated[float, Field(ge=0, le=3600)] = 10.0
     """How long running calls may go on when the gateway is told to stop; then they are ended with BYE."""
 
@@ -81,9 +81,9 @@ class GatewayConfiguration(Settings):
     """Folder in which each YAML file is one agent, named after the file."""
     backends: Annotated[Mapping[Name, BackendSettings], Field(min_length=1)]
     """Model services, by a name of your choice."""
-    recording: RecordingSettings = Field(default_factory=RecordingSettings)
+    recording: RecordingSettings = Field(default={}, validate_default=True)
     """Recordings of calls."""
-    records: RecordsSettings = Field(default_factory=RecordsSettings)
+    records: RecordsSettings = Field(default={}, validate_default=True)
     """Call records."""
     limits: LimitsSettings = LimitsSettings()
     """What the gateway takes on at most."""

@@ -55,8 +55,8 @@ class TrunkSettings(Settings):
     """Most calls at once on this trunk; one more is answered 503. When absent only `limits.calls` applies."""
     media_source: MediaSource = MediaSource.SAME_HOST
     """Where media may come from: `negotiated` (the SDP's address and port only), `same_host` (the SDP's address, any
-    port), `carrier` (also the carrier's media ranges and `media_allow`), `any` (the first source that sends four packets
-    in sequence, for callers behind NAT)."""
+    port), `carrier` (also the carrier's media ranges and `media_allow`), `any` (the first source that sends four
+    packets in sequence, for callers behind NAT)."""
 
     @property
     def profile(self) -> CarrierProfile:

@@ -1,4 +1,4 @@
-"""The single values of a configuration: what a scalar of the YAML may say, and the sentence when it says something else.
+"""The single values of a configuration: what a scalar of the YAML may say, and what is said when it does not.
 
 Scalars arrive as the text that was written (see `gateway.config.source`), so a number such as +15550001111 is never
 taken for an integer, nor the language `no` for a boolean.
