@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gateway.config.value import Name, Settings
+from gateway.config.value import Language, Name, Settings
 from gateway.realtime.settings import Eagerness
 
 # OpenAI ends a Realtime session after 60 minutes, and a session is not carried over into another one.
@@ -60,7 +60,7 @@ class AgentSettings(Settings):
     """What the model is told about its role, before the first word."""
     voice: str | None = None
     """Voice of the model (OpenAI: marin, cedar, alloy, …). When absent the backend's own."""
-    language: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] | None = None
+    language: Language | None = None
     """Language that the caller is expected to speak (en, de, pt-BR). A hint for transcription and for the voice."""
     greeting: str | None = None
     """What the agent says first. When absent the caller speaks first."""

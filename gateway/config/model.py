@@ -73,13 +73,13 @@ class GatewayConfiguration(Settings):
 
     network: NetworkSettings = NetworkSettings()
     """Where the gateway listens, and the address that it gives to others."""
-    trunks: Annotated[Mapping[Name, TrunkSettings], Field(min_length=1)]
+    trunks: Mapping[Name, TrunkSettings] = Field(default={}, json_schema_extra={"minProperties": 1})
     """Carriers and PBXes that send calls, by a name of your choice."""
-    agents: Annotated[Mapping[Name, AgentSettings], Field(min_length=1)]
+    agents: Mapping[Name, AgentSettings] = {}
     """Agents that answer, by a name of your choice. Agents can also stand in files of their own: `agents_directory`."""
     agents_directory: FilePath | None = None
     """Folder in which each YAML file is one agent, named after the file."""
-    backends: Annotated[Mapping[Name, BackendSettings], Field(min_length=1)]
+    backends: Mapping[Name, BackendSettings] = Field(default={}, json_schema_extra={"minProperties": 1})
     """Model services, by a name of your choice."""
     recording: RecordingSettings = Field(default={}, validate_default=True)
     """Recordings of calls."""

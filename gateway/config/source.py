@@ -20,7 +20,7 @@ LARGEST_FILE_BYTES: Final = 1 << 20  # a long set of instructions is 100 kB; mor
 DEEPEST_NESTING: Final = 50  # the model itself is 6 deep; the limit stands well before Python's recursion limit
 MOST_NODES: Final = 50_000  # after aliases are expanded: what a "billion laughs" file runs into
 
-Tree: TypeAlias = "str | None | list[Tree] | dict[str, Tree]"
+Tree: TypeAlias = "str | list[Tree] | dict[str, Tree] | None"
 TreePath: TypeAlias = tuple[str | int, ...]
 
 # `$${` stands for a literal `${`. Everything else that begins with `${` must be a placeholder.
@@ -52,6 +52,7 @@ class Source:
     tree: Tree = None
     values: dict[TreePath, Position] = field(default_factory=dict)
     keys: dict[TreePath, Position] = field(default_factory=dict)
+    filled: set[TreePath] = field(default_factory=set)  # values in which a placeholder stood; they may be secrets
     faults: list[Fault] = field(default_factory=list)
 
     def position(self, path: TreePath) -> Position:
@@ -70,6 +71,7 @@ class Source:
         self.values.update({path + inner: place for inner, place in other.values.items()})
         self.keys.update({path + inner: place for inner, place in other.keys.items()})
         self.keys.setdefault(path, other.position(()))
+        self.filled.update(path + inner for inner in other.filled)
         self.faults.extend(other.faults)
 
 
@@ -91,9 +93,8 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         self._depth += 1
         if self._depth > DEEPEST_NESTING:
-            raise yaml.composer.ComposerError(
-                None, None, f"is nested more than {DEEPEST_NESTING} deep", self.peek_event().start_mark
-            )
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, f"values are nested more than {DEEPEST_NESTING} deep", mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
@@ -131,17 +132,16 @@ class _Reader:
         try:
             if isinstance(node, yaml.SequenceNode):
                 return [self.read(child, (*path, index)) for index, child in enumerate(node.value)]
-            assert isinstance(node, yaml.MappingNode)
             return self._mapping(node, path)
         finally:
             self._open.discard(id(node))
 
-    def _mapping(self, node: yaml.MappingNode, path: TreePath) -> Tree:
+    def _mapping(self, node: yaml.Node, path: TreePath) -> Tree:
+        merged = self._merged([value for key, value in node.value if key.tag == _MERGE_TAG], path)
+        self.source.values[path] = self._place(node)
         result: dict[str, Tree] = {}
-        merged: dict[str, Tree] = {}
         for key_node, value_node in node.value:
             if key_node.tag == _MERGE_TAG:
-                self._merge(value_node, path, merged)
                 continue
             if not isinstance(key_node, yaml.ScalarNode):
                 self._fault(key_node, path, "a key must be a single value, not a list or a mapping")
@@ -156,26 +156,24 @@ class _Reader:
             result[key] = self.read(value_node, inner)
         return {**merged, **result}
 
-    def _merge(self, node: yaml.Node, path: TreePath, merged: dict[str, Tree]) -> None:
-        """YAML's merge key: what stands in the mapping itself wins, then the earlier of several merged mappings."""
-        for source in node.value if isinstance(node, yaml.SequenceNode) else [node]:
-            if not isinstance(source, yaml.MappingNode):
-                self._fault(source, path, "<< takes a mapping or a list of mappings")
-                continue
-            kept = {key: place for key, place in self.source.keys.items() if key[: len(path)] == path}
-            values = {key: place for key, place in self.source.values.items() if key[: len(path)] == path}
-            tree = self.read(source, path)
-            self.source.keys.update(kept)
-            self.source.values.update(values)
-            if isinstance(tree, dict):
-                for key, value in tree.items():
-                    merged.setdefault(key, value)
+    def _merged(self, nodes: list[yaml.Node], path: TreePath) -> dict[str, Tree]:
+        """YAML's merge key `<<`: of several mappings the earlier wins; the mapping's own keys go over them later."""
+        listed = [inner for node in nodes for inner in (node.value if isinstance(node, yaml.SequenceNode) else [node])]
+        merged: dict[str, Tree] = {}
+        for node in reversed(listed):
+            if isinstance(node, yaml.MappingNode):
+                tree = self.read(node, path)
+                merged.update(tree if isinstance(tree, dict) else {})
+            else:
+                self._fault(node, path, "<< takes a mapping or a list of mappings")
+        return merged
 
     def _text(self, node: yaml.ScalarNode, path: TreePath) -> str | None:
         """The scalar with its placeholders filled in; None where they came out as nothing at all."""
         text: str = node.value
         if "${" not in text:
             return text
+        self.source.filled.add(path)
         filled = _PLACEHOLDER.sub(lambda match: self._fill(match, node, path), text)
         return filled or None
 

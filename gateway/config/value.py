@@ -4,7 +4,9 @@ Scalars arrive as the text that was written (see `gateway.config.source`), so a 
 taken for an integer, nor the language `no` for a boolean.
 """
 
+import difflib
 import re
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
@@ -32,7 +34,17 @@ E164: Final = re.compile(
 # RFC 3261 §25.1 `user` without escapes and parameters: what a Request-URI may carry before the "@".
 USER_PART: Final = re.compile(r"[A-Za-z0-9\-_.!~*'()&=+$,;?/]+")
 _FORMATTED_NUMBER: Final = re.compile(r"\+?[0-9][0-9 ().\-/]*")
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 LONGEST_NAME: Final = 64  # names become metric labels and fields of every log line
+_NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.\-]{{0,{LONGEST_NAME - 1}}}")
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """A half-sentence that names what was perhaps meant, or else what there is."""
+    names = sorted(known)
+    if close := difflib.get_close_matches(word, names, n=1):
+        return f"; did you mean {close[0]!r}?"
+    return f"; there is {', '.join(names)}" if names else "; there is none"
 
 
 class Settings(BaseModel):
@@ -90,6 +102,20 @@ def parse_number(value: str) -> str:
     return value
 
 
+def parse_name(value: str) -> str:
+    """A name that the user chose for a trunk, an agent or a backend."""
+    if not _NAME.fullmatch(value):
+        raise ValueError(f"{value!r} is not a name: at most {LONGEST_NAME} letters, digits and . _ -, no space")
+    return value
+
+
+def parse_language(value: str) -> str:
+    """A language tag of RFC 5646, as far as speech models know them: language, script or region."""
+    if not _LANGUAGE.fullmatch(value):
+        raise ValueError(f"{value!r} is not a language tag such as en or pt-BR")
+    return value
+
+
 def parse_path(value: object, info: ValidationInfo) -> Path:
     """A path; a relative one is taken from the directory of the file in which it is written."""
     path = Path(str(value)).expanduser()
@@ -116,5 +142,8 @@ FilePath = Annotated[
     PlainSerializer(str, return_type=str),
     WithJsonSchema({"type": "string", "title": "path"}),
 ]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", max_length=LONGEST_NAME)]
+Name = Annotated[str, AfterValidator(parse_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"})]
+Language = Annotated[
+    str, AfterValidator(parse_language), WithJsonSchema({"type": "string", "pattern": f"^{_LANGUAGE.pattern}$"})
+]
 Port = Annotated[int, Field(ge=1, le=65535)]

@@ -1,0 +1,228 @@
+"""Rules that no single value can break: references between sections, addresses that collide, ports that do not fit.
+
+Each rule is a generator over the whole configuration. It also runs on a configuration from which faulty parts were left
+out, so that the user sees every fault at once; `Subject` therefore carries the names as they were written.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from itertools import combinations
+from typing import Final
+
+from gateway.carrier import Carrier, Network
+from gateway.config.backend import OPENAI_URL, Dialect, EmbeddedSettings, OpenAiSettings
+from gateway.config.errors import FaultLevel
+from gateway.config.model import GatewayConfiguration
+from gateway.config.network import ListenerSettings
+from gateway.config.source import TreePath
+from gateway.config.trunk import MediaSource, TrunkSettings
+from gateway.config.value import suggestion
+
+# A range wider than this is not somebody's network, it is a slip or a wish to be open, which `anyone` says plainly.
+WIDEST_IPV4_PREFIX: Final = 8
+WIDEST_IPV6_PREFIX: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One broken rule. `at_key` places it at the key rather than at the value."""
+
+    path: TreePath
+    reason: str
+    level: FaultLevel = FaultLevel.ERROR
+    at_key: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is judged, and what is known beside it."""
+
+    configuration: GatewayConfiguration
+    agent_names: frozenset[str]
+    backend_names: frozenset[str]
+    ephemeral_ports: tuple[int, int] | None  # first and last; None where the kernel does not say
+
+
+def sections_are_there(subject: Subject) -> Iterator[Finding]:
+    """Without a trunk nobody can call, without an agent nobody answers, without a backend nobody speaks."""
+    configuration = subject.configuration
+    for name, present in (
+        ("trunks", configuration.trunks),
+        ("agents", subject.agent_names),
+        ("backends", subject.backend_names),
+    ):
+        if not present:
+            yield Finding((name,), f"at least one is needed under {name}")
+
+
+def numbers_lead_to_agents(subject: Subject) -> Iterator[Finding]:
+    """A number names an agent that exists, and stands once in its trunk."""
+    for name, trunk in subject.configuration.trunks.items():
+        for number, agent in trunk.numbers.items():
+            path = ("trunks", name, "numbers", number)
+            if agent not in subject.agent_names:
+                yield Finding(path, f"there is no agent {agent!r}{suggestion(agent, subject.agent_names)}")
+            if number.isdigit() and f"+{number}" in trunk.numbers:
+                yield Finding(path, f"is the same number as +{number}; one of them is enough", at_key=True)
+
+
+def agents_have_backends(subject: Subject) -> Iterator[Finding]:
+    """An agent names backends that exist, each once."""
+    for name, agent in subject.configuration.agents.items():
+        for index, backend in enumerate(agent.backends):
+            path = ("agents", name, "backends", index)
+            if backend not in subject.backend_names:
+                yield Finding(path, f"there is no backend {backend!r}{suggestion(backend, subject.backend_names)}")
+            elif backend in agent.backends[:index]:
+                yield Finding(path, f"names the backend {backend!r} a second time")
+
+
+def trunks_admit_somebody(subject: Subject) -> Iterator[Finding]:
+    """A trunk has addresses, and is open to the world only where it says so."""
+    for name, trunk in subject.configuration.trunks.items():
+        path = ("trunks", name)
+        if not trunk.signalling_networks:
+            reason = "admits nobody: the carrier 'custom' has no addresses of its own, so list them under allow"
+            yield Finding((*path, "allow"), reason)
+        if not trunk.anyone:
+            yield from _wide_ranges(path, trunk)
+        if trunk.media_allow and trunk.media_source is not MediaSource.CARRIER:
+            reason = f"has no effect, since media_source is {trunk.media_source.value!r} and not 'carrier'"
+            yield Finding((*path, "media_allow"), reason, FaultLevel.WARNING)
+
+
+def _wide_ranges(path: TreePath, trunk: TrunkSettings) -> Iterator[Finding]:
+    for index, network in enumerate(trunk.allow):
+        widest = WIDEST_IPV4_PREFIX if isinstance(network, IPv4Network) else WIDEST_IPV6_PREFIX
+        if network.prefixlen < widest:
+            reason = f"{network} is wider than /{widest}; a trunk that is open to everybody says `anyone: true`"
+            yield Finding((*path, "allow", index), reason)
+
+
+def trunks_stay_apart(subject: Subject) -> Iterator[Finding]:
+    """A source address belongs to one trunk: it decides which numbers are looked up."""
+    for (first_name, first), (name, trunk) in combinations(subject.configuration.trunks.items(), 2):
+        shared = next(
+            (
+                _narrower(one, other)
+                for one in first.signalling_networks
+                for other in trunk.signalling_networks
+                if _overlap(one, other)
+            ),
+            None,
+        )
+        if shared is not None:
+            reason = f"accepts {shared}, as the trunk {first_name!r} does; put the numbers of both into one trunk"
+            yield Finding(("trunks", name), reason, at_key=True)
+
+
+def _overlap(one: Network, other: Network) -> bool:
+    return one.version == other.version and one.overlaps(other)
+
+
+def _narrower(one: Network, other: Network) -> Network:
+    return max(one, other, key=lambda network: network.prefixlen)
+
+
+def listeners_stay_apart(subject: Subject) -> Iterator[Finding]:
+    """No port is bound twice, and SIP does not listen where media does."""
+    network = subject.configuration.network
+    for index, listener in enumerate(network.sip):
+        taken = next((place for place in range(index) if _collide(listener, network.sip[place])), None)
+        if taken is not None:
+            yield Finding(
+                ("network", "sip", index, "port"), f"{listener.port} is already taken by network.sip[{taken}]"
+            )
+        if network.rtp.first_port <= listener.port <= network.rtp.last_port:
+            reason = (
+                f"{listener.port} lies in the range of the RTP ports, {network.rtp.first_port}–{network.rtp.last_port}"
+            )
+            yield Finding(("network", "sip", index, "port"), reason)
+
+
+def _collide(one: ListenerSettings, other: ListenerSettings) -> bool:
+    if not one.port or one.port != other.port or one.bind.version != other.bind.version:
+        return False
+    return one.bind == other.bind or one.bind.is_unspecified or other.bind.is_unspecified
+
+
+def rtp_ports_fit(subject: Subject) -> Iterator[Finding]:
+    """The range holds at least one call, better as many as are allowed, and the kernel hands none of it to others."""
+    rtp, limits = subject.configuration.network.rtp, subject.configuration.limits
+    path = ("network", "rtp")
+    if rtp.calls == 0:
+        yield Finding(path, f"{rtp.first_port}–{rtp.last_port} holds no pair of ports (an even one and the next)")
+        return
+    if rtp.calls < limits.calls:
+        reason = f"{rtp.first_port}–{rtp.last_port} carries {rtp.calls} calls, fewer than limits.calls ({limits.calls})"
+        yield Finding(path, reason, FaultLevel.WARNING)
+    if subject.ephemeral_ports is not None:
+        first, last = subject.ephemeral_ports
+        if rtp.first_port <= last and rtp.last_port >= first:
+            reason = (
+                f"{rtp.first_port}–{rtp.last_port} overlaps the kernel's ephemeral ports ({first}–{last}): "
+                "other programs will take ports from calls"
+            )
+            yield Finding(path, reason, FaultLevel.WARNING)
+
+
+def public_address_is_reachable(subject: Subject) -> Iterator[Finding]:
+    """What is advertised is one host's address, of the family in which media is received."""
+    network = subject.configuration.network
+    address, path = network.public_address, ("network", "public_address")
+    if address is None:
+        return
+    if address.is_unspecified or address.is_multicast:
+        yield Finding(path, f"{address} is not the address of one machine")
+        return
+    if network.rtp.bind.version == 4 and address.version == 6:
+        yield Finding(path, f"{address} is IPv6, but media is received on {network.rtp.bind} (network.rtp.bind)")
+    carriers = [trunk.carrier for trunk in subject.configuration.trunks.values() if trunk.carrier is not Carrier.CUSTOM]
+    if carriers and (address.is_private or address.is_link_local):
+        yield Finding(path, f"{address} cannot be reached by {carriers[0].value}", FaultLevel.WARNING)
+
+
+def backends_are_usable(subject: Subject) -> Iterator[Finding]:
+    """Keys travel encrypted, Azure has an address of its own, and a script is there."""
+    for name, backend in subject.configuration.backends.items():
+        path = ("backends", name)
+        match backend:
+            case OpenAiSettings():
+                if backend.sends_key_in_clear:
+                    yield Finding((*path, "url"), "would send the key unencrypted; use wss://")
+                if backend.dialect is Dialect.AZURE and backend.url == OPENAI_URL:
+                    reason = "is needed for Azure: wss://RESOURCE.openai.azure.com/openai/v1/realtime"
+                    yield Finding((*path, "url"), reason)
+            case EmbeddedSettings(script=script) if script is not None and not script.is_file():
+                yield Finding((*path, "script"), f"there is no file {script}")
+
+
+def directories_are_directories(subject: Subject) -> Iterator[Finding]:
+    """Where something is to be written, no file stands in the way."""
+    for section, directory in (
+        ("recording", subject.configuration.recording.directory),
+        ("records", subject.configuration.records.directory),
+    ):
+        if directory.exists() and not directory.is_dir():
+            yield Finding((section, "directory"), f"{directory} is a file, not a directory")
+
+
+RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
+    sections_are_there,
+    numbers_lead_to_agents,
+    agents_have_backends,
+    trunks_admit_somebody,
+    trunks_stay_apart,
+    listeners_stay_apart,
+    rtp_ports_fit,
+    public_address_is_reachable,
+    backends_are_usable,
+    directories_are_directories,
+)
+
+
+def findings(subject: Subject) -> Iterator[Finding]:
+    """Every broken rule."""
+    for rule in RULES:
+        yield from rule(subject)
