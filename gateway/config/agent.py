@@ -14,7 +14,7 @@ LONGEST_SESSION_SECONDS = 3600
 class ServerVadSettings(Settings):
     """Turns are found by silence."""
 
-    type: Literal["server_vad"] = "server_vad"
+    type: Literal["server_vad"]
     """Turns are found by silence."""
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
     """How sure the detector must be that it hears speech; higher needs louder speech."""
@@ -64,7 +64,7 @@ class AgentSettings(Settings):
     """Language that the caller is expected to speak (en, de, pt-BR). A hint for transcription and for the voice."""
     greeting: str | None = None
     """What the agent says first. When absent the caller speaks first."""
-    turn_detection: TurnDetectionSettings = ServerVadSettings()
+    turn_detection: TurnDetectionSettings = ServerVadSettings(type="server_vad")
     """How the end of the caller's turn is found."""
     transcription: TranscriptionSettings = TranscriptionSettings()
     """Transcription of the caller's words."""

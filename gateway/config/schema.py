@@ -9,8 +9,9 @@ SCHEMA_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 # A value may be left to the environment wherever a number, a boolean or a word of a list is expected.
 PLACEHOLDER: Final = {"type": "string", "pattern": r"\$\{[A-Za-z_]", "title": "value from the environment"}
 _REFERENCE: Final = {"$ref": "#/$defs/Placeholder"}
-_STAYS_OUTSIDE: Final = frozenset({"title", "description", "default", "writeOnly"})
-_NARROW: Final = frozenset({"enum", "const", "pattern"})
+_STAYS_OUTSIDE: Final = frozenset({"description", "default"})
+_NARROW_KEYWORDS: Final = frozenset({"enum", "const", "pattern"})
+_NARROW_TYPES: Final = frozenset({"integer", "number", "boolean"})
 
 
 def published_schema() -> dict[str, Any]:
@@ -20,7 +21,7 @@ def published_schema() -> dict[str, Any]:
     return {
         "$schema": SCHEMA_DIALECT,
         "title": "Trunkline gateway",
-        **{key: value for key, value in _widen(schema, "").items() if key != "title"},
+        **_widen(schema, ""),
         "required": ["trunks", "backends"],
         "$defs": {**definitions, "Placeholder": PLACEHOLDER},
     }
@@ -31,21 +32,24 @@ def schema_text() -> str:
     return json.dumps(published_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
-def _widen(schema: Any, key: str) -> Any:
+def _widen(schema: dict[str, Any], key: str) -> dict[str, Any]:
     """Lets a placeholder stand for every value that is not free text, and closes mappings with named entries."""
-    if isinstance(schema, list):
-        return [_widen(item, key) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    result = {
-        name: value if name in {"default", "examples", "required", "discriminator", "enum"} else _widen(value, name)
-        for name, value in schema.items()
-        if not (name == "title" and isinstance(value, str))
-    }
+    result = {name: _widen_part(name, value, key) for name, value in schema.items() if name != "title"}
     if "patternProperties" in result:
         result["additionalProperties"] = False
-    if key == "type" or not (result.get("type") in {"integer", "number", "boolean"} or result.keys() & _NARROW):
+    if key == "type" or not (result.get("type") in _NARROW_TYPES or result.keys() & _NARROW_KEYWORDS):
         return result  # the key `type` chooses the shape of a section, so it stays what it is
     outside = {name: value for name, value in result.items() if name in _STAYS_OUTSIDE}
     inside = {name: value for name, value in result.items() if name not in _STAYS_OUTSIDE}
     return {**outside, "anyOf": [inside, _REFERENCE]}
+
+
+def _widen_part(keyword: str, value: Any, key: str) -> Any:
+    match keyword:
+        case "properties" | "patternProperties":
+            return {name: _widen(inner, name) for name, inner in value.items()}
+        case "items" | "additionalProperties" if isinstance(value, dict):
+            return _widen(value, key)
+        case "anyOf" | "oneOf":
+            return [_widen(inner, key) for inner in value]
+    return value

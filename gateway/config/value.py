@@ -127,20 +127,20 @@ Address = Annotated[
     AddressValue,
     PlainValidator(parse_address),
     PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": "string", "title": "IP address", "examples": ["203.0.113.10", "2001:db8::10"]}),
+    WithJsonSchema({"type": "string", "format": "ip-address", "examples": ["203.0.113.10", "2001:db8::10"]}),
 ]
 AddressRange = Annotated[
     NetworkValue,
     PlainValidator(parse_network),
     PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": "string", "title": "address range (CIDR)", "examples": ["203.0.113.0/24", "203.0.113.7"]}),
+    WithJsonSchema({"type": "string", "format": "cidr", "examples": ["203.0.113.0/24", "203.0.113.7"]}),
 ]
 DialledNumber = Annotated[str, AfterValidator(parse_number)]
 FilePath = Annotated[
     Path,
     PlainValidator(parse_path),
     PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": "string", "title": "path"}),
+    WithJsonSchema({"type": "string", "format": "path"}),
 ]
 Name = Annotated[str, AfterValidator(parse_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"})]
 Language = Annotated[

@@ -1,0 +1,1 @@
+"""The command line: `trunkline`. Each command is a thin function in `app`; its work stands in a module of its own."""
