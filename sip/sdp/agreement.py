@@ -1,0 +1,42 @@
+"""What two descriptions agree on about audio: the value that the media side is built from."""
+
+from dataclasses import dataclass, field
+
+from sip.sdp.codec import CodecSpec
+from sip.sdp.crypto import SrtpKeys
+from sip.sdp.description import Direction, SessionDescription
+from sip.sdp.stream import RemoteAddress
+
+
+@dataclass(frozen=True, slots=True)
+class NegotiatedAudio:
+    """One agreed audio stream, and the round of offer and answer that it came from.
+
+    `payload_type_tx` is the number that we send with (the peer's), `payload_type_rx` the one that we receive (ours);
+    the telephone-event and comfort noise numbers likewise, None where not agreed. Telephone-events run on the
+    codec's clock. `remote_address` is None while nothing may be sent to the peer; `remote_rtcp` likewise, or where
+    the peer named no usable RTCP port. `direction` is ours. `ptime_ms` is what we send, `maxptime_ms` what the peer
+    stated. `on_hold`: the peer does not want to hear us, or removed the stream.
+
+    `description` is the last one that we wrote and `media_index` the m-line of the stream in it. Both serve the next
+    offer or answer of this call, which takes this value as `previous`.
+    """
+
+    codec: CodecSpec
+    payload_type_tx: int
+    payload_type_rx: int
+    telephone_event_payload_type_tx: int | None
+    telephone_event_payload_type_rx: int | None
+    comfort_noise_payload_type_tx: int | None
+    comfort_noise_payload_type_rx: int | None
+    remote_address: RemoteAddress | None
+    remote_rtcp: RemoteAddress | None
+    rtcp_mux: bool
+    direction: Direction
+    ptime_ms: int
+    maxptime_ms: int | None
+    remote_fmtp: str
+    secure: SrtpKeys | None
+    on_hold: bool
+    media_index: int
+    description: SessionDescription = field(repr=False)
