@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.config.backend import BackendValue, Dialect, EmbeddedMode, EmbeddedSettings, OpenAiSettings
+from gateway.config.backend import BackendValue, EmbeddedMode, EmbeddedSettings, OpenAiSettings
 from gateway.config.model import GatewayConfiguration
 
 # What the embedded server needs to listen and speak: the extra `embedded`.
@@ -42,7 +42,7 @@ def obstacle(backend: BackendValue, installed: Callable[[str], bool] = is_instal
     """Why the backend cannot be used; None where it can."""
     match backend:
         case OpenAiSettings():
-            if not backend.key and backend.dialect is not Dialect.COMPATIBLE:
+            if backend.needs_key and not backend.key:
                 return "it has no api_key"
         case EmbeddedSettings(mode=EmbeddedMode.AGENT | EmbeddedMode.TALK):
             missing = [module for module in EMBEDDED_MODULES if not installed(module)]

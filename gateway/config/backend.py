@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from gateway.config.value import FilePath, Settings
+from gateway.config.value import InputPath, Settings
 
 OPENAI_URL: Final = "wss://api.openai.com/v1/realtime"
 _LOOPBACK_HOST: Final = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
@@ -18,7 +18,9 @@ class Dialect(enum.StrEnum):
 
     OPENAI = "openai"  # Authorization: Bearer
     AZURE = "azure"  # api-key: …; `model` is the deployment
-    COMPATIBLE = "compatible"  # Bearer where there is a key; none is needed
+    XAI = "xai"  # Authorization: Bearer
+    COMPATIBLE = "compatible"  # today's words of the protocol; Bearer where there is a key
+    BETA = "beta"  # the words of the beta, before May 2026; Bearer where there is a key
 
 
 class EmbeddedMode(enum.StrEnum):
@@ -55,10 +57,12 @@ class OpenAiSettings(Settings):
     url: WebSocketUrl = OPENAI_URL
     """Address of the Realtime endpoint, without the model."""
     dialect: Dialect = Dialect.OPENAI
-    """How the key is sent: `openai` as a bearer token, `azure` in the api-key header, `compatible` as a bearer token
-    where there is a key (it may be absent)."""
+    """Whose variant of the protocol the server speaks: `openai`, `azure` (key in the api-key header), `xai`,
+    `compatible` (another server with today's names of events), `beta` (another server with the names from before
+    May 2026). The last two need no key."""
     api_key: SecretStr | None = None
-    """Key of the service. Write it as ${OPENAI_API_KEY}, never in the file. Without a key the backend is not used."""
+    """Key of the service. Write it as ${OPENAI_API_KEY}, never in the file. Without a key the backend is not used,
+    except where the dialect needs none."""
     model: Annotated[str, Field(min_length=1)] = "gpt-realtime-2.1"
     """Model, or for Azure the name of the deployment."""
     organization: str | None = None
@@ -70,6 +74,11 @@ class OpenAiSettings(Settings):
     def key(self) -> str:
         """The key in clear, empty where there is none."""
         return "" if self.api_key is None else self.api_key.get_secret_value().strip()
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether the service refuses who comes without a key."""
+        return self.dialect not in {Dialect.COMPATIBLE, Dialect.BETA}
 
     @property
     def sends_key_in_clear(self) -> bool:
@@ -86,8 +95,9 @@ class EmbeddedSettings(Settings):
     mode: EmbeddedMode = EmbeddedMode.AGENT
     """`agent` listens and answers from the script, `echo` gives the sound back, `talk` speaks without end, `silent`
     takes everything and says nothing."""
-    script: FilePath | None = None
-    """YAML file with the phrases that it understands and the words that it says. When absent, the demo's script."""
+    script: InputPath | None = None
+    """YAML file with the phrases that it understands and the words that it says. Relative to this
+    file; when absent, the demo's script."""
 
 
 BackendValue: TypeAlias = OpenAiSettings | EmbeddedSettings

@@ -2,6 +2,7 @@
 
 import enum
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -10,7 +11,7 @@ from gateway.config.agent import AgentSettings
 from gateway.config.backend import BackendSettings
 from gateway.config.network import NetworkSettings
 from gateway.config.trunk import TrunkSettings
-from gateway.config.value import FilePath, Name, Settings
+from gateway.config.value import InputPath, Name, OutputPath, Settings
 
 
 class LogLevel(enum.StrEnum):
@@ -34,8 +35,8 @@ class RecordingSettings(Settings):
 
     enabled: bool = False
     """Whether calls are recorded."""
-    directory: FilePath = Field(default="recordings", validate_default=True)
-    """Folder for the recordings, one file a call."""
+    directory: OutputPath = Path("recordings")
+    """Folder for the recordings, one file a call; relative to the working directory."""
     format: Literal["wav"] = "wav"
     """`wav`: 16-bit stereo at 8 kHz, caller left, agent right."""
 
@@ -43,8 +44,8 @@ class RecordingSettings(Settings):
 class RecordsSettings(Settings):
     """Call records: one is written for every call, whatever happened to it."""
 
-    directory: FilePath = Field(default="records", validate_default=True)
-    """Folder for the call records, one JSON file a call."""
+    directory: OutputPath = Path("records")
+    """Folder for the call records, one JSON file a call; relative to the working directory."""
 
 
 class LimitsSettings(Settings):
@@ -55,7 +56,7 @@ class LimitsSettings(Settings):
     setup_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 6.0
     """Longest time from the INVITE until the agent is ready to be heard; then the call is refused. Carriers give up on
     a gateway that rings and does not answer, so this stays well below 8 s."""
-    drain_timeout_seconds: Annotated[float, Field(ge=0, le=3600)] = 10.0
+    drain_timeout_seconds: Annotated[float, Field(ge=0, le=3600)] = 30.0
     """How long running calls may go on when the gateway is told to stop; then they are ended with BYE."""
 
 
@@ -66,6 +67,8 @@ class LoggingSettings(Settings):
     """From which weight on lines are logged."""
     format: LogFormat = LogFormat.JSON
     """`json` for machines, `console` for people."""
+    personal: bool = False
+    """Whether numbers, spoken words, digits and tool arguments stand in the log in clear."""
 
 
 class GatewayConfiguration(Settings):
@@ -77,13 +80,13 @@ class GatewayConfiguration(Settings):
     """Carriers and PBXes that send calls, by a name of your choice."""
     agents: Mapping[Name, AgentSettings] = {}
     """Agents that answer, by a name of your choice. Agents can also stand in files of their own: `agents_directory`."""
-    agents_directory: FilePath | None = None
-    """Folder in which each YAML file is one agent, named after the file."""
+    agents_directory: InputPath | None = None
+    """Folder in which each YAML file is one agent, named after the file; relative to this file."""
     backends: Mapping[Name, BackendSettings] = Field(default={}, json_schema_extra={"minProperties": 1})
     """Model services, by a name of your choice."""
-    recording: RecordingSettings = Field(default={}, validate_default=True)
+    recording: RecordingSettings = RecordingSettings()
     """Recordings of calls."""
-    records: RecordsSettings = Field(default={}, validate_default=True)
+    records: RecordsSettings = RecordsSettings()
     """Call records."""
     limits: LimitsSettings = LimitsSettings()
     """What the gateway takes on at most."""

@@ -184,15 +184,15 @@ def public_address_is_reachable(subject: Subject) -> Iterator[Finding]:
 
 
 def backends_are_usable(subject: Subject) -> Iterator[Finding]:
-    """Keys travel encrypted, Azure has an address of its own, and a script is there."""
+    """Keys travel encrypted, a server that is not OpenAI has an address of its own, and a script is there."""
     for name, backend in subject.configuration.backends.items():
         path = ("backends", name)
         match backend:
             case OpenAiSettings():
                 if backend.sends_key_in_clear:
                     yield Finding((*path, "url"), "would send the key unencrypted; use wss://")
-                if backend.dialect is Dialect.AZURE and backend.url == OPENAI_URL:
-                    reason = "is needed for Azure: wss://RESOURCE.openai.azure.com/openai/v1/realtime"
+                if backend.dialect is not Dialect.OPENAI and backend.url == OPENAI_URL:
+                    reason = f"is needed for the dialect {backend.dialect.value!r}; {OPENAI_URL} speaks 'openai'"
                     yield Finding((*path, "url"), reason)
             case EmbeddedSettings(script=script) if script is not None and not script.is_file():
                 yield Finding((*path, "script"), f"there is no file {script}")

@@ -116,11 +116,18 @@ def parse_language(value: str) -> str:
     return value
 
 
-def parse_path(value: object, info: ValidationInfo) -> Path:
-    """A path; a relative one is taken from the directory of the file in which it is written."""
-    path = Path(str(value)).expanduser()
+def parse_input_path(value: object, info: ValidationInfo) -> Path:
+    """The path of something to read; a relative one is taken from the directory of the configuration."""
+    path = parse_output_path(value)
     base: Path | None = (info.context or {}).get("directory")
     return path if base is None else base / path
+
+
+def parse_output_path(value: object) -> Path:
+    """The path of something to write; a relative one is taken from the working directory."""
+    if not isinstance(value, str | Path):
+        raise ValueError("must be a path")
+    return Path(value).expanduser()
 
 
 Address = Annotated[
@@ -136,9 +143,15 @@ AddressRange = Annotated[
     WithJsonSchema({"type": "string", "format": "cidr", "examples": ["203.0.113.0/24", "203.0.113.7"]}),
 ]
 DialledNumber = Annotated[str, AfterValidator(parse_number)]
-FilePath = Annotated[
+InputPath = Annotated[
     Path,
-    PlainValidator(parse_path),
+    PlainValidator(parse_input_path),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "format": "path"}),
+]
+OutputPath = Annotated[
+    Path,
+    PlainValidator(parse_output_path),
     PlainSerializer(str, return_type=str),
     WithJsonSchema({"type": "string", "format": "path"}),
 ]
