@@ -1,0 +1,177 @@
+"""MediaClock: one per process, a step every 5 ms, every call served once in its packet time.
+
+Deadlines are absolute, so nothing drifts. A call belongs to one phase of its period (of four, at 20 ms); calls are
+spread over the phases. After a stall each call is served once and told how many turns it missed: media time goes on,
+and nobody's packets come in a burst.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+STEP_MS: Final = 5
+_STEP_S: Final = STEP_MS / 1000
+_EARLY_S: Final = 0.001
+"""uvloop counts timers in milliseconds and may be early by one."""
+_ROUND: Final = 120
+"""Steps after which all periods (10 … 60 ms are 2 … 12 steps) fall together again."""
+_LAG_BUCKET_MS: Final = 0.5
+_LAG_BUCKETS: Final = 400
+"""Lag is told apart up to 200 ms; what is worse counts as that, and as the maximum."""
+
+
+class Media(Protocol):
+    """Who is served by the clock. Both are called from the event loop and must not block."""
+
+    def tick(self, now: float) -> None:
+        """The turn: send one packet."""
+
+    def skip(self, turns: int) -> None:
+        """So many turns were missed; called just before `tick`."""
+
+
+class LagStatistics:
+    """How late the steps were."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def add(self, lag_s: float) -> None:
+        """Counts one step."""
+        lag_ms = max(0.0, lag_s * 1000)
+        self._buckets[min(int(lag_ms / _LAG_BUCKET_MS), _LAG_BUCKETS - 1)] += 1
+        self.steps += 1
+        self.max_ms = max(self.max_ms, lag_ms)
+
+    def percentile_ms(self, percent: float) -> float:
+        """The lag that `percent` of the steps did not exceed, rounded up to half a millisecond; 0 before the first."""
+        wanted = self.steps * percent / 100
+        seen = 0
+        for index, count in enumerate(self._buckets):
+            seen += count
+            if count and seen >= wanted:
+                return (index + 1) * _LAG_BUCKET_MS
+        return 0.0
+
+    def reset(self) -> None:
+        """Begins a new interval."""
+        self._buckets = [0] * _LAG_BUCKETS
+        self.steps = 0
+        self.missed_turns = 0
+        """Turns of calls that were skipped after stalls."""
+        self.max_ms = 0.0
+
+
+class MediaClock:
+    """`advance` is the clock itself and takes the time; `start` lets an event loop drive it.
+
+    `on_fault(media, error)` hears of a call whose turn raised: the call is unregistered, the others go on.
+    """
+
+    def __init__(self, on_fault: Callable[[Media, Exception], None]) -> None:
+        self._on_fault = on_fault
+        self._phases: dict[int, list[dict[Media, None]]] = {}
+        self._period_of: dict[Media, int] = {}
+        self._step_hooks: list[Callable[[float], None]] = []
+        self._origin = 0.0
+        self._next_step = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.lag = LagStatistics()
+
+    @property
+    def media_count(self) -> int:
+        """How many are served."""
+        return len(self._period_of)
+
+    def add_step_hook(self, hook: Callable[[float], None]) -> None:
+        """`hook(now)` is called at each step before anyone is served."""
+        self._step_hooks.append(hook)
+
+    def register(self, media: Media, period_ms: int = 20) -> None:
+        """Serves `media` every `period_ms` (a multiple of 10 up to 60) from its emptiest phase on."""
+        if period_ms not in range(10, 61, 10):
+            raise ValueError(f"A period of {period_ms} ms is not one of 10, 20, … 60")
+        self.unregister(media)
+        period = period_ms // STEP_MS
+        phases = self._phases.setdefault(period, [{} for _ in range(period)])
+        loads = self._loads()
+        phase = min(range(period), key=lambda residue: max(loads[residue::period]))
+        phases[phase][media] = None
+        self._period_of[media] = period
+        self._arm()
+
+    def unregister(self, media: Media) -> None:
+        """Serves it no more, from this moment on. Unknown ones are no fault."""
+        period = self._period_of.pop(media, None)
+        if period is not None:
+            for phase in self._phases[period]:
+                phase.pop(media, None)
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Lets the loop drive the clock; it rests while nobody is registered."""
+        self._loop = loop
+        self._arm()
+
+    def stop(self) -> None:
+        """No step is made any more."""
+        self._loop = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def wind(self, now: float) -> None:
+        """Sets the clock going at `now`: the first step is due one step later."""
+        self._origin = now
+        self._next_step = 1
+
+    def advance(self, now: float) -> float:
+        """Makes the steps that are due. Returns when the next one is."""
+        due = math.floor((now - self._origin + _EARLY_S) / _STEP_S)
+        first = self._next_step
+        if due >= first:
+            self.lag.add(now - self._origin - first * _STEP_S)
+            self._next_step = due + 1
+            for hook in self._step_hooks:
+                hook(now)
+            for period, phases in self._phases.items():
+                for step in range(first, min(due, first + period - 1) + 1):
+                    phase = phases[step % period]
+                    if phase:
+                        self._serve(phase, (due - step) // period, now)
+        return self._origin + self._next_step * _STEP_S
+
+    def _serve(self, phase: dict[Media, None], missed_turns: int, now: float) -> None:
+        for media in tuple(phase):
+            if media not in phase:
+                continue
+            try:
+                if missed_turns:
+                    self.lag.missed_turns += missed_turns
+                    media.skip(missed_turns)
+                media.tick(now)
+            except Exception as error:  # noqa: BLE001  # one call's fault must not silence the others: it ends that call
+                self.unregister(media)
+                self._on_fault(media, error)
+
+    def _loads(self) -> list[int]:
+        return [sum(len(phases[step % period]) for period, phases in self._phases.items()) for step in range(_ROUND)]
+
+    def _arm(self) -> None:
+        if self._loop is None or self._timer is not None:
+            return
+        now = time.monotonic()
+        self.wind(now)
+        self._timer = self._loop.call_later(_STEP_S, self._run)
+
+    def _run(self) -> None:
+        loop = self._loop
+        if loop is None:
+            return
+        self._timer = None
+        due_at = self.advance(time.monotonic())
+        # The step hooks have seen an empty clock before it rests.
+        if self._period_of and self._loop is not None:
+            self._timer = loop.call_later(max(0.0, due_at - time.monotonic()), self._run)

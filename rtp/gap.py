@@ -1,0 +1,71 @@
+"""GapFiller: what the sink hears in place of audio that was lost, or that was never sent."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from rtp.codec import g711
+from rtp.codec.format import PCMA, PCMU, PayloadFormat
+from rtp.concealment import PayloadConcealer
+from rtp.sink import StreamSink
+
+HISTORY_PACKETS: Final = 5
+"""Payloads that a receiver keeps for concealment: 50 ms of the shortest, more of the others."""
+
+
+class GapFiller:
+    """Fills gaps frame by frame. In a format that it cannot invent, each frame is an empty payload for the decoder."""
+
+    def __init__(self, payload_format: PayloadFormat, ptime_ms: int, sink: StreamSink) -> None:
+        self._format = payload_format
+        self._on_audio = sink.on_audio
+        self._frame_samples = payload_format.frame_samples(ptime_ms)
+        self._concealer = _concealer_of(payload_format)
+        self.concealed_samples = 0
+        """In place of lost packets."""
+        self.filled_samples = 0
+        """In place of packets that were not sent, or did not come for long."""
+
+    def conceal(self, samples: int, history: Iterable[bytes]) -> None:
+        """Stands in for lost audio: the sound goes on and fades."""
+        self.concealed_samples += samples
+        self._emit(samples, history)
+
+    def fade(self, samples: int, history: Iterable[bytes]) -> None:
+        """The source has fallen silent without a word: fades what was heard last, then silence."""
+        self.filled_samples += samples
+        self._emit(samples, history)
+
+    def silence(self, samples: int) -> None:
+        """Silence that the far end chose not to send."""
+        self.filled_samples += samples
+        for count in self._frames(samples):
+            self._on_audio(self._format.silence_of(self._octets(count)), True)
+
+    def recover(self, payload: bytes) -> bytes:
+        """The first real payload after a gap, blended with what was made up; any other unchanged."""
+        return payload if self._concealer is None else self._concealer.recover(payload)
+
+    def _emit(self, samples: int, history: Iterable[bytes]) -> None:
+        concealer = self._concealer
+        for count in self._frames(samples):
+            octets = self._octets(count)
+            if concealer is None or concealer.is_faded:
+                self._on_audio(self._format.silence_of(octets) if concealer is not None else b"", True)
+            else:
+                self._on_audio(concealer.conceal(history, octets), True)
+
+    def _frames(self, samples: int) -> Iterable[int]:
+        while samples > 0:
+            yield min(samples, self._frame_samples)
+            samples -= self._frame_samples
+
+    def _octets(self, samples: int) -> int:
+        return samples << self._format.octet_shift
+
+
+def _concealer_of(payload_format: PayloadFormat) -> PayloadConcealer | None:
+    if payload_format == PCMU:
+        return PayloadConcealer(payload_format.clock_rate_hz, g711.decode_ulaw, g711.encode_ulaw)
+    if payload_format == PCMA:
+        return PayloadConcealer(payload_format.clock_rate_hz, g711.decode_alaw, g711.encode_alaw)
+    return None

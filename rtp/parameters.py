@@ -1,0 +1,47 @@
+"""What was negotiated for one stream. A new offer/answer makes a new value; nothing here is changed in place."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rtp.codec.format import PCMU, PayloadFormat
+from rtp.source_lock import Address, SourcePolicy
+
+PTIMES_MS = (10, 20, 30, 40, 50, 60)
+"""Packet times that the media clock can serve."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamParameters:
+    """One audio stream, both ways.
+
+    `remote` is None while no address is known or the description says 0.0.0.0: then nothing is sent and nobody is
+    heard. `sends` and `receives` are this side's halves of the direction attribute. `source_allowed` narrows the latch
+    to a trunk's media range (it is asked with the host).
+    """
+
+    payload_format: PayloadFormat = PCMU
+    payload_type_tx: int = 0
+    payload_type_rx: int = 0
+    telephone_event_payload_type_tx: int | None = None
+    telephone_event_payload_type_rx: int | None = None
+    comfort_noise_payload_type: int | None = None
+    ptime_ms: int = 20
+    remote: Address | None = None
+    sends: bool = True
+    receives: bool = True
+    source_policy: SourcePolicy = SourcePolicy.LATCH
+    source_allowed: Callable[[str], bool] | None = None
+
+    def __post_init__(self) -> None:
+        if self.ptime_ms not in PTIMES_MS:
+            raise ValueError(f"A packet time of {self.ptime_ms} ms is not one of {PTIMES_MS}")
+
+    @property
+    def frame_octets(self) -> int:
+        """Octets of one packet's payload; 0 where they vary."""
+        return self.payload_format.frame_octets(self.ptime_ms)
+
+    @property
+    def frame_samples(self) -> int:
+        """RTP timestamp units of one packet."""
+        return self.payload_format.frame_samples(self.ptime_ms)

@@ -1,0 +1,393 @@
+"""RtpReceiver: the inbound half of a stream, from a datagram to ordered audio at the sink.
+
+`receive_datagram` is the hot path: what is as it should be (the locked source, the next packet, nothing special) leaves
+it after a dozen comparisons with one allocation, the payload. Everything else takes the long way below, and is counted.
+"""
+
+from collections import deque
+from typing import Final
+
+from rtp.errors import RtpParseError
+from rtp.gap import HISTORY_PACKETS, GapFiller
+from rtp.ordering import Arrival, InboundOrder
+from rtp.packet import HEADER, HEADER_OCTETS, PLAIN_FIRST_OCTET, payload_bounds
+from rtp.parameters import StreamParameters
+from rtp.sequence import TIMESTAMP_MASK, sequence_add, timestamp_add, timestamp_difference
+from rtp.sink import StreamSink
+from rtp.source_lock import Address, SourceLock, Verdict
+from rtp.statistics import DISCARD_OF, Discard, ReceiverStatistics
+from rtp.telephone_event import TelephoneEventReceiver
+
+MAX_PACKET_MS: Final = 200
+"""RFC 3551 section 4.2: "a receiver SHOULD accept packets representing between 0 and 200 ms of audio data"."""
+STARVED_AFTER_S: Final = 0.200
+"""No audio for so long is no jitter: silence is made up, so that whoever listens for the end of speech hears it."""
+MAX_FILL_MS: Final = 1000
+"""A jump of the timestamp beyond this is a new clock and not a pause."""
+_SSRC_QUIET_S: Final = 0.050
+"""A new SSRC is followed only when the old one has missed two packets: two voices at once are not one stream."""
+_MAX_PROBATION: Final = 8
+_JITTER_GAIN: Final = 1 / 16
+_RTCP_TYPES: Final = range(192, 224)
+"""RFC 5761 section 4: the second octet of RTCP packets."""
+_NO_SSRC: Final = -1
+
+_unpack_from = HEADER.unpack_from
+# timestamp, payload (None: holds a place in the sequence and carries no audio)
+_Placed = tuple[int, bytes | None]
+
+
+class RtpReceiver:
+    """Hears one source, in order, and fills what is missing so that the sink's clock stays true."""
+
+    __slots__ = (
+        "_arrived_at",
+        "_base_sequence",
+        "_base_taken",
+        "_discards",
+        "_disturbed",
+        "_events",
+        "_fast_limit",
+        "_filled",
+        "_filler",
+        "_frame_samples",
+        "_heard_at",
+        "_history",
+        "_jitter",
+        "_largest",
+        "_lock",
+        "_loss_pending",
+        "_lost",
+        "_next_timestamp",
+        "_octet_shift",
+        "_on_audio",
+        "_order",
+        "_packets",
+        "_parameters",
+        "_payload_type",
+        "_peak_jitter",
+        "_played",
+        "_probation",
+        "_rate",
+        "_restarts",
+        "_sink",
+        "_source",
+        "_ssrc",
+        "_starved_after",
+        "_transit",
+    )
+
+    def __init__(self, parameters: StreamParameters, sink: StreamSink, now: float) -> None:
+        self._sink = sink
+        self._on_audio = sink.on_audio
+        self._ssrc = _NO_SSRC
+        self._order: InboundOrder[_Placed] = InboundOrder(0)
+        self._probation: tuple[int, int, deque[bytes]] | None = None
+        self._history: deque[bytes] = deque(maxlen=HISTORY_PACKETS)
+        self._discards = [0] * len(Discard)
+        self._packets = self._lost = self._restarts = 0
+        self._played = 0
+        self._base_sequence = self._base_taken = 0
+        self._transit = 0.0
+        self._jitter = self._peak_jitter = 0.0
+        self._heard_at = self._arrived_at = now
+        self._next_timestamp = 0
+        self._filled = 0
+        self._disturbed = self._loss_pending = False
+        self._adopt(parameters)
+        self._lock = SourceLock(parameters.source_policy, parameters.remote, now, parameters.source_allowed)
+        self._source: Address | None = None
+
+    @property
+    def remote(self) -> Address | None:
+        """Where this stream's packets are to be sent: latched, else negotiated."""
+        return self._lock.remote
+
+    @property
+    def heard_at(self) -> float | None:
+        """When audio came last, or None before the first."""
+        return self._heard_at if self._ssrc != _NO_SSRC else None
+
+    def receive_datagram(self, data: bytes, source: Address, now: float) -> None:
+        """Takes one datagram from the socket. Whatever it holds, nothing is raised."""
+        if source != self._source:
+            self._receive_foreign(data, source, now)
+            return
+        size = len(data)
+        if size < HEADER_OCTETS:
+            self._discards[Discard.HEADER] += 1
+            return
+        first, second, sequence_number, timestamp, ssrc = _unpack_from(data)
+        order = self._order
+        if not (
+            sequence_number == order.expected
+            and ssrc == self._ssrc
+            and timestamp == self._next_timestamp
+            and first == PLAIN_FIRST_OCTET
+            and second & 0x7F == self._payload_type
+            and HEADER_OCTETS < size <= self._fast_limit
+            and not order.held
+            and not self._disturbed
+        ):
+            self._receive_irregular(data, now)
+            return
+        order.expected = (sequence_number + 1) & 0xFFFF
+        self._packets += 1
+        payload = data[HEADER_OCTETS:]
+        samples = (size - HEADER_OCTETS) >> self._octet_shift
+        self._next_timestamp = (timestamp + samples) & TIMESTAMP_MASK
+        self._played += samples
+        self._history.append(payload)
+        self._heard_at = now
+        transit = now * self._rate - timestamp
+        deviation = transit - self._transit
+        self._transit = transit
+        if deviation < 0:
+            deviation = -deviation
+        if deviation < self._rate:
+            self._jitter += (deviation - self._jitter) * _JITTER_GAIN
+        self._on_audio(payload, False)
+
+    def poll(self, now: float) -> None:
+        """Once a turn: ends waits that are over, digits whose end was lost, and silence that nobody sent."""
+        if self._order.held:
+            self._release(now)
+        if self._events is not None and self._events.is_active:
+            self._events.poll(now)
+        self._peak_jitter = max(self._peak_jitter, self._jitter)
+        if now - self._heard_at >= self._starved_after and self._ssrc != _NO_SSRC and self._parameters.receives:
+            self._fill_starvation(now)
+
+    def update(self, parameters: StreamParameters, now: float) -> None:
+        """Goes on with newly negotiated parameters.
+
+        The source lock is taken anew when the address or the policy moved.
+        """
+        old = self._parameters
+        self._adopt(parameters)
+        if (parameters.remote, parameters.source_policy) != (old.remote, old.source_policy):
+            self._lock = SourceLock(parameters.source_policy, parameters.remote, now, parameters.source_allowed)
+            self._source = None
+        if parameters.payload_format != old.payload_format or not parameters.receives:
+            self._ssrc = _NO_SSRC
+            self._history.clear()
+
+    def statistics(self) -> ReceiverStatistics:
+        """The counts at this moment."""
+        rate = self._rate
+        taken = self._packets + self._lost - self._base_taken
+        return ReceiverStatistics(
+            packets=self._packets,
+            lost=self._lost,
+            late=self._discards[Discard.LATE],
+            jitter_ms=self._jitter * 1000 / rate,
+            peak_jitter_ms=max(self._jitter, self._peak_jitter) * 1000 / rate,
+            concealed_ms=self._filler.concealed_samples * 1000 // rate,
+            filled_ms=self._filler.filled_samples * 1000 // rate,
+            played_ms=(self._played + self._filler.concealed_samples + self._filler.filled_samples) * 1000 // rate,
+            restarts=self._restarts,
+            extended_highest_sequence=self._base_sequence + max(0, taken - 1),
+            ssrc=None if self._ssrc == _NO_SSRC else self._ssrc,
+            discards={cause: count for cause in Discard if (count := self._discards[cause])},
+        )
+
+    def _adopt(self, parameters: StreamParameters) -> None:
+        self._parameters = parameters
+        payload_format = parameters.payload_format
+        self._payload_type = parameters.payload_type_rx
+        self._rate = payload_format.clock_rate_hz
+        self._frame_samples = parameters.frame_samples
+        self._octet_shift = payload_format.octet_shift
+        self._largest = HEADER_OCTETS + payload_format.largest_octets(MAX_PACKET_MS)
+        # A format whose octets do not tell samples never takes the short way.
+        self._fast_limit = self._largest if payload_format.is_constant_rate and parameters.receives else 0
+        self._filler = GapFiller(payload_format, parameters.ptime_ms, self._sink)
+        self._disturbed = False
+        self._starved_after = STARVED_AFTER_S
+        self._events = (
+            TelephoneEventReceiver(payload_format.clock_rate_hz, self._sink.on_digit)
+            if parameters.telephone_event_payload_type_rx is not None
+            else None
+        )
+
+    def _receive_foreign(self, data: bytes, source: Address, now: float) -> None:
+        """A datagram from a source that is not the locked one: a stranger, or the far end's first."""
+        lock = self._lock
+        if lock.source is not None or lock.negotiated is None:
+            self._discards[Discard.STRANGER] += 1
+            return
+        try:
+            payload_bounds(data)
+        except RtpParseError as error:
+            self._discards[DISCARD_OF[error.malformation]] += 1
+            return
+        _, second, sequence_number, _, ssrc = _unpack_from(data)
+        if second & 0x7F not in (self._payload_type, self._parameters.telephone_event_payload_type_rx):
+            self._discards[Discard.RTCP if second in _RTCP_TYPES else Discard.PAYLOAD_TYPE] += 1
+            return
+        verdict = lock.consider(source, data, sequence_number, ssrc, now)
+        if verdict is Verdict.STRANGER:
+            self._discards[Discard.STRANGER] += 1
+        elif verdict is Verdict.LOCKED:
+            self._source = lock.source
+            self._ssrc = _NO_SSRC
+            for held in lock.take_held():
+                self._receive_irregular(held, now)
+
+    def _receive_irregular(self, data: bytes, now: float) -> None:
+        """Everything that the short way does not take, from the locked source."""
+        discards = self._discards
+        if len(data) > self._largest:
+            discards[Discard.OVERSIZED] += 1
+            return
+        try:
+            start, end = payload_bounds(data)
+        except RtpParseError as error:
+            discards[DISCARD_OF[error.malformation]] += 1
+            return
+        _, second, sequence_number, timestamp, ssrc = _unpack_from(data)
+        if second in _RTCP_TYPES:
+            discards[Discard.RTCP] += 1
+        elif not self._parameters.receives:
+            discards[Discard.ON_HOLD] += 1
+        elif ssrc == self._ssrc:
+            self._take(data[start:end], second, sequence_number, timestamp, now)
+        elif self._ssrc == _NO_SSRC:
+            if self._is_audio_or_event(second & 0x7F):
+                self._synchronise(ssrc, sequence_number)
+                self._take(data[start:end], second, sequence_number, timestamp, now)
+            else:
+                discards[Discard.PAYLOAD_TYPE] += 1
+        else:
+            self._consider_ssrc(data, second & 0x7F, ssrc, sequence_number, now)
+
+    def _take(self, payload: bytes, second: int, sequence_number: int, timestamp: int, now: float) -> None:
+        """Puts a packet of the stream's SSRC into its place."""
+        payload_type = second & 0x7F
+        audio: bytes | None = None
+        if payload_type == self._payload_type:
+            self._measure_jitter(timestamp, now)
+            if payload:
+                audio = payload
+            else:
+                self._discards[Discard.EMPTY] += 1
+        elif self._events is not None and payload_type == self._parameters.telephone_event_payload_type_rx:
+            try:
+                self._events.receive(timestamp, bool(second & 0x80), payload, now)
+            except RtpParseError:
+                self._discards[Discard.EVENT] += 1
+        else:
+            # It still holds its place in the sequence: what is not understood is not lost.
+            self._discards[Discard.PAYLOAD_TYPE] += 1
+        self._arrived_at = now
+        order = self._order
+        arrival = order.place(sequence_number, (timestamp, audio), now)
+        if arrival is Arrival.NEXT:
+            self._play(0, timestamp, audio, now)
+        elif arrival is Arrival.HELD:
+            order.adapt(self._jitter / self._rate)
+            self._release(now)
+        elif arrival is Arrival.RESTART:
+            self._restarts += 1
+            self._mark_start(sequence_number)
+            self._play(0, timestamp, audio, now)
+        else:
+            self._discards[_DISCARD_OF_ARRIVAL[arrival]] += 1
+
+    def _release(self, now: float) -> None:
+        for lost, (timestamp, audio) in self._order.release(now):
+            self._play(lost, timestamp, audio, now)
+
+    def _play(self, lost: int, timestamp: int, audio: bytes | None, now: float) -> None:
+        """Hands the next packet in order to the sink, after what is missing before it."""
+        self._packets += 1
+        self._lost += lost
+        self._loss_pending = self._loss_pending or lost > 0
+        if audio is None:
+            return
+        filler = self._filler
+        if self._history:
+            # RTP timestamps say how much is missing, whatever the packets were; what was made up meanwhile counts.
+            gap = timestamp_difference(timestamp, self._next_timestamp) - self._filled
+            if 0 < gap <= MAX_FILL_MS * self._rate // 1000:
+                if self._loss_pending:
+                    filler.conceal(gap, self._history)
+                else:
+                    filler.silence(gap)
+        self._filled = 0
+        self._disturbed = self._loss_pending = False
+        samples = self._parameters.payload_format.samples(len(audio)) or self._frame_samples
+        self._next_timestamp = timestamp_add(timestamp, samples)
+        self._played += samples
+        self._heard_at = now
+        audio = filler.recover(audio)
+        self._history.append(audio)
+        self._on_audio(audio, False)
+
+    def _fill_starvation(self, now: float) -> None:
+        """Nothing has come for long: whole frames of silence until now, the first of them faded out."""
+        if not self._history:
+            return
+        owed = int((now - self._heard_at) * self._rate) - self._frame_samples - self._filled
+        frames = min(owed // self._frame_samples, MAX_FILL_MS * self._rate // 1000 // self._frame_samples)
+        if frames > 0:
+            self._filler.fade(frames * self._frame_samples, self._history)
+            self._filled += frames * self._frame_samples
+            self._disturbed = True
+
+    def _measure_jitter(self, timestamp: int, now: float) -> None:
+        """RFC 3550 section 6.4.1. A jump (wrap, new clock) is no jitter."""
+        transit = now * self._rate - timestamp
+        deviation = abs(transit - self._transit)
+        self._transit = transit
+        if deviation < self._rate:
+            self._jitter += (deviation - self._jitter) * _JITTER_GAIN
+
+    def _is_audio_or_event(self, payload_type: int) -> bool:
+        return payload_type in (self._payload_type, self._parameters.telephone_event_payload_type_rx)
+
+    def _synchronise(self, ssrc: int, sequence_number: int) -> None:
+        """Follows this SSRC from this packet on."""
+        if self._history:
+            self._restarts += 1
+        self._ssrc = ssrc
+        self._order = InboundOrder(sequence_number)
+        self._mark_start(sequence_number)
+
+    def _mark_start(self, sequence_number: int) -> None:
+        """A new timeline begins: no gap can be told from the old one's timestamps."""
+        self._base_sequence = sequence_number
+        self._base_taken = self._packets + self._lost
+        self._probation = None
+        self._history.clear()
+        if self._events is not None:
+            self._events.reset()
+
+    def _consider_ssrc(self, data: bytes, payload_type: int, ssrc: int, sequence_number: int, now: float) -> None:
+        """Another SSRC from the locked source: followed after two packets in sequence, when the old one is silent."""
+        if not self._is_audio_or_event(payload_type):
+            self._discards[Discard.PAYLOAD_TYPE] += 1
+            return
+        probation = self._probation
+        if probation is None or probation[:2] != (ssrc, sequence_number):
+            self._discards[Discard.FOREIGN_SSRC] += len(probation[2]) if probation is not None else 0
+            held: deque[bytes] = deque()
+        else:
+            held = probation[2]
+        held.append(data)
+        if len(held) > _MAX_PROBATION:
+            held.popleft()
+            self._discards[Discard.FOREIGN_SSRC] += 1
+        self._probation = (ssrc, sequence_add(sequence_number, 1), held)
+        if len(held) >= 2 and now - max(self._heard_at, self._arrived_at) >= _SSRC_QUIET_S:
+            first_sequence_number = sequence_add(sequence_number, 1 - len(held))
+            self._synchronise(ssrc, first_sequence_number)
+            for packet in held:
+                self._receive_irregular(packet, now)
+
+
+_DISCARD_OF_ARRIVAL: Final = {
+    Arrival.DUPLICATE: Discard.DUPLICATE,
+    Arrival.LATE: Discard.LATE,
+    Arrival.STRAY: Discard.STRAY,
+}

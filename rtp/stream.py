@@ -1,0 +1,93 @@
+"""RtpStream: one negotiated audio stream, both ways, sans-I/O.
+
+Its driver gives it datagrams (`receive_datagram`), calls `tick` once a packet time and sends what that returns to
+`remote`.
+"""
+
+from collections.abc import Callable
+
+from rtp.parameters import StreamParameters
+from rtp.playout import PlayedItem, Playout
+from rtp.receiver import RtpReceiver
+from rtp.sender import DEFAULT_DIGIT_GAP_MS, DEFAULT_DIGIT_MS, RtpSender
+from rtp.sink import StreamSink
+from rtp.source_lock import Address
+from rtp.statistics import StreamStatistics
+
+
+class RtpStream:
+    """The two halves of a stream under one name.
+
+    `ssrc`, `sequence_number` and `timestamp` are where the outbound half starts: random in production (RFC 3550 section
+    5.1), seeded in tests. `now` is monotonic seconds. The sink is called from within `receive_datagram` and `tick`.
+    """
+
+    def __init__(
+        self,
+        parameters: StreamParameters,
+        sink: StreamSink,
+        *,
+        ssrc: int,
+        sequence_number: int,
+        timestamp: int,
+        now: float,
+    ) -> None:
+        self._receiver = RtpReceiver(parameters, sink, now)
+        self._sender = RtpSender(parameters, sink, ssrc=ssrc, sequence_number=sequence_number, timestamp=timestamp)
+        self.parameters = parameters
+        self.receive_datagram: Callable[[bytes, Address, float], None] = self._receiver.receive_datagram
+        """Takes one datagram and its source address at `now`. Whatever it holds, nothing is raised."""
+
+    @property
+    def playout(self) -> Playout:
+        """Where audio to be sent is put. Another one after an `update` that changed the format."""
+        return self._sender.playout
+
+    @property
+    def remote(self) -> Address | None:
+        """Where to send: the latched source, else the negotiated address."""
+        return self._receiver.remote
+
+    @property
+    def ssrc(self) -> int:
+        """Of what is sent."""
+        return self._sender.ssrc
+
+    @property
+    def heard_at(self) -> float | None:
+        """When audio of the far end came last; None before the first."""
+        return self._receiver.heard_at
+
+    def tick(self, now: float) -> bytes | None:
+        """One packet time: settles what waits on the inbound side, and returns the datagram to send to `remote`."""
+        self._receiver.poll(now)
+        return self._sender.tick()
+
+    def skip(self, turns: int) -> None:
+        """The clock missed `turns` packet times: media time moves on without packets."""
+        self._sender.skip(turns)
+
+    def pause(self) -> None:
+        """Sends nothing from now on (before ACK). Playout waits."""
+        self._sender.pause()
+
+    def resume(self) -> None:
+        """Sends again, as far as the negotiated direction allows it."""
+        self._sender.resume()
+
+    def send_digits(self, digits: str, duration_ms: int = DEFAULT_DIGIT_MS, gap_ms: int = DEFAULT_DIGIT_GAP_MS) -> bool:
+        """Queues digits as telephone-events; speech waits meanwhile. False where these were not negotiated."""
+        return self._sender.send_digits(digits, duration_ms, gap_ms)
+
+    def update(self, parameters: StreamParameters, now: float) -> list[PlayedItem]:
+        """Takes the result of a new offer/answer. SSRC, sequence and media time go on.
+
+        Returns the account of what had to be flushed because it cannot be sent in the new format.
+        """
+        self.parameters = parameters
+        self._receiver.update(parameters, now)
+        return self._sender.update(parameters)
+
+    def statistics(self) -> StreamStatistics:
+        """Both halves at this moment."""
+        return StreamStatistics(self._receiver.statistics(), self._sender.statistics())
