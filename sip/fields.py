@@ -19,10 +19,9 @@ _EXPIRES_LIMIT: Final = 2**32 - 1  # §20.19
 class Message:
     """What requests and responses share: header fields, a body, and the fields' values, parsed when asked for and kept.
 
-    Accessors of fields that must be there raise SipParseError when they are not. `parse_message` has asked for Via,
-    From, To, Call-ID, CSeq and Max-Forwards already, so these never raise on what it returned; `validate_request`
-    asks for the rest. Any change of `headers` drops what was kept. `charset` is that of the header section: "utf-8",
-    or "latin-1" from old peers.
+    Accessors of fields that must be there raise SipParseError when they are not, and all do when the field is
+    malformed; but on what `parse_message` returned none ever raises. A change of a field drops what was kept of it.
+    `charset` is that of the header section: "utf-8", or "latin-1" from old peers.
     """
 
     __slots__ = ("body", "charset", "headers")
@@ -152,6 +151,10 @@ class Message:
         parts = [part.strip(" \t") for line in self.headers.get_all(name) for part in line.split(",", LIST_LIMIT)]
         tokens = typed[name] = tuple([part for part in parts[:LIST_LIMIT] if TOKEN.fullmatch(part)])
         return tokens
+
+    def ignore(self, name: str) -> None:
+        """From now on the accessor of this malformed field says what it would say if the field were absent."""
+        self.headers.typed[name] = None if name == "Content-Type" else ()
 
     def replace_top_via(self, via: Via) -> None:
         """Puts `via` in the place of the topmost value and leaves all others, and their text, as they are."""

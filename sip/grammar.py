@@ -67,7 +67,7 @@ ABSOLUTE_URI: Final = re.compile(
 )
 
 # generic-param  =  token [ EQUAL gen-value ] ;  gen-value = token / host / quoted-string
-# A bare IPv6 address ("received=2001:db8::1") is what RFC 5118 §4.5 tells us to take.
+# "received" holds IPv6 addresses bare by the ABNF, and in brackets from half of the world; RFC 5118 §4.5 wants both.
 _GEN_VALUE: Final = rf"(?:[A-Za-z0-9\-.!%*_+`'~\[\]:]++|{_QUOTED})"
 GENERIC_PARAMS: Final = re.compile(rf"(?:[ \t]*+;[ \t]*+{_TOKEN}(?:[ \t]*+=[ \t]*+{_GEN_VALUE})?+)*+[ \t]*+", re.DOTALL)
 GENERIC_PARAM: Final = re.compile(rf";[ \t]*+({_TOKEN})(?:[ \t]*+=[ \t]*+({_GEN_VALUE}))?+", re.DOTALL)

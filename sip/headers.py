@@ -71,7 +71,8 @@ def _key(name: str) -> str:
 class Headers:
     """The header fields in the order received. Names are compared without case, compact forms are their full names.
 
-    `typed` is the place where a message keeps what it has parsed of these fields; any change empties it.
+    `typed` is where a message keeps what it has parsed of these fields, by canonical name. A change of a field drops
+    its entry.
     """
 
     __slots__ = ("_fields", "_index", "typed")
@@ -102,10 +103,9 @@ class Headers:
                     index[key] = [value]
         return index.get(name) or index.get(_key(name)) or []
 
-    def _changed(self) -> None:
+    def _changed(self, name: str) -> None:
         self._index = None
-        if self.typed:
-            self.typed = {}
+        self.typed.pop(_key(name), None)
 
     def get(self, name: str) -> str | None:
         """The first value of `name` as it stands, or None."""
@@ -138,12 +138,12 @@ class Headers:
     def add(self, name: str, value: str) -> None:
         """Appends a line. Raises ValueError for line breaks, which would write another header field."""
         self._fields.append(_checked(name, value))
-        self._changed()
+        self._changed(name)
 
     def insert_first(self, name: str, value: str) -> None:
         """Puts a line above all others: a Via that we add, a Record-Route."""
         self._fields.insert(0, _checked(name, value))
-        self._changed()
+        self._changed(name)
 
     def set(self, name: str, value: str) -> None:
         """Makes this the only line of `name`, in the place of the first one or at the end."""
@@ -155,7 +155,7 @@ class Headers:
         else:
             rest = [item for item in self._fields[place + 1 :] if _key(item[0]) != key]
             self._fields[place:] = [field, *rest]
-        self._changed()
+        self._changed(name)
 
     def replace_first(self, name: str, value: str) -> None:
         """Replaces the first line of `name` and leaves the others alone. Raises KeyError when there is none."""
@@ -163,7 +163,7 @@ class Headers:
         for place, (old, _) in enumerate(self._fields):
             if _key(old) == key:
                 self._fields[place] = _checked(name, value)
-                self._changed()
+                self._changed(name)
                 return
         raise KeyError(name)
 
@@ -171,7 +171,7 @@ class Headers:
         """Takes out every line of `name`; does nothing when there is none."""
         key = _key(name)
         self._fields = [item for item in self._fields if _key(item[0]) != key]
-        self._changed()
+        self._changed(name)
 
     def items(self) -> Iterator[tuple[str, str]]:
         """Every line as (name, value), in order, names in their canonical form."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import Final
 
 from sip.errors import SipParseError
@@ -31,7 +32,6 @@ __all__ = [
     "Request",
     "Response",
     "parse_message",
-    "validate_request",
 ]
 
 # Fields of which a message has at most one, and on which processing depends. A second one is a 400: to take either
@@ -171,12 +171,12 @@ def _one_line(text: str) -> str:
 def parse_message(data: bytes) -> Request | Response:
     """Reads one complete message: a datagram, or what a StreamFramer cut out.
 
-    Raises SipParseError and nothing else, for whatever bytes. What it returns has a well-formed start line, Via,
-    From, To, Call-ID and CSeq (whose method is the request's), and no more than one of each of SINGLE_FIELDS. A body
-    is what Content-Length says; octets behind it are dropped (§18.3), and without a Content-Length it is all that is
-    left.
-
-    A Request-URI of a scheme that we do not serve parses: its `uri.is_sip` is false and the answer, 416, is the UA's.
+    Raises SipParseError and nothing else, for whatever bytes. All checks that end in a 400, 413, 505 or 513 are made
+    here, so what it returns has a well-formed start line, Via, From, To, Call-ID and CSeq (whose method is the
+    request's), no more than one of each of SINGLE_FIELDS, one SIP Contact in an INVITE, and accessors that never
+    raise. A body is what Content-Length says; octets behind it are dropped (§18.3), and without a Content-Length it is
+    all that is left. What needs knowledge of the UA is the UA's to check: 416 (a Request-URI whose `uri.is_sip` is
+    false parses), 420 (`require`), 415 and 483.
     """
     try:
         return _parse(data)
@@ -201,7 +201,50 @@ def _parse(data: bytes) -> Request | Response:
     if isinstance(message, Request) and cseq.method != message.method:
         raise SipParseError(f"CSeq counts {cseq.method} in a {message.method}", label="cseq_mismatch")
     _ = message.top_via, message.from_, message.to, message.call_id, message.max_forwards
+    _check_fields(message)
     return message
+
+
+def _check_fields(message: Request | Response) -> None:
+    """Reads what else has a typed accessor. A fault in a field that the method does not need is passed over (§8.2): the
+    accessor then says what it says of an absent field. So none of them raises later, in the middle of a call.
+    """
+    method = message.cseq.method
+    for name, read, methods in _CHECKED:
+        if name not in message.headers:
+            continue
+        try:
+            read(message)
+        except SipParseError:
+            if method in methods:
+                raise
+            message.ignore(name)
+    if method in _NEED_CONTACT and isinstance(message, Request):
+        contacts = message.contacts
+        if len(contacts) != 1 or not contacts[0].uri.is_sip:
+            raise SipParseError(f"{method} needs one Contact with a SIP URI", label="contact")
+
+
+def _routable(message: Message) -> None:
+    if not all(route.uri.is_sip for route in message.record_routes):
+        raise SipParseError("A Record-Route is not a SIP URI")
+
+
+# §8.1.1.8: Contact "MUST be present and contain exactly one SIP or SIPS URI in any request that can result in the
+# establishment of a dialog". RFC 2543 did without it; we would then have nowhere to send our BYE.
+_NEED_CONTACT: Final = frozenset({"INVITE", "SUBSCRIBE"})
+# Field, how it is read, and the methods that cannot be processed when it is malformed.
+_CHECKED: Final[tuple[tuple[str, Callable[[Message], object], frozenset[str]], ...]] = (
+    ("Contact", attrgetter("contacts"), _NEED_CONTACT | {"UPDATE", "REFER", "NOTIFY", "REGISTER"}),
+    ("Record-Route", _routable, DIALOG_FORMING),
+    ("Route", attrgetter("routes"), frozenset()),  # a UAS is the end of every route
+    ("Content-Type", attrgetter("content_type"), frozenset({"INVITE", "UPDATE", "PRACK", "INFO", "MESSAGE", "NOTIFY"})),
+    # Not ACK and CANCEL, to which §8.2.2.3 forbids to apply it.
+    ("Require", attrgetter("require"), frozenset({
+        "INVITE", "BYE", "OPTIONS", "UPDATE", "PRACK", "INFO", "MESSAGE", "NOTIFY", "REFER", "SUBSCRIBE", "REGISTER",
+    })),
+    ("Proxy-Require", attrgetter("proxy_require"), frozenset()),
+)  # fmt: skip
 
 
 def _parse_start_line(line: str, headers: Headers) -> Request | Response:
@@ -264,23 +307,3 @@ def answerable(data: bytes) -> PartialRequest | None:
     except SipParseError:
         return None
     return partial if complete else None
-
-
-def validate_request(request: Request) -> SipParseError | None:
-    """Checks the fields that processing depends on besides those that `parse_message` has: Contact, Route,
-    Record-Route, Require, Proxy-Require and Content-Type. After it none of these accessors raises.
-
-    It is apart from `parse_message` because a retransmission is absorbed by its transaction and needs none of them.
-    """
-    try:
-        contacts = request.contacts
-        if request.method in {"INVITE", "SUBSCRIBE"} and (len(contacts) != 1 or not contacts[0].uri.is_sip):
-            raise SipParseError(f"{request.method} needs one Contact with a SIP URI", label="contact")  # §8.1.1.8
-        if not all(route.uri.is_sip for route in (*request.record_routes, *request.routes)):
-            raise SipParseError("A route is not a SIP URI", label="route")
-        if request.content_type is None and request.body:
-            raise SipParseError("The body has no Content-Type", label="missing_field")  # §20.15
-        _ = request.require, request.proxy_require
-    except SipParseError as error:
-        return error
-    return None

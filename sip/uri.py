@@ -90,7 +90,9 @@ def is_host(text: str) -> bool:
         return False
     if text[0] == "[":
         try:
-            IPv6Address(text[1:-1])
+            # RFC 3261's ABNF generates three colons before an embedded IPv4 address. RFC 5118 §4.10: "an implementation
+            # must tolerate" it.
+            IPv6Address(text[1:-1].replace(":::", "::", 1))
         except AddressValueError:
             return False
         return True
