@@ -9,7 +9,11 @@ function of its arguments: no clock, no socket, no random source (keys come from
 | `description` | the body as values, parsed and written |
 | `codec` | audio codecs, payload types, `rtpmap` and `fmtp` |
 | `crypto` | `a=crypto` values: suites, tags, keys; no cipher work |
+| `errors` | every way to fail, with its status and label |
 | `capability` | what we can do and where we are: the caller's half of a negotiation |
 | `stream` | what one `m=audio` section means: address, direction, formats, packet time |
-| `negotiation` | offer, answer, and the agreement that results |
+| `choice` | which stream, codec and key of the peer's we take |
+| `section` | the `m=` sections and the description that we write |
+| `agreement` | what both sides agreed on |
+| `negotiation` | offer, answer, and the answer to our offer: the three functions that callers need |
 """

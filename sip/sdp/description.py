@@ -26,6 +26,8 @@ MAXIMUM_PORT: Final = 65_535
 # RFC 8866 §5 names these and no others: a description with any other letter is not one that we understand.
 _SESSION_LINES: Final = frozenset("vosiuepcbtrzka")
 _MEDIA_LINES: Final = frozenset("micbka")
+# How much of a malformed line stands in an error: less than comes before the key in a crypto line.
+_EXCERPT: Final = 24
 _SECRET_ATTRIBUTES: Final = frozenset({"crypto"})
 
 
@@ -79,7 +81,7 @@ class Attribute:
         """Reads `<name>[:<value>]`; raises SdpParseError."""
         match = grammar.ATTRIBUTE.fullmatch(text)
         if match is None:
-            raise SdpParseError(f"SDP attribute line is malformed: {text[:40]!r}")
+            raise SdpParseError(f"SDP attribute line is malformed: {text[:_EXCERPT]!r}")
         return cls(match[1], match[2])
 
     def __str__(self) -> str:
@@ -311,7 +313,7 @@ def _line(row: bytes) -> tuple[str, str]:
         raise SdpParseError("SDP line contains NUL or a bare carriage return")
     match = grammar.LINE.fullmatch(text.rstrip(" \t"))
     if match is None:
-        raise SdpParseError(f"SDP line is not <type>=<value>: {text[:40]!r}")
+        raise SdpParseError(f"SDP line is not <type>=<value>: {text[:_EXCERPT]!r}")
     return match[1], match[2]
 
 

@@ -22,11 +22,14 @@ def vector(name: str) -> SessionDescription:
     return SessionDescription.parse(vector_bytes(name))
 
 
-def described(text: str) -> SessionDescription:
-    """A description from lines between bars; a text that begins with m= gets a usual session part before it."""
+def described(text: str, *further_lines: str) -> SessionDescription:
+    """A description from lines between bars; a text that begins with m= gets a usual session part before it.
+
+    `further_lines` follow as they are, bars and all.
+    """
     if text.startswith("m="):
         text = f"{HEADER}|{text}"
-    return SessionDescription.parse(text.replace("|", "\r\n").encode() + b"\r\n")
+    return SessionDescription.parse("".join(f"{line}\r\n" for line in (*text.split("|"), *further_lines)).encode())
 
 
 def written(description: SessionDescription) -> list[str]:

@@ -1,0 +1,169 @@
+"""Which stream, codec and key of the peer's description we take."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sip.sdp.agreement import NegotiatedAudio
+from sip.sdp.capability import AudioCapabilities, CodecPreference, SrtpMode, SrtpPolicy
+from sip.sdp.codec import CodecSpec, PayloadFormat
+from sip.sdp.crypto import CryptoLine
+from sip.sdp.description import MediaDescription, SessionDescription
+from sip.sdp.errors import (
+    NegotiationError,
+    NoAudioStream,
+    NoCommonCodec,
+    NoUsableCrypto,
+    SecureMediaRequired,
+    SecureMediaUnavailable,
+)
+from sip.sdp.stream import RemoteStream, is_open_audio, is_secure, profile_of, read_stream
+
+_FORMATS_IN_ERROR: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class FormatPair:
+    """One format under the two numbers that it may have: theirs is what we send, ours what we receive."""
+
+    theirs: PayloadFormat
+    ours: PayloadFormat
+
+
+@dataclass(frozen=True, slots=True)
+class AgreedFormats:
+    """The codec of a stream, with what goes beside it on the same clock."""
+
+    codec: CodecSpec
+    speech: FormatPair
+    telephone_event: FormatPair | None
+    comfort_noise: FormatPair | None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What we take of one stream of an offer."""
+
+    stream: RemoteStream
+    formats: AgreedFormats
+    crypto: CryptoLine | None
+
+
+def choose_stream(
+    offer: SessionDescription, capabilities: AudioCapabilities, address_type: str, previous: NegotiatedAudio | None
+) -> Choice:
+    """The stream that suits best. When none does, the fault of the one that we would have liked best is raised."""
+    fault: NegotiationError | None = None
+    for index in _candidates(offer, capabilities.srtp, previous):
+        try:
+            return _choose(offer, index, capabilities, address_type, previous)
+        except NegotiationError as error:
+            fault = fault or error
+    raise fault or NoAudioStream("Offer has no audio stream")
+
+
+def _candidates(offer: SessionDescription, policy: SrtpPolicy, previous: NegotiatedAudio | None) -> list[int]:
+    """Open audio streams: the one in use first, then those as secure as we like (best-effort SRTP, as Snom and
+    Asterisk have it, is the same stream twice), then in the order of the offer.
+    """
+    indexes = [index for index, media in enumerate(offer.media) if is_open_audio(media)]
+    in_use = None if previous is None else previous.media_index
+    prefers_secure = policy.mode is not SrtpMode.FORBIDDEN
+    return sorted(indexes, key=lambda at: (at != in_use, is_secure(offer.media[at]) is not prefers_secure, at))
+
+
+def _choose(
+    offer: SessionDescription,
+    index: int,
+    capabilities: AudioCapabilities,
+    address_type: str,
+    previous: NegotiatedAudio | None,
+) -> Choice:
+    check_policy(offer.media[index], capabilities.srtp)
+    stream = read_stream(offer, index, address_type, rtcp_mux=capabilities.rtcp_mux)
+    formats = formats_of_offer(stream, capabilities, None if previous is None else previous.codec)
+    crypto = _choose_crypto(stream, capabilities.srtp) if stream.profile.is_secure else None
+    return Choice(stream, formats, crypto)
+
+
+def check_policy(media: MediaDescription, policy: SrtpPolicy) -> None:
+    """Raises SecureMediaRequired or SecureMediaUnavailable where the stream's profile is against the policy."""
+    profile = profile_of(media)
+    if profile.is_secure and policy.mode is SrtpMode.FORBIDDEN:
+        raise SecureMediaUnavailable(f"Media profile {profile.value} is not taken here")
+    if not profile.is_secure and policy.mode is SrtpMode.REQUIRED:
+        raise SecureMediaRequired(f"Media profile {profile.value} is not secure; RTP/SAVP is required")
+
+
+def formats_of_offer(stream: RemoteStream, capabilities: AudioCapabilities, in_use: CodecSpec | None) -> AgreedFormats:
+    """One codec by our order or theirs, every format under the offered number (RFC 3264 §6.1).
+
+    By our order the codec in use stays while it is offered, so a hold changes nothing else.
+    """
+    common = [(codec, payload) for payload in stream.formats for codec in capabilities.codecs if codec.matches(payload)]
+    if not common:
+        raise _no_common_codec(stream, capabilities)
+    if capabilities.preference is CodecPreference.THEIRS:
+        codec, payload = common[0]
+    else:
+        order = capabilities.codecs if in_use is None else in_use_first(capabilities.codecs, in_use)
+        codec, payload = min(common, key=lambda pair: order.index(pair[0]))
+    event = _same_clock(stream.formats, codec, "telephone-event") if capabilities.telephone_event else None
+    noise = _same_clock(stream.formats, codec, "CN") if capabilities.comfort_noise else None
+    return AgreedFormats(
+        codec=codec,
+        speech=FormatPair(payload, payload),
+        telephone_event=None if event is None else FormatPair(event, event),
+        comfort_noise=None if noise is None else FormatPair(noise, noise),
+    )
+
+
+def formats_of_answer(
+    stream: RemoteStream, offered: Sequence[PayloadFormat], capabilities: AudioCapabilities
+) -> AgreedFormats:
+    """The first codec of the answer that we offered; the two sides may number it differently (RFC 3264 §6.1)."""
+    for payload in stream.formats:
+        for codec in capabilities.codecs:
+            ours = next((candidate for candidate in offered if codec.matches(candidate)), None)
+            if ours is not None and codec.matches(payload):
+                return AgreedFormats(
+                    codec=codec,
+                    speech=FormatPair(payload, ours),
+                    telephone_event=_answered_pair(stream.formats, offered, codec, "telephone-event"),
+                    comfort_noise=_answered_pair(stream.formats, offered, codec, "CN"),
+                )
+    raise _no_common_codec(stream, capabilities)
+
+
+def _answered_pair(
+    answered: Sequence[PayloadFormat], offered: Sequence[PayloadFormat], codec: CodecSpec, name: str
+) -> FormatPair | None:
+    theirs, ours = _same_clock(answered, codec, name), _same_clock(offered, codec, name)
+    return None if theirs is None or ours is None else FormatPair(theirs, ours)
+
+
+def _same_clock(formats: Sequence[PayloadFormat], codec: CodecSpec, name: str) -> PayloadFormat | None:
+    """RFC 4733 §2.1 puts events and speech on one timestamp clock, so an event format on another one is of no use."""
+    return next(
+        (item for item in formats if item.name.lower() == name.lower() and item.clock_rate_hz == codec.clock_rate_hz),
+        None,
+    )
+
+
+def in_use_first(codecs: Sequence[CodecSpec], in_use: CodecSpec) -> tuple[CodecSpec, ...]:
+    """The same codecs, the one in use before the others."""
+    return tuple(sorted(codecs, key=lambda codec: codec != in_use))
+
+
+def _no_common_codec(stream: RemoteStream, capabilities: AudioCapabilities) -> NoCommonCodec:
+    theirs = ", ".join(str(payload)[:32] for payload in stream.formats[:_FORMATS_IN_ERROR]) or "nothing known"
+    ours = ", ".join(codec.rtpmap for codec in capabilities.codecs)
+    return NoCommonCodec(f"No common codec: the peer has {theirs}; here are {ours}")
+
+
+def _choose_crypto(stream: RemoteStream, policy: SrtpPolicy) -> CryptoLine:
+    """RFC 4568 §7.1.2: the first offered line that we can honour; none is a refusal, never plain RTP."""
+    for line in stream.crypto:
+        if line.suite in policy.suites:
+            return line
+    raise NoUsableCrypto("Offer has no a=crypto line that can be used")
