@@ -1,17 +1,17 @@
 """Why no session with a model could be had.
 
 ModelError
-  ├─ ModelUnresolvedError     the host has no address
-  ├─ ModelRefusedError            the connection was refused or broken while opening
-  ├─ ModelTimeoutError            connecting, or the model's answer to the settings, took too long
-  ├─ ModelTlsError          the certificate or the TLS handshake is bad
-  ├─ ModelUnauthorisedError       401: the key is wrong or missing
-  ├─ ModelForbiddenError          403: the key may not use this model, or not from here
-  ├─ ModelNotFoundError           404: no such model, deployment or path
-  ├─ ModelRateLimitError        429: requests or quota are used up
-  ├─ ModelUpgradeError      any other answer than 101 to the WebSocket upgrade
-  ├─ ModelSettingsError   the session was opened, but its settings were not taken
-  └─ ModelSessionLostError        the session ended while it was being opened
+  ├─ ModelUnresolvedError    the host has no address
+  ├─ ModelRefusedError       the connection was refused or broken while opening
+  ├─ ModelTimeoutError       connecting, or the model's answer to the settings, took too long
+  ├─ ModelTlsError           the certificate or the TLS handshake is bad
+  ├─ ModelUnauthorisedError  401: the key is wrong or missing
+  ├─ ModelForbiddenError     403: the key may not use this model, or not from here
+  ├─ ModelNotFoundError      404: no such model, deployment or path
+  ├─ ModelRateLimitError     429: requests or quota are used up
+  ├─ ModelUpgradeError       any other answer than 101 to the WebSocket upgrade
+  ├─ ModelSettingsError      the session was opened, but its settings were not taken
+  └─ ModelSessionLostError   the session ended while it was being opened
 
 All of them refuse a call with 503: the next trunk or node may do better.
 """

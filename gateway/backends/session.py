@@ -1,0 +1,264 @@
+"""A model session over a WebSocket: any service's protocol core, driven by one wire.
+
+No task belongs to a session. The socket's callbacks carry messages in and events out, and one timer a second looks
+after what is overdue. Commands go straight to the wire; the caller's audio waits in `InputAudio` while the wire is
+paused, and that is the one bounded queue on the path.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.backends.input import InputAudio
+from gateway.backends.protocol import ModelProtocol
+from gateway.backends.wire import Closure, ClosureCause, Wire, WireEndpoint, open_wire
+from gateway.realtime.capability import RealtimeCapabilities
+from gateway.realtime.conversation import ConversationTurn
+from gateway.realtime.errors import (
+    ModelError,
+    ModelRateLimitError,
+    ModelSessionLostError,
+    ModelSettingsError,
+    ModelTimeoutError,
+)
+from gateway.realtime.event import FailureReason, SessionFailed
+from gateway.realtime.session import EventSink, TextRole
+from gateway.realtime.settings import SessionSettings
+
+# How often a session looks after its pings, its stalls and its unanswered requests.
+CHECK_INTERVAL_S: Final = 1.0
+
+_FAILURE_REASONS: Final = {
+    ClosureCause.LOST: FailureReason.CONNECTION_LOST,
+    ClosureCause.UNRESPONSIVE: FailureReason.UNRESPONSIVE,
+    ClosureCause.STALLED: FailureReason.WRITE_STALLED,
+    ClosureCause.PROTOCOL: FailureReason.PROTOCOL,
+}
+# What ended a session that was still being opened.
+_OPENING_ERRORS: Final[dict[FailureReason, type[ModelError]]] = {
+    FailureReason.QUOTA: ModelRateLimitError,
+    FailureReason.PROTOCOL: ModelSettingsError,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTiming:
+    """`settings_timeout_s` bounds the wait for the service's word on the settings; `append_ms` is sent at once."""
+
+    settings_timeout_s: float = 5.0
+    append_ms: int = 20
+
+
+class WireSession:
+    """The `RealtimeSession` of every backend that speaks over a WebSocket."""
+
+    def __init__(
+        self,
+        endpoint: WireEndpoint,
+        protocol: ModelProtocol,
+        capabilities: RealtimeCapabilities,
+        sink: EventSink,
+        timing: SessionTiming | None = None,
+    ) -> None:
+        self.capabilities: Final = capabilities
+        self.sink = sink
+        self._endpoint = endpoint
+        self._protocol = protocol
+        self._timing = timing or SessionTiming()
+        self._wire: Wire | None = None
+        self._tick: asyncio.TimerHandle | None = None
+        self._configured: asyncio.Future[None] | None = None
+        self._ready = False
+        self._opened = False
+        self._opening_error: ModelError | None = None
+        self._over = False
+        self._input = InputAudio()
+        self._bytes_per_ms = SessionSettings().input_format.bytes_per_ms
+        self._batch = b""
+        self._batch_bytes = 0
+        self._encode_append = protocol.encode_append
+
+    # --- RealtimeSession ---
+
+    @property
+    def dropped_input_ms(self) -> int:
+        """See `RealtimeSession`."""
+        return self._input.dropped_ms
+
+    @property
+    def append_ms(self) -> int:
+        """How much of the caller's audio goes into one message at least. It may change at any time, with the load."""
+        return self._batch_bytes // self._bytes_per_ms
+
+    @append_ms.setter
+    def append_ms(self, append_ms: int) -> None:
+        self._batch_bytes = append_ms * self._bytes_per_ms
+
+    async def open(self, settings: SessionSettings, history: Sequence[ConversationTurn] = ()) -> None:
+        """See `RealtimeSession`."""
+        if self._wire is not None or self._over:
+            raise ModelSessionLostError("a session is opened once")
+        self._bytes_per_ms = settings.input_format.bytes_per_ms
+        self._input.measure_by(self._bytes_per_ms)
+        self.append_ms = self._timing.append_ms
+        configured = self._configured = asyncio.get_running_loop().create_future()
+        self._protocol.start(settings, history)  # some servers greet in the same segment as they upgrade
+        try:
+            self._wire = await open_wire(self._endpoint, self)
+            self._pump()
+            await self._await_settings(configured)
+        except BaseException:
+            configured.cancel()
+            await self.aclose()
+            raise
+        if self._over:
+            raise self._opening_error or ModelSessionLostError("the session was closed while it was being opened")
+        self._opened = True
+        self._tick = asyncio.get_running_loop().call_later(CHECK_INTERVAL_S, self._check)
+
+    async def _await_settings(self, configured: asyncio.Future[None]) -> None:
+        try:
+            async with asyncio.timeout(self._timing.settings_timeout_s):
+                await configured
+        except TimeoutError as error:
+            waited_s = self._timing.settings_timeout_s
+            raise ModelTimeoutError(f"the service did not confirm the settings within {waited_s} s") from error
+
+    def append_audio(self, payload: bytes) -> None:
+        """See `RealtimeSession`. Before the session is open, and while the wire is paused, the audio is held."""
+        wire = self._wire
+        if wire is None or not self._ready or wire.paused or self._input:
+            if not self._over:
+                self._input.hold(payload)
+            return
+        if self._batch or len(payload) < self._batch_bytes:
+            self._batch += payload
+            if len(self._batch) < self._batch_bytes:
+                return
+            payload, self._batch = self._batch, b""
+        wire.send(self._encode_append(payload))
+
+    def create_response(self, instructions: str | None = None) -> None:
+        """See `RealtimeSession`."""
+        self._command(lambda: self._protocol.create_response(instructions))
+
+    def cancel_response(self) -> None:
+        """See `RealtimeSession`."""
+        self._command(self._protocol.cancel_response)
+
+    def truncate(self, item_id: str, audio_end_ms: int) -> None:
+        """See `RealtimeSession`."""
+        self._command(lambda: self._protocol.truncate(item_id, audio_end_ms))
+
+    def end_turn(self) -> None:
+        """See `RealtimeSession`."""
+        self._command(self._protocol.end_turn)
+
+    def send_tool_result(self, call_id: str, output: str) -> None:
+        """See `RealtimeSession`."""
+        self._command(lambda: self._protocol.send_tool_result(call_id, output))
+
+    def send_text(self, text: str, *, role: TextRole = TextRole.USER) -> None:
+        """See `RealtimeSession`."""
+        self._command(lambda: self._protocol.send_text(text, role))
+
+    async def aclose(self) -> None:
+        """See `RealtimeSession`."""
+        self._end()
+        if self._wire is not None:
+            await self._wire.close()
+
+    # --- WireReceiver ---
+
+    def message_received(self, message: bytes) -> None:
+        """Takes one message of the service."""
+        if not self._over:
+            self._protocol.receive_message(message)
+            self._pump()
+
+    def writing_resumed(self) -> None:
+        """Sends what was held back."""
+        if self._ready:
+            self._release_input()
+
+    def wire_closed(self, closure: Closure) -> None:
+        """The wire is over, and the call has not asked for it."""
+        if closure.cause is ClosureCause.PEER:
+            self._fail(self._protocol.describe_closure(closure.code, closure.reason))
+        else:
+            self._fail(SessionFailed(_FAILURE_REASONS[closure.cause], closure.reason, retryable=True))
+
+    # --- the session's own ---
+
+    def _command(self, command: Callable[[], None]) -> None:
+        if self._ready and not self._over:
+            if self._batch and self._wire is not None:  # what the caller said before stays before
+                self._wire.send(self._encode_append(self._batch))
+                self._batch = b""
+            command()
+            self._pump()
+
+    def _pump(self) -> None:
+        """Drains the protocol. The sink may command the session in turn; the order of events holds all the same."""
+        protocol, wire = self._protocol, self._wire
+        transmits, events = protocol.transmits, protocol.events
+        while transmits and wire is not None:
+            wire.send(transmits.popleft())
+        while events and not self._over:
+            event = events.popleft()
+            if isinstance(event, SessionFailed):
+                self._fail(event)
+                if wire is not None:
+                    wire.abort()
+                return
+            if self._ready:
+                self.sink(event)
+        if not self._ready and not self._over and wire is not None:
+            self._settle_opening()
+
+    def _settle_opening(self) -> None:
+        """Wakes `open`. From here on events are told: some may be on their way before `open` has returned."""
+        waiting, rejection = self._configured, self._protocol.rejection
+        if waiting is None or waiting.done():
+            return
+        if rejection is not None:
+            waiting.set_exception(rejection)
+        elif self._protocol.configured:
+            waiting.set_result(None)
+            self._ready = True
+            self._release_input()
+
+    def _release_input(self) -> None:
+        wire = self._wire
+        while wire is not None and self._input and not wire.paused and not self._over:
+            wire.send(self._encode_append(self._input.take()))
+
+    def _check(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._tick = loop.call_later(CHECK_INTERVAL_S, self._check)
+        now = loop.time()
+        if self._wire is not None:
+            self._wire.check(now)
+        if not self._over:
+            self._protocol.handle_timer(now)
+            self._pump()
+
+    def _fail(self, failure: SessionFailed) -> None:
+        if self._over:
+            return
+        self._end()
+        if self._opened:
+            self.sink(failure)
+            return
+        error = _OPENING_ERRORS.get(failure.reason, ModelSessionLostError)
+        self._opening_error = error(f"the session ended while it was being opened: {failure.detail}")
+        if self._configured is not None and not self._configured.done():
+            self._configured.set_exception(self._opening_error)
+
+    def _end(self) -> None:
+        self._over = True
+        self._ready = False
+        if self._tick is not None:
+            self._tick.cancel()
+            self._tick = None

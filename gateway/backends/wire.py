@@ -1,0 +1,461 @@
+"""The WebSocket under a model session: `websockets`' sans-I/O protocol behind an asyncio Protocol of our own.
+
+Handshake, control frames, fragments and closing are `websockets`' business. Only the two paths that run fifty times a
+second for each call are cut short: a data frame that arrives whole and unfragmented is handed over as it stands, and a
+text frame is masked and written in one piece. `benchmarks/realtime_wire.py` shows what that saves.
+
+No task belongs to a wire. Its owner calls `check` about once a second.
+"""
+
+import asyncio
+import os
+import socket
+import ssl
+import struct
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final, Protocol
+
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidStatus, InvalidURI
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Response
+from websockets.protocol import State
+from websockets.uri import WebSocketURI, parse_uri
+
+from gateway.realtime.errors import (
+    ModelError,
+    ModelForbiddenError,
+    ModelNotFoundError,
+    ModelRateLimitError,
+    ModelRefusedError,
+    ModelTimeoutError,
+    ModelTlsError,
+    ModelUnauthorisedError,
+    ModelUnresolvedError,
+    ModelUpgradeError,
+)
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a platform without the compiled extension
+    from websockets.utils import apply_mask
+
+# The longest message taken. An item that is read back with its audio is some MB; beyond this a peer is broken.
+MAX_MESSAGE_BYTES: Final = 32 * 2**20
+# What waits in the process before the writer is told to pause: about 0.7 s of PCMU as base64.
+WRITE_BUFFER_BYTES: Final = 8 * 2**10
+# What waits in the kernel unsent, so that stalled audio waits where its age is counted and the oldest can be dropped.
+UNSENT_BYTES: Final = 16 * 2**10
+# An answer to the upgrade whose header section is longer is not from a model service.
+MAX_UPGRADE_BYTES: Final = 64 * 2**10
+# Enough masks for five seconds of 20 ms frames from one read of the system's random source.
+MASK_POOL_BYTES: Final = 1024
+# An answer to the upgrade that explains itself: this much of its body is quoted in the error.
+QUOTED_BODY_CHARACTERS: Final = 300
+
+_TEXT_FRAME: Final = 0x81  # FIN and opcode 1 (RFC 6455 §5.2)
+_WHOLE_FRAMES: Final = frozenset((_TEXT_FRAME, 0x82))  # the latter is binary: Gemini sends its JSON so
+_MASKED: Final = 0x80
+_SHORT_HEADER: Final = struct.Struct("!BB").pack
+_MEDIUM_HEADER: Final = struct.Struct("!BBH").pack
+_LONG_HEADER: Final = struct.Struct("!BBQ").pack
+
+_UPGRADE_ERRORS: Final[dict[int, type[ModelError]]] = {
+    401: ModelUnauthorisedError,
+    403: ModelForbiddenError,
+    404: ModelNotFoundError,
+    429: ModelRateLimitError,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WireEndpoint:
+    """Where a wire leads, with every wait bounded. `headers` may hold credentials and are never shown."""
+
+    url: str
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    tls: ssl.SSLContext | None = None
+    open_timeout_s: float = 5.0
+    close_timeout_s: float = 1.0
+    ping_interval_s: float = 10.0
+    ping_timeout_s: float = 10.0
+    write_stall_s: float = 5.0
+
+
+class ClosureCause(Enum):
+    """Who or what ended a wire."""
+
+    PEER = "peer"
+    LOST = "lost"
+    UNRESPONSIVE = "unresponsive"
+    STALLED = "stalled"
+    PROTOCOL = "protocol"
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """How a wire ended. `code` and `reason` come from the peer's close frame, where there was one."""
+
+    cause: ClosureCause
+    code: int | None = None
+    reason: str = ""
+
+
+class WireReceiver(Protocol):
+    """The owner of a wire. None of its methods may block or raise."""
+
+    def message_received(self, message: bytes) -> None:
+        """Takes one whole text or binary message."""
+        ...
+
+    def writing_resumed(self) -> None:
+        """Learns that the wire takes data again after a pause."""
+        ...
+
+    def wire_closed(self, closure: Closure) -> None:
+        """Learns, once and only if it did not close the wire itself, that it is over."""
+        ...
+
+
+class Wire(asyncio.Protocol):
+    """A client's WebSocket connection. It is had from `open_wire`."""
+
+    def __init__(self, endpoint: WireEndpoint, uri: WebSocketURI, receiver: WireReceiver) -> None:
+        self._endpoint = endpoint
+        self._receiver = receiver
+        self._core = ClientProtocol(uri, max_size=MAX_MESSAGE_BYTES)
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self.opened: asyncio.Future[None] = self._loop.create_future()
+        self._closed: asyncio.Future[None] = self._loop.create_future()
+        self._open = False
+        self._refused = False
+        self._told = False
+        self._buffer = bytearray()
+        self._needed_bytes = 0
+        self._fragments: list[bytes] | None = None
+        self._masks = b""
+        self._mask_offset = 0
+        self.paused = False
+        self._paused_since: float | None = None
+        self._heard = True
+        self._heard_at = self._loop.time()
+        self._ping_sent_at: float | None = None
+        self._close_deadline: asyncio.TimerHandle | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages can be sent."""
+        return self._open
+
+    # --- sending ---
+
+    def send(self, message: bytes) -> None:
+        """Sends one text message; after the wire is over, nothing happens. It never waits: see `paused`."""
+        if not self._open or self._transport is None:
+            return
+        offset = self._mask_offset
+        mask = self._masks[offset : offset + 4]
+        if not mask:
+            # RFC 6455 §5.3: the masking key MUST be derived from a strong source of entropy.
+            self._masks = os.urandom(MASK_POOL_BYTES)
+            mask, offset = self._masks[:4], 0
+        self._mask_offset = offset + 4
+        length = len(message)
+        if length < 126:
+            header = _SHORT_HEADER(_TEXT_FRAME, _MASKED | length)
+        elif length < 65536:
+            header = _MEDIUM_HEADER(_TEXT_FRAME, _MASKED | 126, length)
+        else:
+            header = _LONG_HEADER(_TEXT_FRAME, _MASKED | 127, length)
+        self._transport.write(header + mask + apply_mask(message, mask))
+
+    def pause_writing(self) -> None:
+        """The transport's buffer is full."""
+        self.paused = True
+        self._paused_since = self._loop.time()
+
+    def resume_writing(self) -> None:
+        """The transport's buffer has room again."""
+        self.paused = False
+        self._paused_since = None
+        if self._open:
+            self._receiver.writing_resumed()
+
+    # --- receiving ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Sends the upgrade."""
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError(f"a wire needs a stream transport, not {type(transport).__name__}")
+        self._transport = transport
+        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        _bound_socket(transport, self._endpoint)
+        request = self._core.connect()
+        for name, value in self._endpoint.headers:
+            request.headers[name] = value
+        self._core.send_request(request)
+        self._write_core()
+
+    def data_received(self, data: bytes) -> None:
+        """Takes what the socket read."""
+        self._heard = True
+        if not self._open:
+            self._receive_while_not_open(data)
+            return
+        buffer = self._buffer
+        if buffer:
+            buffer += data
+            if len(buffer) < self._needed_bytes:
+                return
+            data = bytes(buffer)
+            buffer.clear()
+        self._receive_frames(data)
+
+    def _receive_while_not_open(self, data: bytes) -> None:
+        if self._told or self._refused:
+            self._core.receive_data(data)  # a refusal's body; or, when closing, what websockets discards
+        elif self.opened.done():
+            return
+        else:
+            self._buffer += data
+            end = self._buffer.find(b"\r\n\r\n") + 4
+            if end < 4 and len(self._buffer) <= MAX_UPGRADE_BYTES:
+                return
+            head, rest = bytes(self._buffer[:end]), bytes(self._buffer[end:])
+            self._buffer.clear()
+            self._receive_upgrade(head, rest)
+        self._write_core()
+        self._settle_refusal()
+
+    def _receive_upgrade(self, head: bytes, rest: bytes) -> None:
+        core = self._core
+        core.receive_data(head)
+        core.events_received()
+        self._open = core.state is State.OPEN
+        if self._open:
+            self.opened.set_result(None)
+            self._receive_frames(rest)  # some servers greet in the same segment
+        else:
+            self._refused = True
+            if rest:
+                core.receive_data(rest)
+
+    def _receive_frames(self, data: bytes) -> None:
+        position, end = 0, len(data)
+        self._needed_bytes = 2
+        while end - position >= 2 and self._open:
+            first, length = data[position], data[position + 1]
+            start = position + 2
+            if length >= 126:
+                if length > 127:
+                    # RFC 6455 §5.1: a client MUST close a connection if it detects a masked frame.
+                    self._receive_frame(data[position:])
+                    return
+                start += 2 if length == 126 else 8
+                if end < start:
+                    self._needed_bytes = start - position
+                    break
+                length = int.from_bytes(data[position + 2 : start])
+                if length > MAX_MESSAGE_BYTES:
+                    self._fail(CloseCode.MESSAGE_TOO_BIG, f"a message of {length} bytes is over the limit")
+                    return
+            stop = start + length
+            if end < stop:
+                self._needed_bytes = stop - position
+                break
+            if first in _WHOLE_FRAMES and self._fragments is None:
+                self._receiver.message_received(data[start:stop])
+            else:
+                self._receive_frame(data[position:stop])
+            position = stop
+        if position < end and self._open:
+            self._buffer += data[position:]
+
+    def _receive_frame(self, data: bytes) -> None:
+        """Gives one frame that is not the plain case to websockets, and does what it says."""
+        core = self._core
+        core.receive_data(data)
+        for event in core.events_received():
+            if isinstance(event, Frame) and event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+                self._receive_fragment(event)
+        self._write_core()
+        if core.state is not State.OPEN and self._open:
+            self._open = False
+            self._arm_close_deadline()
+            if core.close_rcvd is not None:
+                self._tell(Closure(ClosureCause.PEER, core.close_rcvd.code, core.close_rcvd.reason))
+            else:
+                self._tell(Closure(ClosureCause.PROTOCOL, reason=str(core.parser_exc)))
+
+    def _receive_fragment(self, frame: Frame) -> None:
+        fragments = self._fragments if self._fragments is not None else []
+        fragments.append(bytes(frame.data))
+        self._fragments = fragments
+        if frame.fin:
+            self._fragments = None
+            self._receiver.message_received(b"".join(fragments))
+
+    def eof_received(self) -> bool:
+        """The peer half-closed. The transport then closes by itself."""
+        self._core.receive_eof()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone."""
+        if self._close_deadline is not None:
+            self._close_deadline.cancel()
+        self._open = False
+        self._core.receive_eof()
+        if not self.opened.done():
+            self._told = True
+            self._settle_refusal(exc)
+        self._tell(Closure(ClosureCause.LOST, reason=str(exc) if exc else "the connection ended without a word"))
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+    def _settle_refusal(self, exc: Exception | None = None) -> None:
+        """Says why the upgrade failed, once the answer is complete."""
+        if self.opened.done():
+            return
+        failure = self._core.handshake_exc
+        if isinstance(failure, InvalidStatus):
+            self.opened.set_exception(_upgrade_error(failure.response))
+        elif isinstance(exc, ssl.SSLError):
+            self.opened.set_exception(ModelTlsError(f"TLS failed: {exc}"))
+        elif failure is not None:
+            self.opened.set_exception(ModelUpgradeError(f"the upgrade was not answered as HTTP asks: {failure}"))
+        elif self._transport is None or self._transport.is_closing():
+            self.opened.set_exception(ModelRefusedError(f"the connection broke before the upgrade was answered: {exc}"))
+
+    # --- keeping alive, and ending ---
+
+    def check(self, now: float) -> None:
+        """Looks after the connection: pings a silent peer, gives up one that neither answers nor takes data."""
+        if not self._open:
+            return
+        if self._paused_since is not None and now - self._paused_since >= self._endpoint.write_stall_s:
+            self._abandon(Closure(ClosureCause.STALLED, reason=f"took no data for {now - self._paused_since:.1f} s"))
+        elif self._heard:
+            self._heard, self._heard_at, self._ping_sent_at = False, now, None
+        elif self._ping_sent_at is not None:
+            if now - self._ping_sent_at >= self._endpoint.ping_timeout_s:
+                self._abandon(Closure(ClosureCause.UNRESPONSIVE, reason=f"silent for {now - self._heard_at:.1f} s"))
+        elif now - self._heard_at >= self._endpoint.ping_interval_s:
+            self._core.send_ping(b"")
+            self._write_core()
+            self._ping_sent_at = now
+
+    def abort(self) -> None:
+        """Ends the connection at once and without a word to anybody."""
+        self._told = True
+        self._open = False
+        self.opened.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def close(self) -> None:
+        """Ends the connection in good order, or, when the peer does not, after `close_timeout_s`. No socket is left."""
+        self._told = True
+        self._open = False
+        if self._transport is None:
+            return
+        if self._core.state is State.OPEN:
+            self._core.send_close(CloseCode.NORMAL_CLOSURE)
+            self._write_core()
+        try:
+            async with asyncio.timeout(self._endpoint.close_timeout_s):
+                await asyncio.shield(self._closed)
+        except TimeoutError:
+            self._transport.abort()
+            await self._closed
+        except asyncio.CancelledError:
+            self._transport.abort()
+            raise
+
+    def _fail(self, code: CloseCode, reason: str) -> None:
+        self._core.fail(code, reason)
+        self._write_core()
+        self._open = False
+        self._arm_close_deadline()
+        self._tell(Closure(ClosureCause.PROTOCOL, reason=reason))
+
+    def _abandon(self, closure: Closure) -> None:
+        self._open = False
+        if self._transport is not None:
+            self._transport.abort()
+        self._tell(closure)
+
+    def _arm_close_deadline(self) -> None:
+        if self._transport is not None and self._close_deadline is None:
+            self._close_deadline = self._loop.call_later(self._endpoint.close_timeout_s, self._transport.abort)
+
+    def _tell(self, closure: Closure) -> None:
+        if not self._told:
+            self._told = True
+            self._receiver.wire_closed(closure)
+
+    def _write_core(self) -> None:
+        if self._transport is None:
+            return
+        for data in self._core.data_to_send():
+            if data:
+                self._transport.write(data)
+            else:
+                self._transport.close()  # websockets' sign for the end of the stream
+
+
+async def open_wire(endpoint: WireEndpoint, receiver: WireReceiver) -> Wire:
+    """Connects and upgrades within `open_timeout_s`.
+
+    Raises:
+        ModelError: with the class that tells why; nothing is left open.
+    """
+    try:
+        uri = parse_uri(endpoint.url)
+    except InvalidURI as error:
+        raise ModelUnresolvedError(f"the backend's URL cannot be used: {error}") from error
+    wire: Wire | None = None
+    try:
+        async with asyncio.timeout(endpoint.open_timeout_s):
+            _, wire = await asyncio.get_running_loop().create_connection(
+                lambda: Wire(endpoint, uri, receiver),
+                uri.host,
+                uri.port,
+                ssl=(endpoint.tls or ssl.create_default_context()) if uri.secure else None,
+            )
+            await wire.opened
+    except TimeoutError as error:
+        message = f"no WebSocket with {uri.host}:{uri.port} within {endpoint.open_timeout_s} s"
+        raise ModelTimeoutError(message) from error
+    except socket.gaierror as error:
+        raise ModelUnresolvedError(f"{uri.host} has no address: {error.strerror}") from error
+    except ssl.SSLError as error:
+        raise ModelTlsError(f"TLS with {uri.host}:{uri.port} failed: {error}") from error
+    except OSError as error:
+        raise ModelRefusedError(f"{uri.host}:{uri.port} refused the connection: {error}") from error
+    finally:
+        if wire is not None and not wire.is_open:
+            wire.abort()
+    return wire
+
+
+def _upgrade_error(response: Response) -> ModelError:
+    status = response.status_code
+    body = bytes(response.body or b"").decode("utf-8", "replace")[:QUOTED_BODY_CHARACTERS]
+    detail = f": {body}" if body else ""
+    message = f"the upgrade was answered {status} {response.reason_phrase}{detail}"
+    return _UPGRADE_ERRORS.get(status, ModelUpgradeError)(message)
+
+
+def _bound_socket(transport: asyncio.Transport, endpoint: WireEndpoint) -> None:
+    """Keeps stalled audio out of the kernel, where nobody could count or drop it, and notices a path that is gone."""
+    connection = transport.get_extra_info("socket")
+    if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        timeout_ms = int((endpoint.ping_interval_s + endpoint.ping_timeout_s) * 1000)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
