@@ -267,7 +267,7 @@ class OpenAiProtocol:
         self._tools.collect(optional_text(event, "response_id"), optional_object(event, "item"))
 
     def _receive_arguments_done(self, event: JsonObject) -> None:
-        self._tools.collect(optional_text(event, "response_id"), {"type": "function_call", **event})
+        self._tools.collect(optional_text(event, "response_id"), {**event, "type": "function_call"})
 
     def _receive_truncated(self, event: JsonObject) -> None:
         end_ms = optional_integer(event, "audio_end_ms")
