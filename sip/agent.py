@@ -1,0 +1,342 @@
+"""The user agent: what answers requests and places calls, sans-I/O (RFC 3261 §8).
+
+    agent.receive_message(data, flow, now)      bytes in
+    agent.transmits() / agent.events()          what to send, what happened: drain both after every call
+    agent.next_timer() / agent.handle_timer(now)
+
+"Mutate once, drain fully, then mutate again." `sip.transport.endpoint` does this over real sockets.
+"""
+
+import hashlib
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from sip.agenda import Agenda, Timed
+from sip.configuration import AgentConfiguration
+from sip.dialog import Dialog, DialogId, target_of
+from sip.errors import SipError, SipParseError
+from sip.event import AgentEvent
+from sip.header import NameAddr
+from sip.message import Message, PartialRequest, Request, Response, parse_message
+from sip.reception import Reception, Screen
+from sip.session.host import Authenticator
+from sip.session.session import InviteSession, typed
+from sip.session.uac import ClientSession
+from sip.session.uas import ServerSession
+from sip.tombstone import Tombstones
+from sip.transaction.layer import MAGIC_COOKIE, MergeKey, OnOutcome, TransactionLayer, merge_key
+from sip.transport.flow import Address, Flow, Target, Transmit
+from sip.transport.source import note_source
+from sip.uri import Uri
+
+UNADVERTISED: Final = Address("invalid.invalid", 0)  # RFC 6761: for a transport that no listener serves
+
+
+class SessionLimitError(SipError):
+    """As many sessions live as the configuration allows."""
+
+    status = 503
+    label = "session_limit"
+
+
+class UserAgent:
+    """A SIP user agent of many sessions, as UAS and UAC.
+
+    `token` gives unguessable strings for tags, branches and Call-IDs (random in production, seeded in tests).
+    `screen` looks at every request outside a dialog and may refuse it: trunks, draining, overload.
+    """
+
+    def __init__(
+        self, configuration: AgentConfiguration, *, token: Callable[[], str], screen: Screen | None = None
+    ) -> None:
+        self.configuration: Final = configuration
+        self.counters: Final[Counter[str]] = Counter()
+        self.screen = screen
+        self.token: Final = token
+        self._agenda = Agenda()
+        self._transmits: deque[Transmit] = deque()
+        self._events: deque[AgentEvent] = deque()
+        self.transactions: Final = TransactionLayer(
+            configuration.timers, self._agenda, self._transmits.append, self.counters, configuration.max_transactions
+        )
+        self._advertised: dict[str, Address] = dict(configuration.advertised)
+        self._dialogs: dict[DialogId, InviteSession] = {}
+        self._sessions: set[InviteSession] = set()
+        self._half_open: set[InviteSession] = set()
+        self._origins: dict[MergeKey, InviteSession] = {}
+        self._ended = Tombstones(configuration.timers.timeout)
+        self._secret = token()
+        self._now = 0.0
+        self._reception = Reception(self)
+
+    # -- the five verbs ----------------------------------------------------------------------------------------------
+
+    def receive_message(self, data: bytes, flow: Flow, now: float) -> None:
+        """Takes one complete message. What is no SIP is counted and dropped; what is malformed gets 400 if it can."""
+        self._now = now
+        try:
+            message = parse_message(data)
+        except SipParseError as error:
+            self.counters[error.label] += 1
+            if error.partial is not None:
+                self._answer_malformed(error.partial, error, flow)
+            return
+        if isinstance(message, Request):
+            self._reception.receive_request(message, flow, now)
+        else:
+            self._receive_response(message, now)
+
+    def transmits(self) -> Iterator[Transmit]:
+        """Drains what is to be sent, in order."""
+        while self._transmits:
+            yield self._transmits.popleft()
+
+    def events(self) -> Iterator[AgentEvent]:
+        """Drains what happened, in order."""
+        while self._events:
+            yield self._events.popleft()
+
+    def next_timer(self) -> float | None:
+        """When `handle_timer` is wanted next; never late, sometimes early."""
+        return self._agenda.next_timer()
+
+    def handle_timer(self, now: float) -> None:
+        """Does all that is due."""
+        self._now = now
+        self._agenda.handle_timer(now)
+
+    def transport_failed(self, transmit: Transmit, now: float) -> None:
+        """The driver could not send this: its transaction fails as RFC 3261 §17.1.4 says."""
+        self._now = now
+        self.counters["transport_failed"] += 1
+        if transmit.owner is not None:
+            self.transactions.transport_failed(transmit.owner, now)
+
+    # -- what the user does ------------------------------------------------------------------------------------------
+
+    def invite(
+        self,
+        *,
+        target: Uri,
+        from_: NameAddr,
+        offer: bytes,
+        now: float,
+        to: NameAddr | None = None,
+        headers: Iterable[tuple[str, str]] = (),
+        route: Iterable[str] = (),
+        authenticator: Authenticator | None = None,
+    ) -> ClientSession:
+        """Places a call. An empty offer asks the callee for one.
+
+        `route` is a preloaded route set, such as an outbound proxy, as header values.
+        Raises SessionLimitError, and UnroutableUriError where the first hop is no SIP URI.
+        """
+        if len(self._sessions) >= self.configuration.max_sessions:
+            raise SessionLimitError(f"{len(self._sessions)} sessions live, which is the limit")
+        self._now = now
+        draft = self._draft_dialog(target, from_, to, route)
+        hop = target_of(draft.next_hop())
+        fields = self.refresh_headers(hop.transport, secure=target.scheme == "sips", product_field="User-Agent")
+        request = draft.create_request(
+            "INVITE", via=self.via(hop.transport), headers=[*fields, *headers, *typed(offer)], body=offer
+        )
+        session = ClientSession(self, request, hop, authenticator)
+        self._sessions.add(session)
+        session.begin(now)
+        return session
+
+    def request(
+        self,
+        method: str,
+        *,
+        target: Uri,
+        from_: NameAddr,
+        on_outcome: OnOutcome,
+        now: float,
+        to: NameAddr | None = None,
+        headers: Iterable[tuple[str, str]] = (),
+        route: Iterable[str] = (),
+        body: bytes = b"",
+        call_id: str | None = None,
+        cseq: int = 1,
+    ) -> Request:
+        """Sends a request outside dialogs, such as OPTIONS; `on_outcome` gets its responses or its failure."""
+        self._now = now
+        draft = self._draft_dialog(target, from_, to, route, call_id)
+        draft.local_cseq = cseq - 1
+        hop = target_of(draft.next_hop())
+        request = draft.create_request(method, via=self.via(hop.transport), headers=headers, body=body)
+        self.transactions.request(request, hop, on_outcome, now)
+        return request
+
+    def advertise(self, transport: str, address: Address) -> None:
+        """Told by the endpoint where it listens; fills in what the configuration leaves open."""
+        configured = self.configuration.advertised.get(transport)
+        if configured is None:
+            self._advertised[transport] = address
+        elif configured.port == 0:
+            self._advertised[transport] = Address(configured.host, address.port)
+
+    @property
+    def sessions(self) -> frozenset[InviteSession]:
+        """The sessions that have not ended."""
+        return frozenset(self._sessions)
+
+    @property
+    def session_count(self) -> int:
+        """How many sessions have not ended."""
+        return len(self._sessions)
+
+    @property
+    def half_open_count(self) -> int:
+        """How many inbound sessions still wait for their ACK."""
+        return len(self._half_open)
+
+    @property
+    def dialog_count(self) -> int:
+        """How many dialogs exist, early ones included."""
+        return len(self._dialogs)
+
+    # -- SessionHost -------------------------------------------------------------------------------------------------
+
+    def random_fraction(self) -> float:
+        """A number in [0, 1) from the source of tokens."""
+        digest = hashlib.sha256(self.token().encode()).digest()
+        return int.from_bytes(digest[:6], "big") / 2**48
+
+    def emit(self, event: AgentEvent) -> None:
+        """Queues an event."""
+        self._events.append(event)
+
+    def send(self, data: bytes, to: Flow | Target, prefer: Flow | None = None) -> None:
+        """Sends outside any transaction."""
+        self._transmits.append(Transmit(data, to, prefer))
+
+    def schedule(self, item: Timed) -> None:
+        """The item's deadline may have changed."""
+        self._agenda.update(item)
+
+    def register(self, session: InviteSession, dialog_id: DialogId) -> None:
+        """Requests of this dialog are the session's from now on."""
+        self._dialogs[dialog_id] = session
+
+    def unregister(self, dialog_id: DialogId) -> None:
+        """The dialog is over."""
+        if self._dialogs.pop(dialog_id, None) is not None:
+            self._ended.add(dialog_id, self._now)
+
+    def confirmed(self, session: InviteSession) -> None:
+        """The session is half-open no more."""
+        self._half_open.discard(session)
+
+    def forget(self, session: InviteSession) -> None:
+        """The session has ended."""
+        self._sessions.discard(session)
+        self._half_open.discard(session)
+        key = merge_key(session.request)
+        if self._origins.get(key) is session:
+            del self._origins[key]
+
+    def via(self, transport: str) -> str:
+        """A Via value with a new branch; `rport` asks for RFC 3581's symmetric response."""
+        address = self._advertised.get(transport, UNADVERTISED)
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        return f"SIP/2.0/{transport.upper()} {host}:{address.port};rport;branch={MAGIC_COOKIE}{self.token()}"
+
+    def contact(self, transport: str, *, secure: bool = False) -> str:
+        """Our Contact value."""
+        address = self._advertised.get(transport, UNADVERTISED)
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        parameter = "" if transport == "udp" or secure else f";transport={transport}"
+        return f"<{'sips' if secure else 'sip'}:{host}:{address.port}{parameter}>"
+
+    def refresh_headers(
+        self, transport: str, *, secure: bool = False, product_field: str = "Server"
+    ) -> list[tuple[str, str]]:
+        """Contact, Allow, Supported, and the product where the configuration names one."""
+        fields = [("Contact", self.contact(transport, secure=secure)), ("Allow", ", ".join(self.configuration.allow))]
+        if self.configuration.supported:
+            fields.append(("Supported", ", ".join(self.configuration.supported)))
+        if self.configuration.product is not None:
+            fields.append((product_field, self.configuration.product))
+        return fields
+
+    # -- for the reception -------------------------------------------------------------------------------------------
+
+    def find_session(self, request: Request) -> InviteSession | None:
+        """The session whose dialog a request belongs to."""
+        return self._dialogs.get(_dialog_id(request))
+
+    def has_ended(self, request: Request) -> bool:
+        """Whether the request's dialog ended not long ago."""
+        return self._ended.holds(_dialog_id(request), self._now)
+
+    def is_merged(self, request: Request) -> bool:
+        """Whether the request came by another path already, or began a session that still lives (RFC 3261 §8.2.2.2)."""
+        return self.transactions.is_merged(request) or merge_key(request) in self._origins
+
+    def begin_server_session(self, request: Request, flow: Flow, now: float) -> None:
+        """Takes on a new call."""
+        transaction = self.transactions.begin_invite_server(request, flow, now)
+        session = ServerSession(self, transaction, flow)
+        self.transactions.bind(transaction, session)
+        self._sessions.add(session)
+        self._half_open.add(session)
+        self._origins[merge_key(request)] = session
+        session.begin(now)
+
+    def respond_statelessly(
+        self,
+        request: Request,
+        flow: Flow,
+        status: int,
+        headers: Iterable[tuple[str, str]] = (),
+        reason: str | None = None,
+    ) -> None:
+        """Answers without a transaction, as RFC 3261 §8.2.7 allows: every retransmission gets the same answer anew."""
+        response = request.create_response(status, reason, to_tag=self._stateless_tag(request), headers=headers)
+        self.send(bytes(response), flow)
+
+    # -- the rest ----------------------------------------------------------------------------------------------------
+
+    def _answer_malformed(self, partial: PartialRequest, error: SipParseError, flow: Flow) -> None:
+        note_source(partial, flow)
+        response = partial.create_response(error.status, to_tag=self._stateless_tag(partial))
+        self.send(bytes(response), flow)
+
+    def _stateless_tag(self, request: Message) -> str:
+        """The same tag for the same request: "the UAS MUST ... generate To tags in a stateless manner" (§8.2.7)."""
+        headers = request.headers
+        parts = (self._secret, request.top_via.branch or "", *(headers.get(name) or "" for name in _TAG_FIELDS))
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    def _draft_dialog(
+        self, target: Uri, from_: NameAddr, to: NameAddr | None, route: Iterable[str], call_id: str | None = None
+    ) -> Dialog:
+        return Dialog(
+            call_id=call_id or self.token(),
+            local=from_.with_tag(self.token()),
+            remote=to or NameAddr(None, target),
+            remote_target=target,
+            route_set=tuple(route),
+            local_cseq=0,
+            remote_cseq=None,
+            is_secure=target.scheme == "sips",
+        )
+
+    def _receive_response(self, response: Response, now: float) -> None:
+        contacts = response.contacts
+        if contacts and not contacts[0].uri.is_sip and response.status < 300:
+            self.counters["contact"] += 1
+        elif len(response.vias) != 1:  # RFC 3261 §8.1.3.3: such a response "SHOULD be discarded"
+            self.counters["response_misrouted"] += 1
+        elif not self.transactions.receive_response(response, now):
+            self.counters["stray_response"] += 1
+
+
+_TAG_FIELDS: Final = ("Call-ID", "From", "CSeq")
+
+
+def _dialog_id(request: Request) -> DialogId:
+    return DialogId(request.call_id, request.to.tag or "", request.from_.tag or "")

@@ -1,0 +1,249 @@
+"""The calling side of an INVITE session: RFC 3261 §13.2, with its forks and its CANCEL."""
+
+from functools import partial
+from typing import Final
+
+from sip.dialog import Dialog
+from sip.event import Answered, Failed, Provisional
+from sip.message import Request, Response
+from sip.session.host import Authenticator, SessionHost
+from sip.session.received import HeaderFields
+from sip.session.sent import CREDENTIAL_FIELDS, Acknowledger, create_cancel
+from sip.session.session import Deadline, InviteSession
+from sip.session.state import CLIENT_SESSION, EndCause, SessionInput, SessionState
+from sip.transaction.layer import ClientTransaction
+from sip.transaction.machine import Failure
+from sip.transaction.non_invite_server import NonInviteServerTransaction
+from sip.transport.flow import Target
+
+
+class ClientSession(InviteSession):
+    """A call that we place. The first 2xx makes it; a 2xx of another fork is acknowledged and ended with BYE."""
+
+    TABLE = CLIENT_SESSION
+    INITIAL = SessionState.CALLING
+    is_caller = True
+
+    def __init__(
+        self, host: SessionHost, invite: Request, target: Target, authenticator: Authenticator | None = None
+    ) -> None:
+        super().__init__(host, invite, None)
+        self.authenticator = authenticator
+        self.target: Final = target
+        self._acknowledger = Acknowledger(host, None)
+        self._early: dict[str, Dialog] = {}
+        self._transaction: ClientTransaction | None = None
+        self._attempt = 1
+        self._has_provisional = False
+        self._cancel_headers: tuple[tuple[str, str], ...] | None = None  # a CANCEL that waits for a 1xx
+        self._unacknowledged: Response | None = None
+
+    def begin(self, now: float) -> None:
+        """Sends the INVITE."""
+        self._deadlines[Deadline.USER] = now + self._host.configuration.ring_limit
+        self._has_provisional = False
+        self._transaction = self._host.transactions.request(
+            self.request, self.target, partial(self._handle_outcome, self.request), now
+        )
+        self._host.schedule(self)
+
+    # -- what the user does ------------------------------------------------------------------------------------------
+
+    def cancel(self, *, now: float, headers: HeaderFields = ()) -> bool:
+        """Gives up a call that is not answered. Ended follows with the final response, at the latest after 64*T1.
+
+        "If no provisional response has been received, the CANCEL request MUST NOT be sent; rather, the client MUST
+        wait for the arrival of a provisional response" (RFC 3261 §9.1).
+        """
+        if self.state is SessionState.CANCELLING:
+            return True
+        if self.state is SessionState.CONFIRMED or not self._step(SessionInput.CANCEL):
+            return False  # the 2xx was quicker
+        self._cancel_headers = tuple(headers)
+        self._deadlines.clear()
+        if self._has_provisional:
+            self._send_cancel(now)
+        self._host.schedule(self)
+        return True
+
+    def acknowledge(self, body: bytes, *, now: float) -> bool:
+        """Sends the ACK with our answer, where the INVITE had no offer or a re-INVITE of ours had none."""
+        response = self._unacknowledged
+        if response is None or self.dialog is None:
+            return super().acknowledge(body, now=now)
+        self._unacknowledged = None
+        self._acknowledger.acknowledge(self.dialog, self.request, response, body)
+        return True
+
+    def bye(self, *, now: float, headers: HeaderFields = ()) -> bool:
+        """Ends an answered call."""
+        self._acknowledge_without_answer()
+        return super().bye(now=now, headers=headers)
+
+    # -- responses ---------------------------------------------------------------------------------------------------
+
+    def _handle_outcome(self, request: Request, outcome: Response | Failure, now: float) -> None:
+        if request is not self.request:
+            return  # an INVITE that was challenged, and sent again with credentials
+        if isinstance(outcome, Failure):
+            self._refused(outcome.status, outcome.name.replace("_", " ").capitalize(), None, now)
+        elif outcome.status < 200:
+            self._handle_provisional(outcome, now)
+        elif outcome.status < 300:
+            self._handle_accepted(outcome, now)
+        elif not self._try_again(outcome, now):
+            self._refused(outcome.status, outcome.reason, outcome, now)
+        self._host.schedule(self)
+
+    def _handle_provisional(self, response: Response, now: float) -> None:
+        self._has_provisional = True
+        if self.state is SessionState.CANCELLING:
+            self._send_cancel(now)
+            return
+        tag = response.to.tag
+        if response.status > 100 and tag is not None and self._early_dialog(tag, response) is not None:
+            self._step(SessionInput.PROVISIONAL)
+        if response.status > 100 and not self.is_ended:
+            self._host.emit(Provisional(self, response.status, response.reason, response.body or None, tag, response))
+
+    def _early_dialog(self, tag: str, response: Response) -> Dialog | None:
+        dialog = self._early.get(tag)
+        if dialog is None:
+            if len(self._early) >= self._host.configuration.max_early_dialogs:
+                self._host.counters["early_dialog_limit"] += 1
+                return None
+            dialog = self._early[tag] = Dialog.as_uac(self.request, response)
+            self._host.register(self, dialog.id)
+        else:
+            dialog.refresh_target(response)
+        self.dialog = self.dialog or dialog
+        return dialog
+
+    def _handle_accepted(self, response: Response, now: float) -> None:
+        if self._acknowledger.repeat(response) or self._is_waiting_for(response):
+            return
+        tag = response.to.tag or ""
+        dialog = self._early.pop(tag, None) or Dialog.as_uac(self.request, response)
+        dialog.confirm(response)
+        if self.state is SessionState.CANCELLING or not self._step(SessionInput.ACCEPTED):
+            self._drop(dialog, response, now)
+            return
+        self._deadlines.clear()
+        self._forget_early()
+        self.dialog = dialog
+        self._host.register(self, dialog.id)
+        if self.request.body or not response.body:
+            self._acknowledger.acknowledge(dialog, self.request, response)
+        else:
+            self._unacknowledged = response
+        self._host.emit(Answered(self, response.body or None, response))
+
+    def _is_waiting_for(self, response: Response) -> bool:
+        return self._unacknowledged is not None and self._unacknowledged.to.tag == response.to.tag
+
+    def _drop(self, dialog: Dialog, response: Response, now: float) -> None:
+        """A dialog that nobody wants, of another fork or of a 2xx that crossed our CANCEL: ACK and BYE (§13.2.2.4)."""
+        self._host.counters["unwanted_2xx"] += 1
+        self._acknowledger.acknowledge(dialog, self.request, response)
+        kept, self.dialog = self.dialog, dialog
+        self._send_bye(now, ())
+        self.dialog = kept
+        if self._step(SessionInput.ACCEPTED):  # only CANCELLING takes it here
+            self._forget_early()
+            self._end(EndCause.CANCELLED)
+
+    def _try_again(self, response: Response, now: float) -> bool:
+        """Answers a challenge with credentials: same Call-ID, From tag and To, next CSeq (RFC 3261 §22.2)."""
+        if self.state not in {SessionState.CALLING, SessionState.EARLY}:
+            return False
+        credentials = self._credentials(self.request, response, self._attempt)
+        if credentials is None:
+            return False
+        self._attempt += 1
+        self._resend([credentials], now, without=CREDENTIAL_FIELDS if self._attempt > 2 else frozenset())
+        return True
+
+    def _resend(self, headers: HeaderFields, now: float, *, without: frozenset[str] = frozenset()) -> None:
+        old = self.request
+        invite = Request("INVITE", old.uri, old.headers.copy(), old.body)
+        for name in without:
+            invite.headers.remove(name)
+        invite.headers.set("Via", self._host.via(self.target.transport))
+        invite.headers.set("CSeq", f"{old.cseq.number + 1} INVITE")
+        for name, value in headers:
+            invite.headers.set(name, value)
+        self._forget_early()
+        self.dialog = None
+        self.request = invite
+        self.begin(now)
+
+    def _refused(self, status: int, reason: str, response: Response | None, now: float) -> None:
+        del now
+        was_cancelled = self.state is SessionState.CANCELLING
+        if not self._step(SessionInput.REFUSED):
+            return
+        self._forget_early()
+        if was_cancelled:
+            self._end(EndCause.CANCELLED)
+            return
+        self._host.emit(Failed(self, status, reason, response))
+        self._end(EndCause.REFUSED)
+
+    # -- the rest ----------------------------------------------------------------------------------------------------
+
+    def _send_cancel(self, now: float) -> None:
+        if self._cancel_headers is None:
+            return
+        cancel = create_cancel(self.request)
+        for name, value in self._cancel_headers:
+            cancel.headers.add(name, value)
+        self._cancel_headers = None
+        # RFC 3261 §9.1: without a final response after 64*T1 "the client SHOULD then consider the original
+        # transaction cancelled and SHOULD destroy the client transaction".
+        self._deadlines[Deadline.CANCEL] = now + self._host.configuration.timers.timeout
+        self._host.transactions.request(cancel, self.target, lambda outcome, now: None, now)
+
+    def _handle_deadline(self, deadline: Deadline, now: float) -> None:
+        if deadline is Deadline.USER and self.state in {SessionState.CALLING, SessionState.EARLY}:
+            self._host.counters["ring_limit"] += 1
+            self.cancel(now=now)
+        elif deadline is Deadline.CANCEL and self._step(SessionInput.REFUSED):
+            if self._transaction is not None:
+                self._host.transactions.abandon(self._transaction)
+            self._forget_early()
+            self._end(EndCause.CANCELLED)
+        else:
+            super()._handle_deadline(deadline, now)
+
+    def _receive_bye(self, transaction: NonInviteServerTransaction, request: Request, now: float) -> None:
+        if self.state is SessionState.CONFIRMED:
+            self._acknowledge_without_answer()
+            super()._receive_bye(transaction, request, now)
+            return
+        # A BYE for an early dialog ends that branch only; the INVITE's final response is still to come.
+        self._respond(transaction, 200, now)
+        if self._step(SessionInput.BYE_RECEIVED) and (dialog := self._early.pop(request.from_.tag or "", None)):
+            self._host.unregister(dialog.id)
+
+    def _acknowledge_without_answer(self) -> None:
+        """A 2xx with an offer that is never answered still needs its ACK before the BYE."""
+        if self._unacknowledged is not None and self.dialog is not None:
+            self._acknowledger.acknowledge(self.dialog, self.request, self._unacknowledged)
+            self._unacknowledged = None
+
+    @property
+    def _transport(self) -> str:
+        return self.target.transport
+
+    def _dialog_for(self, request: Request) -> Dialog | None:
+        if self.state is SessionState.CONFIRMED:
+            return self.dialog
+        return self._early.get(request.from_.tag or "")
+
+    def _forget_early(self) -> None:
+        for dialog in self._early.values():
+            self._host.unregister(dialog.id)
+        self._early.clear()
+
+    def _abandon(self, now: float, headers: HeaderFields) -> bool:
+        return self.is_ended is False and self.cancel(now=now, headers=headers)
