@@ -37,8 +37,8 @@ def parse_websocket_url(value: str) -> str:
     try:
         parts = urlsplit(value)
         parts.port  # noqa: B018 raises for a port that is none
-    except ValueError as error:
-        raise ValueError(f"is not a URL: {error}") from None
+    except ValueError:  # whose words would quote parts of the URL
+        raise ValueError("is not a URL with a host and a port") from None
     if "@" in parts.netloc:
         raise ValueError("must not hold a user name or password")
     if parts.scheme not in {"ws", "wss"} or not parts.hostname:

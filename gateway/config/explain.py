@@ -11,6 +11,7 @@ from gateway.config.source import Source, Tree, TreePath
 from gateway.config.value import suggestion
 
 _Words = Mapping[str, Any]
+_KEY_MARKER: Final = "[key]"  # how pydantic says that a mapping's key is at fault
 _INSTEAD_OF_WHAT_MAY_BE_PRIVATE: Final = "the value from the environment"
 
 _SENTENCES: Final[Mapping[str, Callable[[_Words, str], str]]] = {
@@ -31,14 +32,12 @@ _SENTENCES: Final[Mapping[str, Callable[[_Words, str], str]]] = {
     "model_attributes_type": lambda ctx, value: f"must be a mapping of keys to values, not {value}",
     "enum": lambda ctx, value: f"must be {ctx['expected']}, not {value}",
     "literal_error": lambda ctx, value: f"must be {ctx['expected']}, not {value}",
-    "union_tag_invalid": lambda ctx, value: (
-        f"must have the type {' or '.join(ctx['expected_tags'].split(', '))}, not {ctx['tag']!r}"
-    ),
+    "union_tag_invalid": lambda ctx, value: f"must be {ctx['expected_tags'].replace(', ', ' or ')}, not {value}",
     "union_tag_not_found": lambda ctx, value: "needs a type",
-    "greater_than": lambda ctx, value: f"must be greater than {ctx['gt']}, not {value}",
-    "greater_than_equal": lambda ctx, value: f"must be at least {ctx['ge']}, not {value}",
-    "less_than": lambda ctx, value: f"must be less than {ctx['lt']}, not {value}",
-    "less_than_equal": lambda ctx, value: f"must be at most {ctx['le']}, not {value}",
+    "greater_than": lambda ctx, value: f"must be greater than {ctx['gt']:g}, not {value}",
+    "greater_than_equal": lambda ctx, value: f"must be at least {ctx['ge']:g}, not {value}",
+    "less_than": lambda ctx, value: f"must be less than {ctx['lt']:g}, not {value}",
+    "less_than_equal": lambda ctx, value: f"must be at most {ctx['le']:g}, not {value}",
     "string_too_short": lambda ctx, value: "must not be empty",
     "string_too_long": lambda ctx, value: f"must have at most {ctx['max_length']} characters",
     "too_short": lambda ctx, value: "must not be empty",
@@ -74,8 +73,18 @@ def _resolve(schema: dict[str, Any]) -> dict[str, Any]:
     return _schema()["$defs"][reference.rsplit("/", 1)[-1]] if reference else schema
 
 
-def tree_path(source: Source, location: TreePath) -> TreePath:
-    """A pydantic location as a path of the tree: without the tags of unions, and with the key that is missing."""
+def is_about_key(error: ErrorDetails) -> bool:
+    """Whether the key itself is at fault, and not its value."""
+    return error["type"] == "extra_forbidden" or error["loc"][-1:] == (_KEY_MARKER,)
+
+
+def tree_path(source: Source, error: ErrorDetails) -> TreePath:
+    """Where an error is in the tree: pydantic's location holds the tags of unions and a marker for keys beside keys."""
+    location: TreePath = error["loc"]
+    if location[-1:] == (_KEY_MARKER,):
+        location = location[:-1]
+    if error["type"] == "union_tag_invalid":
+        location = (*location, error["ctx"]["discriminator"].strip("'"))
     path: TreePath = ()
     for index, part in enumerate(location):
         if (*path, part) in source.values or index == len(location) - 1:
@@ -83,18 +92,11 @@ def tree_path(source: Source, location: TreePath) -> TreePath:
     return path
 
 
-def explain(error: ErrorDetails, path: TreePath, source: Source, faulty: Tree) -> str:
-    """What is wrong, in a sentence without a subject: the key stands before it.
-
-    Args:
-        error: pydantic's error.
-        path: where it is in the tree.
-        source: what was read.
-        faulty: the value (or key) that is at fault.
-    """
+def explain(error: ErrorDetails, path: TreePath, source: Source) -> str:
+    """What is wrong, in a sentence without a subject: the key stands before it."""
     if error["type"] == "extra_forbidden":
         return f"is not known here{suggestion(str(path[-1]), known_keys(error['loc'][:-1]))}"
-    value = describe(faulty)
+    value = describe(str(path[-1]) if is_about_key(error) else value_at(source.tree, path))
     sentence = _SENTENCES.get(error["type"])
     reason = sentence(error.get("ctx", {}), value) if sentence else error["msg"]
     return reason.replace(value, _INSTEAD_OF_WHAT_MAY_BE_PRIVATE) if path in source.filled and value != "''" else reason

@@ -4,7 +4,7 @@ Parts with faults are left out and the rules are applied to the rest, so that a 
 """
 
 import copy
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,13 +13,12 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.config.errors import ConfigurationError, Fault, FaultLevel
-from gateway.config.explain import explain, tree_path, value_at
+from gateway.config.explain import explain, is_about_key, tree_path, value_at
 from gateway.config.model import GatewayConfiguration
 from gateway.config.rule import Subject, findings
 from gateway.config.source import Source, Tree, TreePath, dotted, read_source
 
 AGENT_FILE_SUFFIXES: Final = frozenset({".yaml", ".yml"})
-KEY_MARKER: Final = "[key]"  # how pydantic says that a mapping's key is at fault and not its value
 STAND_IN: Final = "-"  # put where a key is missing, so that the rest of its section can be judged
 EPHEMERAL_PORTS_FILE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
@@ -66,8 +65,7 @@ def inspect(path: Path, environ: Mapping[str, str], *, ephemeral_ports: tuple[in
     _add_agent_files(source, source.tree, environ)
     context = {"directory": path.parent}
     salvaged, faults, left_out = _validate(source, context)
-    known = {fault.key for fault in source.faults}
-    faults = [*source.faults, *(fault for fault in faults if fault.key not in known)]
+    faults = [*source.faults, *faults]
     subject = Subject(
         configuration=salvaged,
         agent_names=_names(source.tree, "agents"),
@@ -127,9 +125,9 @@ def _validate(source: Source, context: dict[str, Path]) -> tuple[GatewayConfigur
         except ValidationError as error:
             details = error.errors(include_url=False, include_input=False)
         if not left_out:
-            faults = [_fault(source, detail) for detail in details]
+            faults = list(_faults(source, details))
         for detail in details:
-            path = tree_path(source, _without_marker(detail))
+            path = tree_path(source, detail)
             if detail["type"] == "missing" and path not in left_out:
                 _put(tree, path, STAND_IN)
                 left_out.add(path)
@@ -137,16 +135,19 @@ def _validate(source: Source, context: dict[str, Path]) -> tuple[GatewayConfigur
                 left_out.add(_leave_out(tree, path[:-1] if detail["type"] == "missing" else path, left_out))
 
 
-def _without_marker(detail: ErrorDetails) -> TreePath:
-    return detail["loc"][:-1] if detail["loc"][-1:] == (KEY_MARKER,) else detail["loc"]
+def _faults(source: Source, details: Sequence[ErrorDetails]) -> Iterator[Fault]:
+    known = {fault.key for fault in source.faults}
+    for detail in details:
+        path = tree_path(source, detail)
+        if is_about_key(detail):
+            yield source.key_position(path).fault(dotted(path), explain(detail, path, source))
+        elif dotted(path) not in known and not (detail["type"] == "too_short" and _holds_faults(details, detail)):
+            # (a variable that is not set leaves a value that is missing; faulty elements leave a list that is short)
+            yield source.position(path).fault(dotted(path), explain(detail, path, source))
 
 
-def _fault(source: Source, detail: ErrorDetails) -> Fault:
-    path = tree_path(source, _without_marker(detail))
-    at_key = detail["type"] == "extra_forbidden" or detail["loc"][-1] == KEY_MARKER
-    place = source.key_position(path) if at_key else source.position(path)
-    reason = explain(detail, path, source, str(path[-1]) if at_key else value_at(source.tree, path))
-    return place.fault(dotted(path), reason)
+def _holds_faults(details: Sequence[ErrorDetails], outer: ErrorDetails) -> bool:
+    return any(detail is not outer and detail["loc"][: len(outer["loc"])] == outer["loc"] for detail in details)
 
 
 def _put(tree: Tree, path: TreePath, value: str) -> None:
@@ -170,9 +171,11 @@ def _leave_out(tree: Tree, path: TreePath, left_out: Set[TreePath]) -> TreePath:
     raise AssertionError(f"a fault at {dotted(path)!r} is about nothing that was read")
 
 
-def _names(tree: dict[str, Tree], section: str) -> frozenset[str]:
+def _names(tree: dict[str, Tree], section: str) -> frozenset[str] | None:
     entries = tree.get(section)
-    return frozenset(entries) if isinstance(entries, dict) else frozenset()
+    if entries is None:
+        return frozenset()
+    return frozenset(entries) if isinstance(entries, dict) else None
 
 
 def _rule_faults(source: Source, subject: Subject, left_out: set[TreePath]) -> Iterator[Fault]:

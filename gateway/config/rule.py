@@ -39,8 +39,8 @@ class Subject:
     """What is judged, and what is known beside it."""
 
     configuration: GatewayConfiguration
-    agent_names: frozenset[str]
-    backend_names: frozenset[str]
+    agent_names: frozenset[str] | None  # None where the section is no mapping, so that nothing can be said of names
+    backend_names: frozenset[str] | None
     ephemeral_ports: tuple[int, int] | None  # first and last; None where the kernel does not say
 
 
@@ -61,7 +61,7 @@ def numbers_lead_to_agents(subject: Subject) -> Iterator[Finding]:
     for name, trunk in subject.configuration.trunks.items():
         for number, agent in trunk.numbers.items():
             path = ("trunks", name, "numbers", number)
-            if agent not in subject.agent_names:
+            if subject.agent_names is not None and agent not in subject.agent_names:
                 yield Finding(path, f"there is no agent {agent!r}{suggestion(agent, subject.agent_names)}")
             if number.isdigit() and f"+{number}" in trunk.numbers:
                 yield Finding(path, f"is the same number as +{number}; one of them is enough", at_key=True)
@@ -72,10 +72,10 @@ def agents_have_backends(subject: Subject) -> Iterator[Finding]:
     for name, agent in subject.configuration.agents.items():
         for index, backend in enumerate(agent.backends):
             path = ("agents", name, "backends", index)
-            if backend not in subject.backend_names:
-                yield Finding(path, f"there is no backend {backend!r}{suggestion(backend, subject.backend_names)}")
-            elif backend in agent.backends[:index]:
+            if backend in agent.backends[:index]:
                 yield Finding(path, f"names the backend {backend!r} a second time")
+            elif subject.backend_names is not None and backend not in subject.backend_names:
+                yield Finding(path, f"there is no backend {backend!r}{suggestion(backend, subject.backend_names)}")
 
 
 def trunks_admit_somebody(subject: Subject) -> Iterator[Finding]:

@@ -26,9 +26,13 @@ TreePath: TypeAlias = tuple[str | int, ...]
 # `$${` stands for a literal `${`. Everything else that begins with `${` must be a placeholder.
 _PLACEHOLDER: Final = re.compile(r"\$\$\{|\$\{(?P<inside>[^}]*)(?P<end>\}?)")
 _INSIDE: Final = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default>.*))?", re.DOTALL)
-_CORE_TAG: Final = "tag:yaml.org,2002:"
-_NULL_TAG: Final = _CORE_TAG + "null"
-_MERGE_TAG: Final = _CORE_TAG + "merge"
+# What YAML 1.1 gives to values without a tag. Scalars of all these kinds are text here, but for null.
+_CORE_TAGS: Final = frozenset(
+    f"tag:yaml.org,2002:{kind}"
+    for kind in ("str", "null", "bool", "int", "float", "timestamp", "value", "merge", "seq", "map")
+)
+_NULL_TAG: Final = "tag:yaml.org,2002:null"
+_MERGE_TAG: Final = "tag:yaml.org,2002:merge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,7 @@ class _Reader:
         if self._nodes > MOST_NODES:
             raise _TooManyNodesError
         self.source.values[path] = self._place(node)
-        if not node.tag.startswith(_CORE_TAG):
+        if node.tag not in _CORE_TAGS:
             self._fault(node, path, f"the tag {node.tag} is not known here")
             return None
         if isinstance(node, yaml.ScalarNode):

@@ -50,7 +50,9 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 class Settings(BaseModel):
     """What every section has in common: frozen, no unknown keys, an empty value means the default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     @model_validator(mode="before")
     @classmethod
