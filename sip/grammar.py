@@ -81,10 +81,11 @@ NAME_ADDR: Final = re.compile(rf"(?:({_QUOTED})|([^\"<>,;]*+))[ \t]*+<([^<>\"]*+
 # addr-spec without brackets: what follows the first ";" belongs to the header field (§20.10, §20.20, §20.39).
 ADDR_SPEC: Final = re.compile(r"([^<>\";,? \t]++)[ \t]*+(.*+)", re.DOTALL)
 
-# via-parm       =  sent-protocol LWS sent-by *( SEMI via-params )
-# sent-protocol  =  protocol-name SLASH protocol-version SLASH transport ;  sent-by = host [ COLON port ]
+# via-parm       =  sent-protocol LWS sent-by *( SEMI via-params ) ;  sent-by = host [ COLON port ]
+# sent-protocol  =  protocol-name SLASH protocol-version SLASH transport ;  each is a token: a 505 must copy "SIP/7.0" too
 VIA: Final = re.compile(
-    rf"[Ss][Ii][Pp][ \t]*+/[ \t]*+2\.0[ \t]*+/[ \t]*+({_TOKEN})[ \t]++({_HOST})(?:[ \t]*+:[ \t]*+({_PORT}))?+(.*+)",
+    rf"({_TOKEN})[ \t]*+/[ \t]*+({_TOKEN})[ \t]*+/[ \t]*+({_TOKEN})[ \t]++"
+    rf"({_HOST})(?:[ \t]*+:[ \t]*+({_PORT}))?+(.*+)",
     re.DOTALL,
 )
 

@@ -126,6 +126,7 @@ class Via:
     host: str
     port: int | None = None
     params: Params = NO_PARAMS
+    protocol: str = "SIP/2.0"
 
     @classmethod
     def parse(cls, text: str) -> Via:
@@ -133,10 +134,10 @@ class Via:
         match = VIA.fullmatch(text)
         if match is None:
             raise SipParseError(f"{text[:200]!r} is not a Via value")
-        transport, host, port, params = match.groups()
+        name, version, transport, host, port, params = match.groups()
         if not is_host(host):
             raise SipParseError(f"{host[:200]!r} in a Via is not a host")
-        return cls(transport, host, parse_port(port) if port else None, parse_params(params))
+        return cls(transport, host, parse_port(port) if port else None, parse_params(params), f"{name}/{version}")
 
     @classmethod
     def parse_list(cls, text: str) -> list[Via]:
@@ -168,7 +169,7 @@ class Via:
 
     def __str__(self) -> str:
         port = "" if self.port is None else f":{self.port}"
-        return f"SIP/2.0/{self.transport} {self.host}{port}{self.params}"
+        return f"{self.protocol}/{self.transport} {self.host}{port}{self.params}"
 
 
 @dataclass(frozen=True, slots=True)
