@@ -61,7 +61,7 @@ class LagStatistics:
         self.steps = 0
         self.missed_turns = 0
         """Turns of calls that were skipped after stalls."""
-        self.max_ms = 0.0
+        self.max_ms: float = 0.0
 
 
 class MediaClock:
@@ -152,7 +152,8 @@ class MediaClock:
                     self.lag.missed_turns += missed_turns
                     media.skip(missed_turns)
                 media.tick(now)
-            except Exception as error:  # noqa: BLE001  # one call's fault must not silence the others: it ends that call
+            # One call's fault must not silence the others: it ends that call.
+            except Exception as error:  # noqa: BLE001
                 self.unregister(media)
                 self._on_fault(media, error)
 

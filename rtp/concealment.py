@@ -64,22 +64,21 @@ class Concealer:
         return self._advance(self._synthetic, count).astype(np.int16)
 
     def recover(self, samples: Samples) -> Samples:
-        """Blends the first real samples after a gap with what would have been invented next. Ends the gap."""
+        """Ends the gap: the head of the first real samples, blended with what would have been invented next.
+
+        What follows the returned head (10 ms at most) is to be played as it came.
+        """
         synthetic = self._synthetic
         if synthetic is None:
-            return samples
+            return samples[:0]
         gap_ms = self._position * 1000 // self._rate
         # Appendix I, I.2.7: a quarter of the pitch period, and 4 ms more for every 10 ms of gap, 10 ms at most.
         blend = self._period // 4 + self._rate * 4 * (gap_ms // 10) // 1000
         blend = min(blend, self._rate * _MAX_BLEND_MS // 1000, len(samples))
         tail = self._advance(synthetic, blend)
         self._synthetic = None
-        if blend == 0:
-            return samples
         rise = np.arange(1, blend + 1, dtype=np.float32) / (blend + 1)
-        recovered = samples.copy()
-        recovered[:blend] = (samples[:blend] * rise + tail * (1 - rise)).astype(np.int16)
-        return recovered
+        return (samples[:blend] * rise + tail * (1 - rise)).astype(np.int16)
 
     def _advance(self, synthetic: Signal, count: int) -> Signal:
         piece = synthetic[self._position : self._position + count]
@@ -156,7 +155,8 @@ class PayloadConcealer:
         return self._encode(self._concealer.conceal(past, octets))
 
     def recover(self, payload: bytes) -> bytes:
-        """The first payload after the gap, blended."""
+        """The first payload after the gap, its head blended and the rest untouched."""
         if not self._concealer.is_concealing:
             return payload
-        return self._encode(self._concealer.recover(self._decode(payload)))
+        head = self._encode(self._concealer.recover(self._decode(payload)))
+        return head + payload[len(head) :]

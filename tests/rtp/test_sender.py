@@ -1,0 +1,165 @@
+"""The outbound half: one SSRC, no gap, media time."""
+
+import pytest
+
+from rtp.codec.format import PCMA, PCMU
+from rtp.errors import EventRefusedError
+from rtp.packet import RtpPacket
+from rtp.parameters import StreamParameters
+from rtp.playout import PlayedItem
+from rtp.sender import RtpSender
+from tests.helpers.rtp_peer import FAR_END, RecordingSink
+
+PARAMETERS = StreamParameters(remote=FAR_END, telephone_event_payload_type_tx=101)
+SILENCE = b"\xff" * 160
+
+
+def sender(parameters: StreamParameters = PARAMETERS, sink: RecordingSink | None = None) -> RtpSender:
+    return RtpSender(parameters, sink or RecordingSink(), ssrc=9, sequence_number=65534, timestamp=2**32 - 160)
+
+
+def turns(subject: RtpSender, count: int) -> list[RtpPacket]:
+    return [RtpPacket.parse(packet) for _ in range(count) if (packet := subject.tick()) is not None]
+
+
+def test_silence_is_sent_while_nothing_is_said() -> None:
+    sink = RecordingSink()
+    packets = turns(sender(sink=sink), 3)
+    assert [packet.payload for packet in packets] == [SILENCE] * 3
+    assert sink.sent == [(SILENCE, None)] * 3
+
+
+def test_sequence_and_timestamp_wrap_without_a_gap() -> None:
+    packets = turns(sender(), 4)
+    assert [packet.sequence_number for packet in packets] == [65534, 65535, 0, 1]
+    assert [packet.timestamp for packet in packets] == [2**32 - 160, 0, 160, 320]
+    assert {packet.ssrc for packet in packets} == {9}
+
+
+def test_the_marker_stands_on_the_first_packet_and_on_speech_after_silence() -> None:
+    subject = sender()
+    first = turns(subject, 2)
+    subject.playout.enqueue("a", bytes(320))
+    speech = turns(subject, 2)
+    quiet = turns(subject, 2)
+    subject.playout.enqueue("a", bytes(320))
+    again = turns(subject, 2)
+    marks = [[packet.marker for packet in part] for part in (first, speech, quiet, again)]
+    assert marks == [[True, False], [True, False], [False, False], [True, False]]
+
+
+def test_speech_is_sent_as_it_was_queued() -> None:
+    sink = RecordingSink()
+    subject = sender(sink=sink)
+    subject.playout.enqueue("item", bytes(range(160)) + b"\x07" * 160)
+    packets = turns(subject, 2)
+    assert b"".join(packet.payload for packet in packets) == bytes(range(160)) + b"\x07" * 160
+    assert [item for _, item in sink.sent] == ["item", "item"]
+
+
+def test_flush_takes_effect_within_one_packet_time() -> None:
+    subject = sender()
+    subject.playout.enqueue("a", b"\x01" * 16000)
+    turns(subject, 5)
+    assert subject.playout.flush() == [PlayedItem("a", 100, 1900)]
+    assert turns(subject, 1)[0].payload == SILENCE
+
+
+def test_a_pause_keeps_sequence_and_lets_media_time_go_on() -> None:
+    subject = sender()
+    turns(subject, 1)
+    subject.pause()
+    assert turns(subject, 10) == []
+    subject.resume()
+    subject.playout.enqueue("a", bytes(160))
+    packet = turns(subject, 1)[0]
+    assert (packet.sequence_number, packet.timestamp, packet.marker) == (65535, 10 * 160, True)
+
+
+def test_missed_turns_move_media_time_and_nothing_else() -> None:
+    subject = sender()
+    subject.playout.enqueue("a", bytes(480))
+    before = turns(subject, 1)[0]
+    subject.skip(5)
+    after = turns(subject, 1)[0]
+    assert after.sequence_number == (before.sequence_number + 1) & 0xFFFF
+    assert after.timestamp == (before.timestamp + 6 * 160) & 0xFFFFFFFF
+    assert after.marker
+    assert subject.playout.sent_ms("a") == 40
+    assert subject.statistics().skipped_frames == 5
+
+
+def test_nothing_is_sent_where_the_direction_or_the_address_forbids_it() -> None:
+    for parameters in (StreamParameters(remote=FAR_END, sends=False), StreamParameters(remote=None)):
+        subject = sender(parameters)
+        subject.resume()
+        assert turns(subject, 3) == []
+
+
+def test_hold_and_unhold_keep_ssrc_sequence_and_playout() -> None:
+    subject = sender()
+    subject.playout.enqueue("a", bytes(480))
+    turns(subject, 1)
+    assert subject.update(StreamParameters(remote=FAR_END, sends=False)) == []
+    assert turns(subject, 5) == []
+    subject.update(PARAMETERS)
+    packet = turns(subject, 1)[0]
+    assert (packet.sequence_number, packet.timestamp) == (65535, 5 * 160)
+    assert subject.playout.queued_ms == 20
+
+
+def test_a_pause_outlasts_a_new_negotiation() -> None:
+    subject = sender()
+    subject.pause()
+    subject.update(PARAMETERS)
+    assert turns(subject, 1) == []
+
+
+def test_a_new_format_flushes_what_cannot_be_sent_any_more() -> None:
+    subject = sender()
+    subject.playout.enqueue("a", bytes(480))
+    turns(subject, 1)
+    played = subject.update(StreamParameters(PCMA, 8, 8, remote=FAR_END))
+    assert played == [PlayedItem("a", 20, 40)]
+    packet = turns(subject, 1)[0]
+    assert (packet.payload_type, packet.payload, packet.sequence_number) == (8, b"\xd5" * 160, 65535)
+
+
+def test_a_new_packet_time_keeps_what_waits() -> None:
+    subject = sender()
+    subject.playout.enqueue("a", bytes(480))
+    assert subject.update(StreamParameters(PCMU, remote=FAR_END, ptime_ms=30)) == []
+    assert [len(packet.payload) for packet in turns(subject, 2)] == [240, 240]
+
+
+def test_digits_go_out_as_events_and_speech_waits() -> None:
+    sink = RecordingSink()
+    subject = sender(sink=sink)
+    subject.playout.enqueue("a", b"\x01" * 320)
+    turns(subject, 1)
+    assert subject.send_digits("4", 60, 40)
+    packets = turns(subject, 8)
+    types = [packet.payload_type for packet in packets]
+    assert types == [101] * 5 + [0, 0, 0]
+    assert [packet.sequence_number for packet in packets] == [65535, *range(7)]
+    assert [packet.marker for packet in packets[:6]] == [True, False, False, False, False, True]
+    assert packets[5].payload == b"\x01" * 160
+    # Media time went on meanwhile: five turns after the event began.
+    assert packets[5].timestamp == packets[0].timestamp + 5 * 160
+    assert subject.statistics().event_packets == 5
+
+
+def test_digits_without_negotiation_are_declined() -> None:
+    assert not sender(StreamParameters(remote=FAR_END)).send_digits("1", 100, 80)
+    with pytest.raises(EventRefusedError):
+        sender().send_digits("x", 100, 80)
+
+
+def test_counts_are_those_of_the_sender_report() -> None:
+    subject = sender()
+    subject.playout.enqueue("a", bytes(160))
+    turns(subject, 3)
+    statistics = subject.statistics()
+    assert (statistics.packets, statistics.octets) == (3, 480)
+    assert (statistics.speech_packets, statistics.silence_packets) == (1, 2)
+    assert statistics.timestamp == 320
