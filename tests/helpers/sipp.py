@@ -161,7 +161,8 @@ class Scene(Protocol):
         number: str = ...,
         hold_ms: int = ...,
         local_port: int | None = ...,
-        keys: dict[str, str | int] | None = ...,
+        keys: Mapping[str, str | int] | None = ...,
+        options: Sequence[str] = ...,
     ) -> SippRun: ...
 
 
