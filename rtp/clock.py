@@ -35,6 +35,11 @@ class Media(Protocol):
 class LagStatistics:
     """How late the steps were."""
 
+    steps: int
+    missed_turns: int
+    """Turns of calls that were skipped after stalls."""
+    max_ms: float
+
     def __init__(self) -> None:
         self.reset()
 
@@ -60,8 +65,7 @@ class LagStatistics:
         self._buckets = [0] * _LAG_BUCKETS
         self.steps = 0
         self.missed_turns = 0
-        """Turns of calls that were skipped after stalls."""
-        self.max_ms: float = 0.0
+        self.max_ms = 0.0
 
 
 class MediaClock:

@@ -75,6 +75,7 @@ class RtpReceiver:
         "_ssrc",
         "_starved_after",
         "_transit",
+        "remote",
     )
 
     def __init__(self, parameters: StreamParameters, sink: StreamSink, now: float) -> None:
@@ -97,11 +98,8 @@ class RtpReceiver:
         self._adopt(parameters)
         self._lock = SourceLock(parameters.source_policy, parameters.remote, now, parameters.source_allowed)
         self._source: Address | None = None
-
-    @property
-    def remote(self) -> Address | None:
+        self.remote = self._lock.remote
         """Where this stream's packets are to be sent: latched, else negotiated."""
-        return self._lock.remote
 
     @property
     def heard_at(self) -> float | None:
@@ -168,6 +166,7 @@ class RtpReceiver:
         if (parameters.remote, parameters.source_policy) != (old.remote, old.source_policy):
             self._lock = SourceLock(parameters.source_policy, parameters.remote, now, parameters.source_allowed)
             self._source = None
+            self.remote = self._lock.remote
         if parameters.payload_format != old.payload_format or not parameters.receives:
             self._ssrc = _NO_SSRC
             self._history.clear()
@@ -229,7 +228,7 @@ class RtpReceiver:
         if verdict is Verdict.STRANGER:
             self._discards[Discard.STRANGER] += 1
         elif verdict is Verdict.LOCKED:
-            self._source = lock.source
+            self._source = self.remote = lock.source
             self._ssrc = _NO_SSRC
             for held in lock.take_held():
                 self._receive_irregular(held, now)

@@ -34,6 +34,7 @@ class RtpStream:
     ) -> None:
         self._receiver = RtpReceiver(parameters, sink, now)
         self._sender = RtpSender(parameters, sink, ssrc=ssrc, sequence_number=sequence_number, timestamp=timestamp)
+        self._sender_tick = self._sender.tick
         self.parameters = parameters
         self.receive_datagram: Callable[[bytes, Address, float], None] = self._receiver.receive_datagram
         """Takes one datagram and its source address at `now`. Whatever it holds, nothing is raised."""
@@ -42,11 +43,6 @@ class RtpStream:
     def playout(self) -> Playout:
         """Where audio to be sent is put. Another one after an `update` that changed the format."""
         return self._sender.playout
-
-    @property
-    def remote(self) -> Address | None:
-        """Where to send: the latched source, else the negotiated address."""
-        return self._receiver.remote
 
     @property
     def ssrc(self) -> int:
@@ -61,7 +57,12 @@ class RtpStream:
     def tick(self, now: float) -> bytes | None:
         """One packet time: settles what waits on the inbound side, and returns the datagram to send to `remote`."""
         self._receiver.poll(now)
-        return self._sender.tick()
+        return self._sender_tick()
+
+    @property
+    def remote(self) -> Address | None:
+        """Where to send: the latched source, else the negotiated address."""
+        return self._receiver.remote
 
     def skip(self, turns: int) -> None:
         """The clock missed `turns` packet times: media time moves on without packets."""
