@@ -1,0 +1,154 @@
+"""The server: which path, model and mode a connection asks for, and one session for each connection."""
+
+import http
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request, Response
+
+from gateway.embedded.activity import silero_probability
+from gateway.embedded.agent import AgentSession, Pace
+from gateway.embedded.connection import SessionConnection
+from gateway.embedded.load import EchoSession, SilentSession, TalkSession
+from gateway.embedded.script import Script
+from gateway.embedded.session import SESSION_LIMIT_S, Session
+from gateway.embedded.worker import SpeechWorker
+
+PATH: Final = "/v1/realtime"
+# One append may hold 15 MiB of base64; the rest of its JSON fits easily.
+_MAX_MESSAGE_BYTES: Final = 16 * 2**20
+_MODEL_PREFIX: Final = "embedded-"
+_HANDSHAKE_TIMEOUT_S: Final = 10.0
+_CLOSE_TIMEOUT_S: Final = 2.0
+# Messages read ahead of the session: half a second of 20 ms appends.
+_READ_AHEAD: Final = 25
+DEFAULT_SCRIPT: Final = Path(__file__).resolve().parents[2] / "config" / "scripts" / "restaurant.yaml"
+
+
+class Mode(Enum):
+    """What the server does with a caller; the model `embedded-echo` asks for the mode `echo`, and so on."""
+
+    AGENT = "agent"
+    ECHO = "echo"
+    TALK = "talk"
+    SILENT = "silent"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """How to serve. `mode` is for models whose name is no mode's; `session_limit_s` is the longest session."""
+
+    script: Script
+    host: str = "127.0.0.1"
+    port: int = 0
+    mode: Mode = Mode.AGENT
+    pace: Pace = field(default_factory=Pace)
+    session_limit_s: float = SESSION_LIMIT_S
+
+
+class RealtimeServer:
+    """Makes a session for each connection. `sessions` is how many are open."""
+
+    def __init__(self, settings: ServerSettings, worker: SpeechWorker) -> None:
+        self._settings = settings
+        self._worker = worker
+        self.sessions = 0
+
+    def check_request(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Refuses what the service refuses at the upgrade: 404 for another path or model, 400 without a model."""
+        parts = urlsplit(request.path)
+        if parts.path != PATH:
+            return _refusal(connection, http.HTTPStatus.NOT_FOUND, "not_found", f"There is nothing at {parts.path}")
+        model = _model(request.path)
+        if not model:
+            return _refusal(
+                connection, http.HTTPStatus.BAD_REQUEST, "missing_model", "You must provide a model parameter."
+            )
+        if model.startswith(_MODEL_PREFIX) and self._mode(model) is None:
+            message = f"The model `{model}` does not exist."
+            return _refusal(connection, http.HTTPStatus.NOT_FOUND, "model_not_found", message)
+        return None
+
+    async def handle(self, socket: ServerConnection) -> None:
+        """Serves one connection until it closes."""
+        model = "" if socket.request is None else _model(socket.request.path)
+        session = self._session(model, self._mode(model) or self._settings.mode)
+        self.sessions += 1
+        try:
+            await SessionConnection(session, socket, self._worker).run()
+        finally:
+            self.sessions -= 1
+
+    def _mode(self, model: str) -> Mode | None:
+        if not model.startswith(_MODEL_PREFIX):
+            return self._settings.mode
+        name = model.removeprefix(_MODEL_PREFIX)
+        return Mode(name) if name in {mode.value for mode in Mode} else None
+
+    def _session(self, model: str, mode: Mode) -> Session:
+        limit_s, wall_time_s = self._settings.session_limit_s, time.time()
+        match mode:
+            case Mode.AGENT:
+                return AgentSession(
+                    model,
+                    script=self._settings.script,
+                    pace=self._settings.pace,
+                    probability=silero_probability,
+                    token=_token,
+                    wall_time_s=wall_time_s,
+                    limit_s=limit_s,
+                )
+            case Mode.ECHO:
+                return EchoSession(model, token=_token, wall_time_s=wall_time_s, limit_s=limit_s)
+            case Mode.TALK:
+                return TalkSession(model, token=_token, wall_time_s=wall_time_s, limit_s=limit_s)
+            case Mode.SILENT:
+                return SilentSession(model, token=_token, wall_time_s=wall_time_s, limit_s=limit_s)
+
+
+@asynccontextmanager
+async def running(settings: ServerSettings) -> AsyncIterator[str]:
+    """Serves while the context lasts, and yields the URL without path and query. An agent's models are loaded first."""
+    async with SpeechWorker(settings.script.meanings) as worker:
+        if settings.mode is Mode.AGENT:
+            await worker.prepare([settings.script.greeting])
+        server = RealtimeServer(settings, worker)
+        async with serve(
+            server.handle,
+            settings.host,
+            settings.port,
+            process_request=server.check_request,
+            compression=None,
+            max_size=_MAX_MESSAGE_BYTES,
+            max_queue=_READ_AHEAD,
+            open_timeout=_HANDSHAKE_TIMEOUT_S,
+            close_timeout=_CLOSE_TIMEOUT_S,
+            server_header=None,
+        ) as listener:
+            host, port = next(iter(listener.sockets)).getsockname()[:2]
+            yield f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}"
+
+
+def _model(path: str) -> str:
+    return parse_qs(urlsplit(path).query).get("model", [""])[0]
+
+
+def _token() -> str:
+    return secrets.token_hex(9)
+
+
+def _refusal(connection: ServerConnection, status: http.HTTPStatus, code: str, message: str) -> Response:
+    body = {"error": {"message": message, "type": "invalid_request_error", "code": code, "param": None}}
+    response = connection.respond(status, json.dumps(body))
+    del response.headers["Content-Type"]
+    response.headers["Content-Type"] = "application/json"
+    return response
