@@ -14,7 +14,7 @@ import ssl
 import struct
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus, InvalidURI
@@ -187,11 +187,10 @@ class Wire(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Sends the upgrade."""
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError(f"a wire needs a stream transport, not {type(transport).__name__}")
-        self._transport = transport
-        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
-        _bound_socket(transport, self._endpoint)
+        stream = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        self._transport = stream
+        stream.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        _bound_socket(stream, self._endpoint)
         request = self._core.connect()
         for name, value in self._endpoint.headers:
             request.headers[name] = value
