@@ -23,7 +23,7 @@ import yaml
 
 from tests.helpers.sipp import LOOPBACK, Address, free_udp_ports
 
-READY_WITHIN_S: Final = 30.0  # the embedded server loads its models
+READY_WITHIN_S: Final = 60.0  # the embedded server loads its models first
 STOPPED_WITHIN_S: Final = 20.0
 ANSWERED_WITHIN_S: Final = 5.0
 POLL_S: Final = 0.02

@@ -63,6 +63,16 @@ def test_unexpected_answer_fails_with_the_trace_in_the_message(tmp_path: Path) -
 
 
 @pytest.mark.sipp
+def test_answer_without_what_the_scenario_checks_fails(tmp_path: Path) -> None:
+    with a_responder("SIP/2.0 200 OK") as remote:
+        run = run_sipp("uac-options", remote, tmp_path, timeout_s=10)
+
+    assert run.failed == 1
+    with pytest.raises(AssertionError, match="Allow"):
+        run.assert_clean()
+
+
+@pytest.mark.sipp
 def test_silence_fails(tmp_path: Path) -> None:
     with a_responder(None) as remote:
         run = run_sipp("uac-bye-unknown-dialog", remote, tmp_path, timeout_s=2)
