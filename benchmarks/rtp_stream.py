@@ -3,7 +3,7 @@
     python -m benchmarks.rtp_stream [--calls 100] [--rounds 50]
 
 The core is measured with datagrams in memory. The socket path sends from plain sockets to `MediaSockets` over loopback
-and back, in rounds: all calls receive one packet, all calls send one; each half is timed by itself. What the bare system
+and back, in rounds: all calls receive one packet, all calls send one; each half is timed by itself. What bare system
 calls of the plain sockets take is printed beside it, so what Python adds can be told from what the kernel takes.
 """
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rtp.codec.format import PCMU, PayloadFormat
 from rtp.source_lock import Address, SourcePolicy
+from rtp.srtp import SrtpKeys
 
 PTIMES_MS = (10, 20, 30, 40, 50, 60)
 """Packet times that the media clock can serve."""
@@ -16,7 +17,7 @@ class StreamParameters:
 
     `remote` is None while no address is known or the description says 0.0.0.0: then nothing is sent and nobody is
     heard. `sends` and `receives` are this side's halves of the direction attribute. `source_allowed` narrows the latch
-    to a trunk's media range (it is asked with the host).
+    to a trunk's media range (it is asked with the host). With `secure` only SRTP is sent and heard, never plain RTP.
     """
 
     payload_format: PayloadFormat = PCMU
@@ -31,6 +32,7 @@ class StreamParameters:
     receives: bool = True
     source_policy: SourcePolicy = SourcePolicy.LATCH
     source_allowed: Callable[[str], bool] | None = None
+    secure: SrtpKeys | None = None
 
     def __post_init__(self) -> None:
         if self.ptime_ms not in PTIMES_MS:

@@ -15,6 +15,7 @@ from rtp.parameters import StreamParameters
 from rtp.sequence import TIMESTAMP_MASK, sequence_add, timestamp_add, timestamp_difference
 from rtp.sink import StreamSink
 from rtp.source_lock import Address, SourceLock, Verdict
+from rtp.srtp import SrtpError, SrtpUnprotector
 from rtp.statistics import DISCARD_OF, Discard, ReceiverStatistics
 from rtp.telephone_event import TelephoneEventReceiver
 
@@ -75,6 +76,7 @@ class RtpReceiver:
         "_ssrc",
         "_starved_after",
         "_transit",
+        "_unprotector",
         "remote",
     )
 
@@ -98,6 +100,7 @@ class RtpReceiver:
         self._adopt(parameters)
         self._lock = SourceLock(parameters.source_policy, parameters.remote, now, parameters.source_allowed)
         self._source: Address | None = None
+        self._unprotector = SrtpUnprotector(parameters.secure.rx) if parameters.secure is not None else None
         self.remote = self._lock.remote
         """Where this stream's packets are to be sent: latched, else negotiated."""
 
@@ -111,6 +114,11 @@ class RtpReceiver:
         if source != self._source:
             self._receive_foreign(data, source, now)
             return
+        if self._unprotector is not None:
+            plain = self._unprotected(data)
+            if plain is None:
+                return
+            data = plain
         size = len(data)
         if size < HEADER_OCTETS:
             self._discards[Discard.HEADER] += 1
@@ -167,6 +175,8 @@ class RtpReceiver:
             self._lock = SourceLock(parameters.source_policy, parameters.remote, now, parameters.source_allowed)
             self._source = None
             self.remote = self._lock.remote
+        if parameters.secure != old.secure:
+            self._unprotector = SrtpUnprotector(parameters.secure.rx) if parameters.secure is not None else None
         if parameters.payload_format != old.payload_format or not parameters.receives:
             self._ssrc = _NO_SSRC
             self._history.clear()
@@ -215,6 +225,12 @@ class RtpReceiver:
         if lock.source is not None or lock.negotiated is None:
             self._discards[Discard.STRANGER] += 1
             return
+        if self._unprotector is not None:
+            # On a secure stream only who has the key can become its source.
+            plain = self._unprotected(data)
+            if plain is None:
+                return
+            data = plain
         try:
             payload_bounds(data)
         except RtpParseError as error:
@@ -232,6 +248,26 @@ class RtpReceiver:
             self._ssrc = _NO_SSRC
             for held in lock.take_held():
                 self._receive_irregular(held, now)
+
+    def _unprotected(self, data: bytes) -> bytes | None:
+        unprotector = self._unprotector
+        if unprotector is None:
+            return data
+        try:
+            return unprotector.unprotect(data)
+        except SrtpError as error:
+            self._discards[error.discard] += 1
+            return None
+
+    def unprotect_rtcp(self, data: bytes) -> bytes | None:
+        """The report that an SRTCP packet holds; None, and counted, when it is not authentic."""
+        if self._unprotector is None:
+            return data
+        try:
+            return self._unprotector.unprotect_rtcp(data)
+        except SrtpError as error:
+            self._discards[error.discard] += 1
+            return None
 
     def _receive_irregular(self, data: bytes, now: float) -> None:
         """Everything that the short way does not take, from the locked source."""

@@ -7,6 +7,7 @@ from rtp.parameters import StreamParameters
 from rtp.playout import PlayedItem, Playout
 from rtp.sequence import SEQUENCE_MASK, TIMESTAMP_MASK, timestamp_add
 from rtp.sink import StreamSink
+from rtp.srtp import SrtpProtector
 from rtp.statistics import SenderStatistics
 from rtp.telephone_event import TelephoneEventSender
 
@@ -33,6 +34,7 @@ class RtpSender:
         "_parameters",
         "_paused",
         "_payload_type",
+        "_protector",
         "_sequence_number",
         "_silence",
         "_silence_packets",
@@ -54,6 +56,7 @@ class RtpSender:
         self._timestamp = timestamp & TIMESTAMP_MASK
         self._paused = self._held_back = False
         self._digits: TelephoneEventSender | None = None
+        self._protector = SrtpProtector(parameters.secure.tx) if parameters.secure is not None else None
         self._marker_due = True
         self._speech_packets = self._silence_packets = self._event_packets = 0
         self._octets = self._skipped_frames = 0
@@ -87,7 +90,8 @@ class RtpSender:
         self._octets += len(frame)
         sequence_number = self._sequence_number
         self._sequence_number = (sequence_number + 1) & SEQUENCE_MASK
-        return _pack(PLAIN_FIRST_OCTET, second, sequence_number, timestamp, self.ssrc) + frame
+        packet = _pack(PLAIN_FIRST_OCTET, second, sequence_number, timestamp, self.ssrc) + frame
+        return packet if self._protector is None else self._protector.protect(packet)
 
     def skip(self, turns: int) -> None:
         """The clock missed `turns` turns: media time goes on without packets, playout keeps its audio."""
@@ -118,8 +122,14 @@ class RtpSender:
             else:
                 played = playout.flush()
                 playout = Playout(parameters.payload_format, parameters.ptime_ms, self._sink)
+        if parameters.secure != old.secure:
+            self._protector = SrtpProtector(parameters.secure.tx) if parameters.secure is not None else None
         self._adopt(parameters, playout)
         return played
+
+    def protect_rtcp(self, data: bytes) -> bytes:
+        """The report as it may be sent: SRTCP on a secure stream."""
+        return data if self._protector is None else self._protector.protect_rtcp(data)
 
     def send_digits(self, digits: str, duration_ms: int, gap_ms: int) -> bool:
         """Queues digits; speech waits meanwhile. False where telephone-event was not negotiated."""
@@ -174,4 +184,5 @@ class RtpSender:
         self._octets += len(payload)
         sequence_number = self._sequence_number
         self._sequence_number = (sequence_number + 1) & SEQUENCE_MASK
-        return _pack(PLAIN_FIRST_OCTET, second, sequence_number, timestamp, self.ssrc) + payload
+        packet = _pack(PLAIN_FIRST_OCTET, second, sequence_number, timestamp, self.ssrc) + payload
+        return packet if self._protector is None else self._protector.protect(packet)

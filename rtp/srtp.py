@@ -1,0 +1,137 @@
+"""SRTP and SRTCP, RFC 3711, with keys agreed in the description (SDES, RFC 4568), over libsrtp.
+
+Keys live in `SrtpKey` values whose text form hides them. A new key (re-INVITE) is a new session: its rollover counter
+and replay window start afresh, as RFC 4568 section 6.4 wants it.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from pylibsrtp import ERRORS, Error, Policy, Session
+
+from rtp.errors import RtpError
+from rtp.statistics import Discard
+
+MAX_PROTECTED_OCTETS: Final = 1500 - 16 - 128
+"""pylibsrtp works in a buffer of 1500 octets and reserves the longest trailer."""
+_REPLAYS: Final = frozenset((ERRORS[9], ERRORS[10], ERRORS[26]))
+
+
+class SrtpSuite(Enum):
+    """Crypto suites by their name in `a=crypto` (RFC 4568 section 6.2, RFC 7714 section 14)."""
+
+    AES_CM_128_HMAC_SHA1_80 = "AES_CM_128_HMAC_SHA1_80"
+    AES_CM_128_HMAC_SHA1_32 = "AES_CM_128_HMAC_SHA1_32"
+    AEAD_AES_128_GCM = "AEAD_AES_128_GCM"
+    AEAD_AES_256_GCM = "AEAD_AES_256_GCM"
+
+    @property
+    def material_octets(self) -> int:
+        """Master key and master salt together, as `inline:` carries them."""
+        return _MATERIAL_OCTETS[self]
+
+
+_MATERIAL_OCTETS: Final = {
+    SrtpSuite.AES_CM_128_HMAC_SHA1_80: 30,
+    SrtpSuite.AES_CM_128_HMAC_SHA1_32: 30,
+    SrtpSuite.AEAD_AES_128_GCM: 28,
+    SrtpSuite.AEAD_AES_256_GCM: 44,
+}
+_PROFILES: Final = {
+    SrtpSuite.AES_CM_128_HMAC_SHA1_80: Policy.SRTP_PROFILE_AES128_CM_SHA1_80,
+    SrtpSuite.AES_CM_128_HMAC_SHA1_32: Policy.SRTP_PROFILE_AES128_CM_SHA1_32,
+    SrtpSuite.AEAD_AES_128_GCM: Policy.SRTP_PROFILE_AEAD_AES_128_GCM,
+    SrtpSuite.AEAD_AES_256_GCM: Policy.SRTP_PROFILE_AEAD_AES_256_GCM,
+}
+
+
+class SrtpKeyError(RtpError):
+    """The key material does not fit the suite, or libsrtp lacks the suite."""
+
+    status = 488
+    label = "srtp_key"
+
+
+class SrtpError(RtpError):
+    """A packet that is not authentic, was seen before, or cannot be processed. `discard` is its cause."""
+
+    status = 400
+    label = "srtp_packet"
+
+    def __init__(self, message: str, discard: Discard) -> None:
+        super().__init__(message)
+        self.discard = discard
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SrtpKey:
+    """One direction's suite and key material. Its text form never shows the key."""
+
+    suite: SrtpSuite
+    material: bytes
+
+    def __post_init__(self) -> None:
+        wanted = self.suite.material_octets
+        if len(self.material) != wanted:
+            raise SrtpKeyError(f"{self.suite.value} takes {wanted} octets of key and salt, not {len(self.material)}")
+
+    def __repr__(self) -> str:
+        return f"SrtpKey({self.suite.value}, hidden)"
+
+
+@dataclass(frozen=True, slots=True)
+class SrtpKeys:
+    """Both directions: each side sends with the key that it announced itself."""
+
+    tx: SrtpKey
+    rx: SrtpKey
+
+
+def _session(key: SrtpKey, ssrc_type: int) -> Session:
+    try:
+        return Session(Policy(key.material, ssrc_type, srtp_profile=_PROFILES[key.suite]))
+    except Error as error:
+        raise SrtpKeyError(f"libsrtp does not take {key.suite.value}: {error}") from error
+
+
+class SrtpProtector:
+    """Turns packets into SRTP packets of one key."""
+
+    def __init__(self, key: SrtpKey) -> None:
+        self._session = _session(key, Policy.SSRC_ANY_OUTBOUND)
+        self.protect = self._session.protect
+        """RTP to SRTP."""
+        self.protect_rtcp = self._session.protect_rtcp
+        """RTCP to SRTCP."""
+
+
+class SrtpUnprotector:
+    """Authenticates and decrypts packets of one key. Raises `SrtpError` and nothing else."""
+
+    def __init__(self, key: SrtpKey) -> None:
+        session = _session(key, Policy.SSRC_ANY_INBOUND)
+        self._unprotect = session.unprotect
+        self._unprotect_rtcp = session.unprotect_rtcp
+
+    def unprotect(self, data: bytes) -> bytes:
+        """SRTP to RTP."""
+        try:
+            return self._unprotect(data)
+        except (Error, ValueError) as error:
+            raise _refusal(error) from error
+
+    def unprotect_rtcp(self, data: bytes) -> bytes:
+        """SRTCP to RTCP."""
+        try:
+            return self._unprotect_rtcp(data)
+        except (Error, ValueError) as error:
+            raise _refusal(error) from error
+
+
+def _refusal(error: Exception) -> SrtpError:
+    message = str(error)
+    if isinstance(error, ValueError):
+        return SrtpError("SRTP packet is longer than any audio packet", Discard.OVERSIZED)
+    cause = Discard.REPLAY if message in _REPLAYS else Discard.AUTHENTICATION
+    return SrtpError(f"SRTP packet was refused: {message}", cause)
