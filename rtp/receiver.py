@@ -5,6 +5,7 @@ it after a dozen comparisons with one allocation, the payload. Everything else t
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from rtp.errors import RtpParseError
@@ -77,6 +78,7 @@ class RtpReceiver:
         "_starved_after",
         "_transit",
         "_unprotector",
+        "on_rtcp",
         "remote",
     )
 
@@ -101,6 +103,8 @@ class RtpReceiver:
         self._lock = SourceLock(parameters.source_policy, parameters.remote, now, parameters.source_allowed)
         self._source: Address | None = None
         self._unprotector = SrtpUnprotector(parameters.secure.rx) if parameters.secure is not None else None
+        self.on_rtcp: Callable[[bytes, Address, float], None] | None = None
+        """Takes RTCP that came to the RTP port, still encrypted on a secure stream."""
         self.remote = self._lock.remote
         """Where this stream's packets are to be sent: latched, else negotiated."""
 
@@ -115,7 +119,7 @@ class RtpReceiver:
             self._receive_foreign(data, source, now)
             return
         if self._unprotector is not None:
-            plain = self._unprotected(data)
+            plain = self._unprotected(data, now)
             if plain is None:
                 return
             data = plain
@@ -227,7 +231,7 @@ class RtpReceiver:
             return
         if self._unprotector is not None:
             # On a secure stream only who has the key can become its source.
-            plain = self._unprotected(data)
+            plain = self._unprotected(data, now)
             if plain is None:
                 return
             data = plain
@@ -249,15 +253,26 @@ class RtpReceiver:
             for held in lock.take_held():
                 self._receive_irregular(held, now)
 
-    def _unprotected(self, data: bytes) -> bytes | None:
+    def _unprotected(self, data: bytes, now: float) -> bytes | None:
         unprotector = self._unprotector
         if unprotector is None:
             return data
+        if len(data) > 1 and data[1] in _RTCP_TYPES:
+            # SRTCP has its own keys and index: it must not be tried as SRTP.
+            self._receive_rtcp(data, now)
+            return None
         try:
             return unprotector.unprotect(data)
         except SrtpError as error:
             self._discards[error.discard] += 1
             return None
+
+    def _receive_rtcp(self, data: bytes, now: float) -> None:
+        """RTCP on the RTP port: expected where multiplexing was negotiated, and only from the locked source."""
+        if self.on_rtcp is None or self._source is None:
+            self._discards[Discard.RTCP] += 1
+        else:
+            self.on_rtcp(data, self._source, now)
 
     def unprotect_rtcp(self, data: bytes) -> bytes | None:
         """The report that an SRTCP packet holds; None, and counted, when it is not authentic."""
@@ -282,7 +297,7 @@ class RtpReceiver:
             return
         _, second, sequence_number, timestamp, ssrc = _unpack_from(data)
         if second in _RTCP_TYPES:
-            discards[Discard.RTCP] += 1
+            self._receive_rtcp(data, now)
         elif not self._parameters.receives:
             discards[Discard.ON_HOLD] += 1
         elif ssrc == self._ssrc:

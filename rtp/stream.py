@@ -80,6 +80,18 @@ class RtpStream:
         """Queues digits as telephone-events; speech waits meanwhile. False where these were not negotiated."""
         return self._sender.send_digits(digits, duration_ms, gap_ms)
 
+    def protect_rtcp(self, data: bytes) -> bytes:
+        """The report as it may be sent: SRTCP on a secure stream, itself on a plain one."""
+        return self._sender.protect_rtcp(data)
+
+    def unprotect_rtcp(self, data: bytes) -> bytes | None:
+        """The report in a datagram; None, and counted, where a secure stream's is not authentic."""
+        return self._receiver.unprotect_rtcp(data)
+
+    def accept_multiplexed_rtcp(self, receive: Callable[[bytes, Address, float], None]) -> None:
+        """`a=rtcp-mux` was negotiated (RFC 5761): RTCP of the stream's source on the RTP port goes to `receive`."""
+        self._receiver.on_rtcp = receive
+
     def update(self, parameters: StreamParameters, now: float) -> list[PlayedItem]:
         """Takes the result of a new offer/answer. SSRC, sequence and media time go on.
 

@@ -1,0 +1,166 @@
+"""RtcpSession: the reports of one stream, both ways, sans-I/O.
+
+It reports every five seconds (RFC 3550 section 6.2, with the random factor of section 6.3), learns from the far end's
+reports what it hears, and measures the round-trip time. A BYE of the far end is noted and ends nothing: signalling
+does.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from rtp.errors import RtpParseError
+from rtp.rtcp import Bye, Report, ReportBlock, SenderInfo, SourceDescription, parse_compound
+from rtp.source_lock import Address
+from rtp.stream import RtpStream
+
+INTERVAL_S: Final = 5.0
+_NTP_UNIX_OFFSET_S: Final = 2_208_988_800
+"""From 1900 to 1970."""
+_MAX_ROUND_TRIP_S: Final = 10.0
+"""Beyond this the far end's echo of our timestamp is not to be believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class QualityReport:
+    """What RTCP told. None where nothing has been learnt."""
+
+    round_trip_ms: float | None
+    """Of the last report."""
+    mean_round_trip_ms: float | None
+    remote_loss_ratio: float | None
+    """Share that the far end lost of what we sent, in its last interval."""
+    remote_cumulative_lost: int | None
+    remote_jitter_ms: float | None
+    reports_sent: int
+    reports_received: int
+    malformed: int
+    strangers: int
+    bye_received: bool
+
+
+class RtcpSession:
+    """One per stream. `choose(a, b)` draws a number between a and b; `wall_offset_s` is wall clock minus `now`."""
+
+    def __init__(
+        self,
+        stream: RtpStream,
+        *,
+        cname: str,
+        choose: Callable[[float, float], float],
+        wall_offset_s: float,
+        now: float,
+    ) -> None:
+        self._stream = stream
+        self._cname = cname
+        self._choose = choose
+        self._wall_offset_s = wall_offset_s
+        # RFC 3550 section 6.2: the first report after half the interval.
+        self._due_at = now + choose(0.25, 0.75) * INTERVAL_S
+        self._expected_before = self._lost_before = 0
+        self._last_sender_report = 0
+        self._last_sender_report_at = 0.0
+        self._round_trips: list[float] = [0.0, 0.0, 0.0]  # last, sum, count
+        self._remote: ReportBlock | None = None
+        self._sent = self._received = self._malformed = self._strangers = 0
+        self._bye_received = False
+
+    def poll(self, now: float) -> bytes | None:
+        """Once a turn, or less often: the compound report when one is due."""
+        if now < self._due_at:
+            return None
+        self._due_at = now + self._choose(0.5, 1.5) * INTERVAL_S
+        self._sent += 1
+        return self._stream.protect_rtcp(self._compound(now))
+
+    def goodbye(self, now: float) -> bytes:
+        """The last report, with BYE."""
+        return self._stream.protect_rtcp(self._compound(now) + bytes(Bye((self._stream.ssrc,))))
+
+    def receive_datagram(self, data: bytes, source: Address, now: float) -> None:
+        """Takes a datagram of the RTCP port (or one that was multiplexed). Nothing is raised, whatever it holds."""
+        remote = self._stream.remote
+        if remote is None or source[0] != remote[0]:
+            self._strangers += 1
+            return
+        plain = self._stream.unprotect_rtcp(data)
+        if plain is None:
+            return
+        try:
+            packets = parse_compound(plain)
+        except RtpParseError:
+            self._malformed += 1
+            return
+        for packet in packets:
+            if isinstance(packet, Report):
+                self._handle_report(packet, now)
+            elif isinstance(packet, Bye):
+                self._bye_received = True
+
+    def quality(self) -> QualityReport:
+        """What has been learnt so far."""
+        last, total, count = self._round_trips
+        block = self._remote
+        rate = self._stream.parameters.payload_format.clock_rate_hz
+        return QualityReport(
+            round_trip_ms=last * 1000 if count else None,
+            mean_round_trip_ms=total / count * 1000 if count else None,
+            remote_loss_ratio=block.fraction_lost / 256 if block is not None else None,
+            remote_cumulative_lost=block.cumulative_lost if block is not None else None,
+            remote_jitter_ms=block.jitter * 1000 / rate if block is not None else None,
+            reports_sent=self._sent,
+            reports_received=self._received,
+            malformed=self._malformed,
+            strangers=self._strangers,
+            bye_received=self._bye_received,
+        )
+
+    def _handle_report(self, report: Report, now: float) -> None:
+        self._received += 1
+        if report.sender is not None:
+            self._last_sender_report = report.sender.ntp >> 16 & 0xFFFFFFFF
+            self._last_sender_report_at = now
+        for block in report.blocks:
+            if block.ssrc != self._stream.ssrc:
+                continue
+            self._remote = block
+            if block.last_sender_report:
+                # Section 6.4.1: round trip = arrival - LSR - DLSR, in 1/65536 seconds, modulo 2**32.
+                units = (self._ntp(now) >> 16) - block.last_sender_report - block.delay_since_last & 0xFFFFFFFF
+                round_trip_s = units / 65536
+                if round_trip_s <= _MAX_ROUND_TRIP_S:
+                    _, total, count = self._round_trips
+                    self._round_trips = [round_trip_s, total + round_trip_s, count + 1]
+
+    def _compound(self, now: float) -> bytes:
+        statistics = self._stream.statistics()
+        tx = statistics.tx
+        sender = SenderInfo(self._ntp(now), tx.timestamp, tx.packets, tx.octets) if tx.packets else None
+        blocks = () if statistics.rx.ssrc is None else (self._block(statistics.rx.ssrc, now),)
+        ssrc = self._stream.ssrc
+        return bytes(Report(ssrc, sender, blocks)) + bytes(SourceDescription(ssrc, self._cname))
+
+    def _block(self, ssrc: int, now: float) -> ReportBlock:
+        rx = self._stream.statistics().rx
+        # Section 6.4.1: late packets are not counted as lost here, and duplicates may even make the number negative.
+        lost = rx.lost - rx.late
+        expected = rx.packets + rx.lost
+        expected_interval, lost_interval = expected - self._expected_before, lost - self._lost_before
+        self._expected_before, self._lost_before = expected, lost
+        fraction = 0
+        if expected_interval > 0 and lost_interval > 0:
+            fraction = min(255, 256 * lost_interval // expected_interval)
+        rate = self._stream.parameters.payload_format.clock_rate_hz
+        delay = int((now - self._last_sender_report_at) * 65536) if self._last_sender_report else 0
+        return ReportBlock(
+            ssrc,
+            fraction,
+            lost,
+            rx.extended_highest_sequence,
+            int(rx.jitter_ms * rate / 1000),
+            self._last_sender_report,
+            delay,
+        )
+
+    def _ntp(self, now: float) -> int:
+        return int((now + self._wall_offset_s + _NTP_UNIX_OFFSET_S) * (1 << 32))

@@ -1,0 +1,153 @@
+"""RTCP sessions: two peers that report to each other."""
+
+import random
+
+import pytest
+
+from rtp.mos import G711_CONCEALED, G711_PLAIN, G722, mean_opinion_score, rating
+from rtp.parameters import StreamParameters
+from rtp.report import INTERVAL_S, RtcpSession
+from rtp.rtcp import Bye, Report, ReportBlock, parse_compound
+from rtp.srtp import SrtpKey, SrtpKeys, SrtpSuite
+from rtp.statistics import Discard
+from rtp.stream import RtpStream
+from tests.helpers.rtp_peer import FAR_END, STRANGER, TICK_S, RecordingSink, make_stream
+
+RTCP_PORT = (FAR_END[0], FAR_END[1] + 1)
+
+
+def session(stream: RtpStream, seed: int = 1, now: float = 0.0) -> RtcpSession:
+    return RtcpSession(
+        stream, cname="gateway", choose=random.Random(seed).uniform, wall_offset_s=1_800_000_000.0, now=now
+    )
+
+
+class Pair:
+    """Two streams with their reports, a one-way delay and every `drop`th packet lost on the way to the second."""
+
+    def __init__(self, delay_s: float = 0.0, drop: int = 0, secure: tuple[SrtpKeys, SrtpKeys] | None = None) -> None:
+        keys = secure if secure is not None else (None, None)
+        self.streams = [
+            make_stream(RecordingSink(), StreamParameters(remote=FAR_END, secure=keys[side])) for side in (0, 1)
+        ]
+        self.sessions = [session(stream, seed) for seed, stream in enumerate(self.streams)]
+        self.delay_s, self.drop = delay_s, drop
+        self.reports = 0
+
+    def talk(self, seconds: float) -> None:
+        wire: list[tuple[float, int, bool, bytes]] = []
+        for turn in range(int(seconds / TICK_S)):
+            now = turn * TICK_S
+            for arrival in [entry for entry in wire if entry[0] <= now]:
+                wire.remove(arrival)
+                _, side, is_report, data = arrival
+                if is_report:
+                    self.sessions[side].receive_datagram(data, RTCP_PORT, arrival[0])
+                else:
+                    self.streams[side].receive_datagram(data, FAR_END, arrival[0])
+            for side, (stream, reports) in enumerate(zip(self.streams, self.sessions, strict=True)):
+                packet = stream.tick(now)
+                if packet is not None and not (side == 0 and self.drop and turn % self.drop == 0):
+                    wire.append((now + self.delay_s, 1 - side, False, packet))
+                report = reports.poll(now)
+                if report is not None:
+                    self.reports += 1
+                    wire.append((now + self.delay_s, 1 - side, True, report))
+
+
+def test_round_trip_time_is_measured_both_ways() -> None:
+    pair = Pair(delay_s=0.045)
+    pair.talk(40)
+    for reports in pair.sessions:
+        quality = reports.quality()
+        assert quality.round_trip_ms == pytest.approx(90, abs=1)
+        assert quality.mean_round_trip_ms == pytest.approx(90, abs=1)
+        assert quality.reports_received >= 5
+
+
+def test_reports_come_about_every_five_seconds() -> None:
+    pair = Pair()
+    pair.talk(200)
+    assert pair.reports == pytest.approx(2 * 200 / INTERVAL_S, rel=0.2)
+
+
+def test_the_far_end_tells_what_it_lost() -> None:
+    pair = Pair(drop=10)
+    pair.talk(60)
+    quality = pair.sessions[0].quality()
+    assert quality.remote_loss_ratio == pytest.approx(0.1, abs=0.02)
+    assert quality.remote_cumulative_lost == pytest.approx(300, abs=40)
+    assert pair.sessions[1].quality().remote_loss_ratio == 0
+
+
+def test_a_secure_pair_reports_in_srtcp() -> None:
+    one, two = (SrtpKey(SrtpSuite.AES_CM_128_HMAC_SHA1_80, bytes([fill]) * 30) for fill in (1, 2))
+    pair = Pair(secure=(SrtpKeys(one, two), SrtpKeys(two, one)))
+    pair.talk(20)
+    assert pair.sessions[0].quality().reports_received >= 2
+    pair.sessions[0].receive_datagram(bytes(Report(1, None)), RTCP_PORT, 20.0)
+    assert pair.streams[0].statistics().rx.discards[Discard.AUTHENTICATION] == 1
+
+
+def test_the_last_report_says_bye() -> None:
+    stream = make_stream(RecordingSink())
+    stream.tick(0.0)
+    report, bye = parse_compound(session(stream).goodbye(1.0))
+    assert isinstance(report, Report)
+    assert report.sender is not None
+    assert (report.sender.packets, report.blocks) == (1, ())
+    assert bye == Bye((stream.ssrc,))
+
+
+def test_a_bye_is_noted_and_ends_nothing() -> None:
+    stream = make_stream(RecordingSink())
+    reports = session(stream)
+    reports.receive_datagram(bytes(Bye((1,))), RTCP_PORT, 0.0)
+    assert reports.quality().bye_received
+    assert stream.tick(0.02) is not None
+
+
+def test_strangers_and_nonsense_are_counted() -> None:
+    reports = session(make_stream(RecordingSink()))
+    reports.receive_datagram(bytes(Bye((1,))), STRANGER, 0.0)
+    reports.receive_datagram(b"\x80", RTCP_PORT, 0.0)
+    quality = reports.quality()
+    assert (quality.strangers, quality.malformed, quality.bye_received) == (1, 1, False)
+    assert quality.round_trip_ms is None
+
+
+def test_an_echo_that_cannot_be_true_is_no_round_trip() -> None:
+    stream = make_stream(RecordingSink())
+    reports = session(stream)
+    block = ReportBlock(stream.ssrc, 0, 0, 0, 0, 12345, 0)
+    reports.receive_datagram(bytes(Report(1, None, (block,))), RTCP_PORT, 0.0)
+    assert reports.quality().round_trip_ms is None
+    assert reports.quality().remote_loss_ratio == 0
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_multiplexed_reports_reach_the_session__rfc5761(secure: bool) -> None:
+    key = SrtpKey(SrtpSuite.AES_CM_128_HMAC_SHA1_80, bytes(30))
+    keys = SrtpKeys(key, key) if secure else None
+    here = make_stream(RecordingSink(), StreamParameters(remote=FAR_END, secure=keys))
+    there = make_stream(RecordingSink(), StreamParameters(remote=FAR_END, secure=keys))
+    reports = session(here)
+    report = session(there).goodbye(0.0)
+    here.receive_datagram(report, FAR_END, 0.0)
+    assert reports.quality().reports_received == 0
+    packet = there.tick(0.0)
+    assert packet is not None
+    here.accept_multiplexed_rtcp(reports.receive_datagram)
+    here.receive_datagram(packet, FAR_END, 0.0)
+    here.receive_datagram(session(there).goodbye(0.0), FAR_END, 0.0)
+    assert reports.quality().reports_received == 1
+
+
+def test_the_score_falls_with_loss_and_delay_and_stays_in_range() -> None:
+    assert mean_opinion_score(G711_CONCEALED, 0.0, 20.0) == pytest.approx(4.4, abs=0.02)
+    scores = [mean_opinion_score(G711_CONCEALED, loss / 100, 50.0) for loss in range(0, 101, 5)]
+    assert scores == sorted(scores, reverse=True)
+    assert min(scores) >= 1.0
+    assert mean_opinion_score(G711_PLAIN, 0.03, 50) < mean_opinion_score(G711_CONCEALED, 0.03, 50) - 0.5
+    assert mean_opinion_score(G711_CONCEALED, 0.0, 400) < mean_opinion_score(G711_CONCEALED, 0.0, 150) - 0.4
+    assert rating(G722, 0.0, 0.0) == pytest.approx(80.2)
