@@ -21,6 +21,17 @@ class ListenerSettings(Settings):
     """Port to bind; 0 takes any free port (for tests)."""
 
 
+class SipTimerSettings(Settings):
+    """Base values of SIP's timers (RFC 3261 §17.1.1.1). Change them for tests and for satellite links only."""
+
+    t1_ms: Annotated[int, Field(ge=10, le=10000)] = 500
+    """T1, the estimated round-trip time. A call that gets no ACK is ended after 64 times T1."""
+    t2_ms: Annotated[int, Field(ge=10, le=60000)] = 4000
+    """T2, the longest interval between retransmissions."""
+    t4_ms: Annotated[int, Field(ge=10, le=60000)] = 5000
+    """T4, how long a message can stay in the network."""
+
+
 class RtpSettings(Settings):
     """Where media is received."""
 
@@ -46,5 +57,7 @@ class NetworkSettings(Settings):
     public_address: Address | None = None
     """Address advertised in Contact, Via and SDP: what the carrier can reach. Needed where the machine stands behind
     1:1 NAT (most clouds); when absent it is detected from the machine's interfaces."""
+    sip_timers: SipTimerSettings = SipTimerSettings()
+    """Base values of SIP's timers."""
     rtp: RtpSettings = RtpSettings()
     """Sockets and port range for media."""

@@ -147,6 +147,14 @@ def _collide(one: ListenerSettings, other: ListenerSettings) -> bool:
     return one.bind == other.bind or one.bind.is_unspecified or other.bind.is_unspecified
 
 
+def sip_timers_are_in_order(subject: Subject) -> Iterator[Finding]:
+    """Intervals between retransmissions begin at T1 and grow to T2."""
+    timers = subject.configuration.network.sip_timers
+    if timers.t2_ms < timers.t1_ms:
+        reason = f"{timers.t2_ms} is less than t1_ms ({timers.t1_ms})"
+        yield Finding(("network", "sip_timers", "t2_ms"), reason)
+
+
 def rtp_ports_fit(subject: Subject) -> Iterator[Finding]:
     """The range holds at least one call, better as many as are allowed, and the kernel hands none of it to others."""
     rtp, limits = subject.configuration.network.rtp, subject.configuration.limits
@@ -215,6 +223,7 @@ RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     trunks_admit_somebody,
     trunks_stay_apart,
     listeners_stay_apart,
+    sip_timers_are_in_order,
     rtp_ports_fit,
     public_address_is_reachable,
     backends_are_usable,

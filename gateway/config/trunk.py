@@ -8,7 +8,16 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from gateway.carrier import PROFILES, Carrier, CarrierProfile, Network
-from gateway.config.value import ANY_NUMBER, E164, Address, AddressRange, DialledNumber, Name, Settings
+from gateway.config.value import (
+    ANY_NUMBER,
+    E164,
+    Address,
+    AddressRange,
+    DialledNumber,
+    Name,
+    Settings,
+    parse_address,
+)
 
 EVERYONE: Final[tuple[Network, ...]] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 
@@ -78,6 +87,11 @@ class TrunkSettings(Settings):
     def admits(self, address: Address) -> bool:
         """Whether SIP from this address belongs to the trunk."""
         return any(address in network for network in self.signalling_networks)
+
+    def admits_media(self, host: str) -> bool:
+        """Whether media from this address belongs to the carrier; meant for `MediaSource.CARRIER`."""
+        address = parse_address(host)
+        return any(address in network for network in self.media_networks)
 
     def route(self, candidates: Iterable[str]) -> tuple[str, str] | None:
         """The number that was dialled and the agent that answers it.

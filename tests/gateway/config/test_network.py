@@ -1,8 +1,9 @@
-"""The range of RTP ports."""
+"""The range of RTP ports, and the SIP timers."""
 
 import pytest
 
-from gateway.config.network import RtpSettings
+from gateway.config.network import RtpSettings, SipTimerSettings
+from sip.transaction.timer import TimerValues
 
 
 @pytest.mark.parametrize(
@@ -11,3 +12,8 @@ from gateway.config.network import RtpSettings
 )
 def test_range_carries_a_call_for_each_even_port_with_its_neighbour(first: int, last: int, calls: int) -> None:
     assert RtpSettings(first_port=first, last_port=last).calls == calls
+
+
+def test_sip_timers_are_the_rfcs_unless_told__rfc3261_17_1_1_1() -> None:
+    timers, values = SipTimerSettings(), TimerValues()
+    assert (timers.t1_ms / 1000, timers.t2_ms / 1000, timers.t4_ms / 1000) == (values.t1, values.t2, values.t4)

@@ -129,6 +129,12 @@ def test_sip_port_inside_the_rtp_range_is_a_fault(inspect_text: Inspect, minimal
     ]
 
 
+def test_t2_is_not_less_than_t1(inspect_text: Inspect, minimal: str) -> None:
+    assert errors(inspect_text, minimal + "network: {sip_timers: {t1_ms: 5000}}\n") == [
+        "network.sip_timers.t2_ms: 4000 is less than t1_ms (5000)"
+    ]
+
+
 @pytest.mark.parametrize(("first", "last"), [(20001, 20002), (20000, 20000), (29999, 20000)])
 def test_range_without_a_pair_of_ports_is_a_fault(inspect_text: Inspect, minimal: str, first: int, last: int) -> None:
     assert errors(inspect_text, f"{minimal}network: {{rtp: {{first_port: {first}, last_port: {last}}}}}\n") == [

@@ -33,6 +33,13 @@ def test_media_allow_adds_to_the_media_ranges_of_the_carrier() -> None:
     assert networks == ["168.86.128.0/18", "192.0.2.0/24"]
 
 
+def test_media_of_the_carrier_comes_from_its_media_ranges() -> None:
+    twilio = trunk(carrier="twilio", media_allow=["2001:db8::/32"])
+    assert twilio.admits_media("168.86.130.1")
+    assert twilio.admits_media("2001:db8::1")
+    assert not twilio.admits_media("54.172.60.1")
+
+
 def test_trunk_for_anyone_admits_both_families() -> None:
     assert trunk(anyone=True).admits(ip_address("203.0.113.1"))
     assert trunk(anyone=True).admits(ip_address("2001:db8::1"))
