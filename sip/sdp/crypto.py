@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import islice
 from typing import Final
 
 # Gives that many random bytes: os.urandom in production, seeded in tests.
@@ -21,14 +22,18 @@ _CRYPTO: Final = re.compile(r"([0-9]{1,9})[ \t]+([A-Za-z0-9_]+)[ \t]+(\S+)((?:[ 
 
 # srtp-key-info = key-salt ["|" lifetime] ["|" mki]; lifetime = ["2^"] 1*(DIGIT); mki = mki-value ":" mki-length
 _INLINE: Final = re.compile(
-    r"inline:([A-Za-z0-9+/]+={0,2})(?:\|(2\^)?([0-9]{1,20}))?(?:\|([0-9]{1,20}:[0-9]{1,3}))?", re.IGNORECASE
+    r"inline:([A-Za-z0-9+/]+)={0,2}(?:\|(2\^)?([0-9]{1,20}))?(?:\|([0-9]{1,20}:[0-9]{1,3}))?", re.IGNORECASE
 )
 
 # RFC 4568 §6.1: the default lifetime of a key is 2^48 SRTP packets, which is also the most that SRTP allows.
 MAXIMUM_LIFETIME_PACKETS: Final = 2**48
 # We don't change keys in mid-call on our own, so a key must last. Thirty minutes at 50 packets a second is the least
-# that we take (Asterisk draws the same line); phones that state a lifetime say 2^20 (six hours) or 2^31.
+# that we take; phones that state a lifetime say 2^20 (six hours) or 2^31.
 MINIMUM_LIFETIME_PACKETS: Final = 90_000
+
+
+# A peer offers one line for each suite that it has, and no more than a dozen suites exist.
+MAXIMUM_CRYPTO_LINES: Final = 16
 
 
 class CryptoSuite(Enum):
@@ -103,7 +108,8 @@ def _key_and_salt(key_params: str) -> bytes | None:
     if match[3] is not None and not _lasts(is_power=match[2] is not None, number=int(match[3])):
         return None
     try:
-        return base64.b64decode(match[1], validate=True)
+        # rtpengine leaves the padding out by default, which shows with the keys of the GCM suites.
+        return base64.b64decode(match[1] + "=" * (-len(match[1]) % 4), validate=True)
     except binascii.Error:
         return None
 
@@ -122,9 +128,12 @@ def _may_be_ignored(parameter: str) -> bool:
 
 
 def parse_crypto_lines(values: Iterable[str]) -> tuple[CryptoLine, ...]:
-    """The usable lines in the peer's order. A tag is unique in its stream (RFC 4568 §4.1), so the first one counts."""
+    """The usable lines in the peer's order, of the first MAXIMUM_CRYPTO_LINES.
+
+    A tag is unique in its stream (RFC 4568 §4.1), so of two alike the first one counts.
+    """
     lines: dict[int, CryptoLine] = {}
-    for value in values:
+    for value in islice(values, MAXIMUM_CRYPTO_LINES):
         line = CryptoLine.parse(value)
         if line is not None:
             lines.setdefault(line.tag, line)

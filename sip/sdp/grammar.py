@@ -9,8 +9,8 @@ from typing import Final
 # token = 1*(token-char); token-char = %x21 / %x23-27 / %x2A-2B / %x2D-2E / %x30-39 / %x41-5A / %x5E-7E
 NAME: Final = r"[!#-'*+\-.0-9A-Z^-~]+"
 
-# Every line is <type>=<value>; type is exactly one lower-case letter.
-LINE: Final = re.compile(r"([a-z])=(.*)")
+# attribute-name = token
+ATTRIBUTE_NAME: Final = re.compile(NAME)
 
 # o=<username> <sess-id> <sess-version> <nettype> <addrtype> <unicast-address>
 # Numbers are "numeric strings" without an upper bound in the RFC; 32 digits is far above any NTP or 64-bit value seen.
@@ -27,9 +27,6 @@ BANDWIDTH: Final = re.compile(rf"({NAME}):([0-9]{{1,20}})")
 
 # m=<media> <port>["/"<number of ports>] <proto> 1*(<fmt>); proto = token *("/" token)
 MEDIA: Final = re.compile(rf"({NAME}) +([0-9]{{1,5}})(?:/([0-9]{{1,5}}))? +({NAME}(?:/{NAME})*) +(\S+(?: +\S+)*)")
-
-# a=<attribute-name>[:<attribute-value>]
-ATTRIBUTE: Final = re.compile(rf"({NAME})(?::(.*))?")
 
 # rtpmap-value = payload-type SP encoding-name "/" clock-rate [ "/" encoding-params ]
 RTPMAP: Final = re.compile(rf"([0-9]{{1,3}}) +({NAME})/([0-9]{{1,6}})(?:/([0-9]{{1,2}}))?(?:/.*)?")

@@ -119,7 +119,12 @@ def _media_host(connection: Connection | None, address_type: str) -> str | None:
     """The address to send to; None where the peer asks that nothing be sent."""
     if connection is None:
         raise UnusableAddress("Media has no connection address")
-    # RFC 6157 §5.1 (from RFC 3264 as amended): on IPv6 a name under .invalid stands for 0.0.0.0.
+    if connection.address_type != address_type and connection.address_type in _ADDRESS_TYPES.values():
+        # RFC 6157 (updating RFC 3264): the answer "MUST use the same network type" as the offer.
+        raise AddressFamilyMismatch(
+            f"Media address {connection.address[:80]} is {connection.address_type} and ours is {address_type}"
+        )
+    # On IPv6 a name under .invalid stands where 0.0.0.0 stood on IPv4.
     if connection.address.lower().rstrip(".").endswith(".invalid"):
         return None
     address = _literal(connection.address)
@@ -132,8 +137,6 @@ def _media_host(connection: Connection | None, address_type: str) -> str | None:
         raise UnusableAddress(f"Media address {address} is not a unicast address")
     if connection.address_type != _ADDRESS_TYPES[address.version]:
         raise UnusableAddress(f"Media address {address} is not of type {connection.address_type[:10]}")
-    if connection.address_type != address_type:
-        raise AddressFamilyMismatch(f"Media address {address} is not of our address family {address_type}")
     return str(address)
 
 

@@ -58,6 +58,7 @@ def test_line_that_can_be_honoured_is_read__rfc4568_9_2(value: str) -> None:
         f"1 AES_CM_128_HMAC_SHA1_80 inline:{KEY[:-1]}",
         f"1 AES_CM_128_HMAC_SHA1_80 inline:{KEY[:-4]}",
         f"1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}AAAA",
+        f"1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}A",
         f"1 AES_CM_128_HMAC_SHA1_80 inline:{KEY[:-1]}!",
         "1 AES_CM_128_HMAC_SHA1_80 inline:",
         f"1 AEAD_AES_128_GCM inline:{KEY}",
@@ -82,6 +83,20 @@ def test_line_that_cannot_be_honoured_is_never_chosen__rfc4568_7_1_2(value: str)
         answer_offer(described("m=audio 4 RTP/SAVP 0", f"a=crypto:{value}"), EITHER, local_media())
     assert (caught.value.status, caught.value.label) == (488, "sdp_no_usable_crypto")
     assert KEY[:8] not in str(caught.value)
+
+
+@pytest.mark.parametrize("suite", [CryptoSuite.AEAD_AES_128_GCM, CryptoSuite.AEAD_AES_256_GCM])
+def test_key_may_lack_its_base64_padding(suite: CryptoSuite) -> None:
+    line = CryptoLine(1, suite, bytes(range(suite.key_and_salt_bytes)))
+    assert str(line).endswith("=")
+    assert CryptoLine.parse(str(line).rstrip("=")) == line
+
+
+def test_crypto_lines_beyond_the_sixteenth_are_not_looked_at() -> None:
+    unusable = [f"{tag} NULL inline:{KEY}" for tag in range(2, 18)]
+    good = f"1 {SHA1_80.value} inline:{KEY}"
+    assert len(parse_crypto_lines([*unusable[:15], good])) == 1
+    assert parse_crypto_lines([*unusable, good]) == ()
 
 
 def test_secure_stream_without_a_crypto_line_is_488__rfc4568_7_1_2() -> None:

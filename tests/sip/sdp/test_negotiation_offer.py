@@ -42,7 +42,7 @@ def test_offer_can_leave_events_out() -> None:
     assert offered(replace(capable_of(), telephone_event=False)).media[0].formats == ("0",)
 
 
-def test_comfort_noise_is_offered_only_beside_a_clock_of_8000__rfc3389_5() -> None:
+def test_comfort_noise_is_offered_only_beside_a_clock_of_8000__rfc3389_4() -> None:
     assert offered(AudioCapabilities((OPUS,), comfort_noise=True)).media[0].formats == ("96", "97")
 
 
