@@ -1,13 +1,11 @@
 """From a backend's configuration to the backend."""
 
-from typing import Final, assert_never
+from typing import assert_never
 
 from gateway.backends.openai.backend import OpenAiBackend, OpenAiEndpoint
-from gateway.backends.openai.dialect import AZURE, COMPATIBLE, OPENAI
-from gateway.config.backend import BackendValue, Dialect, EmbeddedSettings, OpenAiSettings
+from gateway.backends.openai.dialect import DIALECTS
+from gateway.config.backend import BackendValue, EmbeddedSettings, OpenAiSettings
 from gateway.realtime.session import RealtimeBackend
-
-_DIALECTS: Final = {Dialect.OPENAI: OPENAI, Dialect.AZURE: AZURE, Dialect.COMPATIBLE: COMPATIBLE}
 
 
 def create_backend(name: str, settings: BackendValue, *, embedded_url: str) -> RealtimeBackend:
@@ -30,6 +28,6 @@ def _openai_endpoint(settings: OpenAiSettings) -> OpenAiEndpoint:
         url=settings.url,
         api_key=settings.key,
         model=settings.model,
-        dialect=_DIALECTS[settings.dialect],
+        dialect=DIALECTS[settings.dialect.value],
         headers=tuple((name, value) for name, value in charged if value),
     )

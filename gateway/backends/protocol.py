@@ -28,6 +28,11 @@ class ModelProtocol(Protocol):
         ...
 
     @property
+    def resumption_handle(self) -> str | None:
+        """By which a lost session can be taken up again, where the service has such a thing."""
+        ...
+
+    @property
     def rejection(self) -> ModelError | None:
         """Why the service did not take the settings."""
         ...

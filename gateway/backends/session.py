@@ -87,6 +87,11 @@ class WireSession:
         return self._input.dropped_ms
 
     @property
+    def resumption_handle(self) -> str | None:
+        """By which a lost session can be taken up again, where the service has such a thing."""
+        return self._protocol.resumption_handle
+
+    @property
     def append_ms(self) -> int:
         """How much of the caller's audio goes into one message at least. It may change at any time, with the load."""
         return self._batch_bytes // self._bytes_per_ms

@@ -140,6 +140,20 @@ class Truncated:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCallCancelled:
+    """The model no longer wants the result of a call, for the caller interrupted it. A result is ignored."""
+
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionExpiring:
+    """The service will end the session in `time_left_s`: time to open the next one beside it."""
+
+    time_left_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class BackendError:
     """The backend reported a fault that leaves the session usable."""
 
@@ -170,6 +184,8 @@ RealtimeEvent = (
     | ToolCall
     | ResponseDone
     | Truncated
+    | ToolCallCancelled
+    | SessionExpiring
     | BackendError
     | SessionFailed
 )

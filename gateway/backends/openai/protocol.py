@@ -97,6 +97,11 @@ class OpenAiProtocol:
         """The service has confirmed the settings."""
         return self._phase is Phase.CONFIGURED
 
+    @property
+    def resumption_handle(self) -> str | None:
+        """A lost session cannot be taken up again: it is replayed."""
+        return None
+
     # --- commands ---
 
     def start(self, settings: SessionSettings, history: Sequence[ConversationTurn] = ()) -> None:

@@ -1,4 +1,4 @@
-"""What touches a socket is tested on both loops: the gateway runs on uvloop, which is not in all things like asyncio's."""
+"""What touches a socket is tested on both loops: the gateway runs on uvloop, which is not quite like asyncio."""
 
 import asyncio
 from collections.abc import Callable, Mapping
