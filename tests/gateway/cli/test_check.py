@@ -4,8 +4,6 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
-
 from gateway.cli.check import run
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "config" / "gateway.yaml"
@@ -111,7 +109,6 @@ def test_example_is_fine_and_prefers_openai_where_there_is_a_key() -> None:
 
 
 def test_example_speaks_with_the_embedded_server_without_a_key() -> None:
-    pytest.importorskip("pocketsphinx")
     _, output, _ = check(EXAMPLE)
     assert "agent      reception: speaks with embedded\n" in output
     assert "             openai is left out: it has no api_key\n" in output
