@@ -30,7 +30,7 @@ from sip.transport.flow import Address, Flow, Target, Transmit
 from sip.transport.source import note_source
 from sip.uri import Uri
 
-UNADVERTISED: Final = Address("invalid.invalid", 0)  # RFC 6761: for a transport that no listener serves
+UNADVERTISED: Final = Address("unadvertised.invalid", 5060)  # RFC 6761: for a transport that no listener serves
 
 
 class SessionLimitError(SipError):

@@ -92,7 +92,7 @@ class UdpSocket:
             self._socket.sendto(data, remote)
         except (BlockingIOError, InterruptedError):
             self._counters["send_buffer_full"] += 1  # lost like any datagram: the retransmission repairs it
-        except (OSError, UnicodeError) as error:
+        except OSError as error:
             self._counters["send_error"] += 1
             logger.debug("Sending to %s failed: %s", remote, error)
             return False
