@@ -9,6 +9,9 @@ it.
 import re
 from typing import Final
 
+# More parameters than this in one URI or header value are an attack or an accident. An IMS handset sends fifteen.
+PARAMETER_LIMIT: Final = 32
+
 # token       =  1*(alphanum / "-" / "." / "!" / "%" / "*" / "_" / "+" / "`" / "'" / "~" )
 _TOKEN: Final = r"[A-Za-z0-9\-.!%*_+`'~]++"  # noqa: S105
 TOKEN: Final = re.compile(_TOKEN)
@@ -17,7 +20,6 @@ TOKEN: Final = re.compile(_TOKEN)
 # quoted-pair    =  "\" (%x00-09 / %x0B-0C / %x0E-7F)
 _QUOTED: Final = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 QUOTED_STRING: Final = re.compile(_QUOTED, re.DOTALL)
-QUOTED_PAIR: Final = re.compile(r"\\(.)", re.DOTALL)
 
 # unreserved  =  alphanum / mark ;  mark = "-" / "_" / "." / "!" / "~" / "*" / "'" / "(" / ")"
 # escaped     =  "%" HEXDIG HEXDIG
@@ -45,13 +47,13 @@ _PASSWORD: Final = rf"(?:[A-Za-z0-9\-_.!~*'()&=+$,]++|{_ESCAPED})*+"
 # "=" within a value is let through: proxies that keep state in Record-Route parameters put padded base64 there.
 _PARAMCHARS: Final = rf"(?:[A-Za-z0-9\-_.!~*'()\[\]/:&+$]++|{_ESCAPED})++"
 _PARAMVALUE: Final = rf"(?:[A-Za-z0-9\-_.!~*'()\[\]/:&+$=]++|{_ESCAPED})++"
-_URI_PARAMS: Final = rf"(?:;{_PARAMCHARS}(?:={_PARAMVALUE})?+)*+"
+_URI_PARAMS: Final = rf"(?:;{_PARAMCHARS}(?:={_PARAMVALUE})?+){{0,{PARAMETER_LIMIT}}}+"
 URI_PARAM: Final = re.compile(r";([^;=]++)(?:=([^;]++))?+")
 
 # headers        =  "?" header *( "&" header ) ;  header = hname "=" hvalue
 # hnv-unreserved =  "[" / "]" / "/" / "?" / ":" / "+" / "$"
 _HNV: Final = rf"(?:[A-Za-z0-9\-_.!~*'()\[\]/?:+$]++|{_ESCAPED})"
-_URI_HEADERS: Final = rf"{_HNV}++={_HNV}*+(?:&{_HNV}++={_HNV}*+)*+"
+_URI_HEADERS: Final = rf"{_HNV}++={_HNV}*+(?:&{_HNV}++={_HNV}*+){{0,{PARAMETER_LIMIT}}}+"
 
 # SIP-URI  =  "sip:" [ userinfo ] hostport uri-parameters [ headers ]         (SIPS-URI likewise)
 SIP_URI: Final = re.compile(
@@ -69,7 +71,9 @@ ABSOLUTE_URI: Final = re.compile(
 # generic-param  =  token [ EQUAL gen-value ] ;  gen-value = token / host / quoted-string
 # "received" holds IPv6 addresses bare by the ABNF, and in brackets from half of the world; RFC 5118 §4.5 wants both.
 _GEN_VALUE: Final = rf"(?:[A-Za-z0-9\-.!%*_+`'~\[\]:]++|{_QUOTED})"
-GENERIC_PARAMS: Final = re.compile(rf"(?:[ \t]*+;[ \t]*+{_TOKEN}(?:[ \t]*+=[ \t]*+{_GEN_VALUE})?+)*+[ \t]*+", re.DOTALL)
+GENERIC_PARAMS: Final = re.compile(
+    rf"(?:[ \t]*+;[ \t]*+{_TOKEN}(?:[ \t]*+=[ \t]*+{_GEN_VALUE})?+){{0,{PARAMETER_LIMIT}}}+[ \t]*+", re.DOTALL
+)
 GENERIC_PARAM: Final = re.compile(rf";[ \t]*+({_TOKEN})(?:[ \t]*+=[ \t]*+({_GEN_VALUE}))?+", re.DOTALL)
 GEN_VALUE: Final = re.compile(_GEN_VALUE, re.DOTALL)
 
@@ -82,7 +86,8 @@ NAME_ADDR: Final = re.compile(rf"(?:({_QUOTED})|([^\"<>,;]*+))[ \t]*+<([^<>\"]*+
 ADDR_SPEC: Final = re.compile(r"([^<>\";,? \t]++)[ \t]*+(.*+)", re.DOTALL)
 
 # via-parm       =  sent-protocol LWS sent-by *( SEMI via-params ) ;  sent-by = host [ COLON port ]
-# sent-protocol  =  protocol-name SLASH protocol-version SLASH transport ;  each is a token: a 505 must copy "SIP/7.0" too
+# sent-protocol  =  protocol-name SLASH protocol-version SLASH transport
+# Name and version are tokens: a 505 must be able to copy "SIP/7.0/UDP".
 VIA: Final = re.compile(
     rf"({_TOKEN})[ \t]*+/[ \t]*+({_TOKEN})[ \t]*+/[ \t]*+({_TOKEN})[ \t]++"
     rf"({_HOST})(?:[ \t]*+:[ \t]*+({_PORT}))?+(.*+)",
@@ -137,7 +142,9 @@ def quote(text: str) -> str:
 
 def unquote(text: str) -> str:
     """What a quoted-string says; text that is not quoted comes back as it is."""
-    if len(text) >= 2 and text[0] == '"' == text[-1]:
-        text = text[1:-1]
-        return QUOTED_PAIR.sub(r"\1", text) if "\\" in text else text
-    return text
+    if not (len(text) >= 2 and text[0] == '"' == text[-1]):
+        return text
+    text = text[1:-1]
+    # A run of backslashes pairs up from its left. LF marks the pairs meanwhile: it can stand in no header field. (A
+    # regex does this too, at 0.5 µs for each of the 16,000 escapes that a hostile name can hold.)
+    return text.replace("\\\\", "\n").replace("\\", "").replace("\n", "\\") if "\\" in text else text

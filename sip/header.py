@@ -17,6 +17,7 @@ from sip.grammar import (
     LIST_PART,
     MEDIA_TYPE,
     NAME_ADDR,
+    PARAMETER_LIMIT,
     PARAMETER_VALUE,
     TOKEN,
     VIA,
@@ -37,6 +38,8 @@ def parse_params(text: str) -> Params:
     if not text:
         return NO_PARAMS
     if not GENERIC_PARAMS.fullmatch(text):
+        if text.count(";") > PARAMETER_LIMIT:
+            raise SipParseError(f"A value has more than {PARAMETER_LIMIT} parameters", label="limit")
         raise SipParseError(f"{text[:200]!r} is not a list of parameters")
     return collect_params(GENERIC_PARAM.findall(text), text)
 

@@ -124,7 +124,8 @@ class Headers:
         lines = self._lookup(name)
         if not lines or _key(name) not in LIST_FIELDS:
             return list(lines)
-        values = [value for line in lines for value in split_list(line, _TOKEN_LIST_LIMIT)]
+        # An empty Supported, Allow or Accept is legal and says "none" (§20.1, §20.5, §20.37).
+        values = [value for line in lines if line for value in split_list(line, _TOKEN_LIST_LIMIT)]
         if len(values) > _TOKEN_LIST_LIMIT:
             raise SipParseError(f"{name} has more than {_TOKEN_LIST_LIMIT} values", status=513, label="limit")
         return values
@@ -159,10 +160,11 @@ class Headers:
 
     def replace_first(self, name: str, value: str) -> None:
         """Replaces the first line of `name` and leaves the others alone. Raises KeyError when there is none."""
+        field = _checked(name, value)
         key = _key(name)
         for place, (old, _) in enumerate(self._fields):
             if _key(old) == key:
-                self._fields[place] = _checked(name, value)
+                self._fields[place] = field
                 self._changed(name)
                 return
         raise KeyError(name)

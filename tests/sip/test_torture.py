@@ -1,4 +1,4 @@
-"""Every message of tests/vectors/sip gets the treatment that its table asks for (RFC 4475, RFC 5118, our own promises)."""
+"""Every message of tests/vectors/sip gets the treatment that its table asks for (RFC 4475, RFC 5118, our promises)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from sip.errors import SipParseError
-from sip.message import Message, Request, Response, parse_message
+from sip.message import Request, Response, parse_message
+from tests.helpers.sip_oracle import read_everything
 from tests.helpers.vector import FOLDER, Vector, load_vectors
 
 VECTORS = [vector for path in sorted(FOLDER.glob("*.toml")) for vector in load_vectors(path.stem)]
@@ -53,12 +54,6 @@ def named(treatment: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("vector", chosen, ids=[f"{vector.name}" for vector in chosen])
 
 
-def every_accessor(message: Message) -> None:
-    for name in dir(type(message)):
-        if isinstance(getattr(type(message), name), property):
-            getattr(message, name)
-
-
 def test_each_vector_has_a_name_of_its_own_and_a_known_treatment() -> None:
     assert len({vector.name for vector in VECTORS}) == len(VECTORS)
     assert {vector.treatment for vector in VECTORS} == {"accept", "answer", "drop"}
@@ -77,7 +72,7 @@ def test_valid_message_says_what_the_table_expects(vector: Vector) -> None:
     assert expected or headers, "a vector that expects nothing shows nothing"
     assert {name: SAYS[name](message) for name in expected} == expected
     assert {name: message.headers.get(name) for name in headers} == headers
-    every_accessor(message)
+    read_everything(message)
 
 
 @named("accept")
@@ -91,11 +86,14 @@ def test_valid_message_survives_being_written_and_read_again(vector: Vector) -> 
     assert bytes(again) == bytes(first)
 
 
-@named("accept")
+@pytest.mark.parametrize(
+    "vector",
+    [vector for vector in VECTORS if vector.treatment == "accept" and not vector.message.startswith(b"SIP/2.0")],
+    ids=lambda vector: vector.name,
+)
 def test_valid_request_can_be_answered_and_its_answer_parses(vector: Vector) -> None:
     request = parse_message(vector.message)
-    if isinstance(request, Response):
-        pytest.skip("a response is not answered")
+    assert isinstance(request, Request)
     response = parse_message(bytes(request.create_response(vector.ua or 200, to_tag="ours")))
     assert isinstance(response, Response)
     assert response.headers.get_all("Via") == request.headers.get_all("Via")
