@@ -39,27 +39,34 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-async def wait_for_end() -> None:
-    """Returns when stdin closes or a signal to end arrives."""
+def watch_signals() -> asyncio.Event:
+    """An event that is set by a signal to end."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
+    return ended
+
+
+async def wait_for_end(ended: asyncio.Event) -> None:
+    """Returns when stdin closes or `ended` is set."""
     reader = asyncio.StreamReader()
     try:
-        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+        )
     except (PermissionError, ValueError):
         # A file or /dev/null: nobody holds the other end, so only a signal ends the server.
         await ended.wait()
         return
+    closed = asyncio.ensure_future(_drain(reader))
+    closed.add_done_callback(lambda _: ended.set())
     try:
-        closed = asyncio.ensure_future(_drain(reader))
-        closed.add_done_callback(lambda _: ended.set())
         await ended.wait()
+    finally:
         closed.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await closed
-    finally:
         transport.close()
 
 
@@ -71,6 +78,7 @@ async def _drain(reader: asyncio.StreamReader) -> None:
 async def main(arguments: list[str]) -> int:
     """Serves; returns the exit status."""
     options = parse_arguments(arguments)
+    ended = watch_signals()
     try:
         settings = ServerSettings(
             script=load_script(options.script),
@@ -83,7 +91,7 @@ async def main(arguments: list[str]) -> int:
         async with running(settings) as url:
             sys.stdout.write(f"listening {url}\n")
             sys.stdout.flush()
-            await wait_for_end()
+            await wait_for_end(ended)
     except (EmbeddedError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -306,7 +306,7 @@ def parse_client_event(message: bytes | str) -> ClientEvent:
         return _ADAPTER.validate_python(value)
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
-        if detail["type"].startswith("union_tag"):
+        if not detail["loc"]:
             code, param = ("missing_required_parameter" if "type" not in value else "invalid_value"), "type"
         else:
             code, param = _CODES.get(detail["type"], "invalid_value"), _param(detail["loc"])

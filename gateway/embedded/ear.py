@@ -42,6 +42,8 @@ _DOUBTFUL_ERROR_RATE: Final = 0.7
 _LOWEST_LIKELIHOOD_RATIO: Final = -0.155
 # Word salad comes near a short phrase by chance.
 _SHORT_PHRASE_WORDS: Final = 3
+# A grammar of all phrases would take seconds; the right one is always among the nearest.
+_CANDIDATES: Final = 8
 _DOUBTFUL_CONFIDENCE: Final = 0.5
 _WORDS, _PHRASES, _PHONES = "words", "phrases", "phones"
 _NOT_SPEECH: Final = frozenset(
@@ -81,8 +83,6 @@ class Ear:
             dictionary.write_text(_dictionary({word for words in self._phrases for word in words}))
             self._decoder = pocketsphinx.Decoder(lm=None, dict=str(dictionary), loglevel="FATAL")
         self._decoder.add_lm(_WORDS, self._word_model())
-        alternatives = " | ".join(f"( {' '.join(words)} )" for words in self._phrases)
-        self._decoder.add_jsgf_string(_PHRASES, f"#JSGF V1.0;\ngrammar phrases;\npublic <phrase> = {alternatives};\n")
         self._decoder.add_allphone_file(_PHONES, str(_MODEL / "en-us-phone.lm.bin"))
 
     def hear(self, samples: Samples, rate_hz: int) -> str:
@@ -96,17 +96,22 @@ class Ear:
         if prepared is None:
             return None
         heard = self._decode(_WORDS, prepared).words
-        nearest = min(self._phrases, key=lambda words: word_error_rate(heard, words))
-        error_rate = word_error_rate(heard, nearest)
+        ranked = sorted((word_error_rate(heard, words), words) for words in self._phrases)
+        error_rate, nearest = ranked[0]
         if error_rate <= _SURE_ERROR_RATE:
             return Recognition(self._phrases[nearest], 1 - error_rate)
-        if error_rate > _DOUBTFUL_ERROR_RATE or len(nearest) <= _SHORT_PHRASE_WORDS:
+        if len(nearest) <= _SHORT_PHRASE_WORDS:
             return None
-        return self._decide(prepared, heard)
+        return self._decide(prepared, [words for rate, words in ranked[:_CANDIDATES] if rate <= _DOUBTFUL_ERROR_RATE])
 
-    def _decide(self, prepared: Samples, heard: tuple[str, ...]) -> Recognition | None:
+    def _decide(self, prepared: Samples, candidates: list[tuple[str, ...]]) -> Recognition | None:
+        """The candidate that the sound itself bears out, where the words alone were not enough."""
+        if not candidates:
+            return None
+        alternatives = " | ".join(f"( {' '.join(words)} )" for words in candidates)
+        self._decoder.add_jsgf_string(_PHRASES, f"#JSGF V1.0;\ngrammar phrases;\npublic <phrase> = {alternatives};\n")
         found = self._decode(_PHRASES, prepared)
-        if found.words not in self._phrases or word_error_rate(heard, found.words) > _DOUBTFUL_ERROR_RATE:
+        if found.words not in candidates:
             return None
         anything = self._decode(_PHONES, prepared)
         ratio = (found.likelihood - anything.likelihood) / max(found.speech_frames, 1)

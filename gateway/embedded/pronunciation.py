@@ -1,5 +1,6 @@
 """How a word is said that the recogniser's dictionary lacks, such as a name or a British spelling."""
 
+import re
 from functools import lru_cache
 from typing import Final
 
@@ -15,6 +16,8 @@ _ARPABET: Final = {
     "ʤ": "JH", "k": "K", "l": "L", "m": "M", "n": "N", "ŋ": "NG", "p": "P", "ɹ": "R", "r": "R", "s": "S", "ʃ": "SH",
     "t": "T", "ɾ": "T", "T": "T", "ʔ": "T", "θ": "TH", "v": "V", "w": "W", "j": "Y", "z": "Z", "ʒ": "ZH",
 }  # fmt: skip
+# "ɜɹ", and "əɹ" before a consonant or at the end, are one phone in ARPAbet.
+_R_COLOURED: Final = re.compile(r"ER R|AH R(?= [^AEIOU]|$)")
 
 
 @lru_cache(maxsize=1)
@@ -28,5 +31,4 @@ def pronounce(word: str) -> str:
     phones = [_ARPABET[sound] for sound in spoken if sound in _ARPABET]
     if not phones:
         raise SpeechError(f"The word {word!r} cannot be pronounced")
-    # "ɜɹ" is one phone in ARPAbet.
-    return " ".join(phones).replace("ER R", "ER")
+    return _R_COLOURED.sub("ER", " ".join(phones))
