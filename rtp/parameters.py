@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rtp.codec.format import PCMU, PayloadFormat
+from rtp.codec.format import OPUS_PLAYOUT, PCMU, PayloadFormat
 from rtp.source_lock import Address, SourcePolicy
 from rtp.srtp import SrtpKeys
 
@@ -37,6 +37,11 @@ class StreamParameters:
     def __post_init__(self) -> None:
         if self.ptime_ms not in PTIMES_MS:
             raise ValueError(f"A packet time of {self.ptime_ms} ms is not one of {PTIMES_MS}")
+
+    @property
+    def playout_format(self) -> PayloadFormat:
+        """What `Playout` takes: the payload's own format, or samples where each frame is encoded when it is sent."""
+        return self.payload_format if self.payload_format.is_constant_rate else OPUS_PLAYOUT
 
     @property
     def frame_octets(self) -> int:

@@ -366,7 +366,7 @@ class RtpReceiver:
                     filler.silence(gap)
         self._filled = 0
         self._disturbed = self._loss_pending = False
-        samples = self._parameters.payload_format.samples(len(audio)) or self._frame_samples
+        samples = self._parameters.payload_format.samples(audio) or self._frame_samples
         self._next_timestamp = timestamp_add(timestamp, samples)
         self._played += samples
         self._heard_at = now

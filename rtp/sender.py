@@ -1,5 +1,6 @@
 """RtpSender: the outbound half of a stream. One packet a turn: speech, silence, or a telephone-event."""
 
+from collections.abc import Callable
 from typing import Final
 
 from rtp.packet import HEADER, PLAIN_FIRST_OCTET
@@ -24,6 +25,7 @@ class RtpSender:
 
     __slots__ = (
         "_digits",
+        "_encode",
         "_event_packets",
         "_frame_samples",
         "_held_back",
@@ -60,7 +62,8 @@ class RtpSender:
         self._marker_due = True
         self._speech_packets = self._silence_packets = self._event_packets = 0
         self._octets = self._skipped_frames = 0
-        self._adopt(parameters, Playout(parameters.payload_format, parameters.ptime_ms, sink))
+        self._encode = _frame_encoder(parameters)
+        self._adopt(parameters, Playout(parameters.playout_format, parameters.ptime_ms, sink))
 
     def tick(self) -> bytes | None:
         """The datagram of this turn; None while paused or not negotiated to send. Media time moves on either way."""
@@ -87,6 +90,8 @@ class RtpSender:
                 second |= _MARKER
             self._speech_packets += 1
             self._on_frame_sent(frame, self.playout.current_item_id)
+        if self._encode is not None:
+            frame = self._encode(frame)
         self._octets += len(frame)
         sequence_number = self._sequence_number
         self._sequence_number = (sequence_number + 1) & SEQUENCE_MASK
@@ -117,11 +122,12 @@ class RtpSender:
         playout = self.playout
         old = self._parameters
         if parameters.payload_format != old.payload_format or parameters.ptime_ms != old.ptime_ms:
+            self._encode = _frame_encoder(parameters)
             if parameters.payload_format == old.payload_format:
                 playout.reframe(parameters.ptime_ms)
             else:
                 played = playout.flush()
-                playout = Playout(parameters.payload_format, parameters.ptime_ms, self._sink)
+                playout = Playout(parameters.playout_format, parameters.ptime_ms, self._sink)
         if parameters.secure != old.secure:
             self._protector = SrtpProtector(parameters.secure.tx) if parameters.secure is not None else None
         self._adopt(parameters, playout)
@@ -177,6 +183,8 @@ class RtpSender:
             second, payload = self._payload_type, self._silence
             self._silence_packets += 1
             self._on_frame_sent(payload, None)
+            if self._encode is not None:
+                payload = self._encode(payload)
         else:
             second = payload_type | (_MARKER if event.marker else 0)
             timestamp, payload = event.timestamp, event.payload
@@ -186,3 +194,15 @@ class RtpSender:
         self._sequence_number = (sequence_number + 1) & SEQUENCE_MASK
         packet = _pack(PLAIN_FIRST_OCTET, second, sequence_number, timestamp, self.ssrc) + payload
         return packet if self._protector is None else self._protector.protect(packet)
+
+
+def _frame_encoder(parameters: StreamParameters) -> Callable[[bytes], bytes] | None:
+    """For formats that are encoded frame by frame, as each is sent. Only they load PyAV."""
+    if parameters.payload_format.is_constant_rate:
+        return None
+    import numpy as np
+
+    from rtp.codec.audio import encoder_of
+
+    encode = encoder_of(parameters.payload_format, parameters.ptime_ms).encode
+    return lambda frame: encode(np.frombuffer(frame, dtype=np.int16))

@@ -1,0 +1,31 @@
+"""Resampling on the live path: FFmpeg's, through PyAV, which holds back 2 ms.
+
+A streaming soxr resampler fed 20 ms at a time holds back 12 to 73 ms; it serves where time does not press.
+"""
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[np.int16]
+
+
+class Resampler:
+    """A stream of mono int16 samples from one rate to another. Equal rates pass untouched."""
+
+    def __init__(self, rate_in_hz: int, rate_out_hz: int) -> None:
+        self._rate_in_hz = rate_in_hz
+        self._same = rate_in_hz == rate_out_hz
+        self._resampler = av.AudioResampler(format="s16", layout="mono", rate=rate_out_hz)
+        self._pts = 0
+
+    def process(self, samples: Samples) -> Samples:
+        """What is ready after these samples; the first answer is shorter by what is held back."""
+        if self._same:
+            return samples
+        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout="mono")
+        frame.sample_rate = self._rate_in_hz
+        frame.pts = self._pts
+        self._pts += len(samples)
+        pieces = [piece.to_ndarray().reshape(-1) for piece in self._resampler.resample(frame)]
+        return np.concatenate(pieces) if pieces else np.empty(0, dtype=np.int16)
