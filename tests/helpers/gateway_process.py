@@ -104,6 +104,7 @@ def gateway_configuration(
     backends["stalled"] = {"type": "openai", "dialect": "compatible", "url": stalled_url, "model": "stalled"}
     backends["unreachable"] = {"type": "openai", "dialect": "compatible", "url": "ws://127.0.0.1:9", "model": "none"}
     agents: Record = {name: {"backends": [name], "instructions": f"You are {name}."} for name in backends}
+    agents["talk"]["greeting"] = "Hello."  # it speaks once it is asked to, or hears something
     agents["brief"] = {"backends": ["silent"], "instructions": "Say nothing.", "max_duration_seconds": 1}
     network: Record = {
         "sip": [{"transport": "udp", "bind": LOOPBACK, "port": sip_port}],
