@@ -112,9 +112,10 @@ def _rtpmaps(media: MediaDescription) -> dict[int, PayloadFormat]:
     table: dict[int, PayloadFormat] = {}
     for value in media.values("rtpmap"):
         match = grammar.RTPMAP.fullmatch(value)
-        if match is not None and int(match[1]) <= MAXIMUM_PAYLOAD_TYPE:
-            payload = PayloadFormat(int(match[1]), match[2], int(match[3]), int(match[4] or 1))
-            table.setdefault(payload.payload_type, payload)
+        if match is None or (number := int(match[1])) > MAXIMUM_PAYLOAD_TYPE:
+            continue
+        if number not in table:
+            table[number] = PayloadFormat(number, match[2], int(match[3]), int(match[4] or 1))
     return table
 
 
