@@ -5,6 +5,7 @@ from typing import Final
 
 from rtp.codec import g711
 from rtp.codec.format import PCMA, PCMU, PayloadFormat
+from rtp.comfort_noise import ComfortNoise
 from rtp.concealment import PayloadConcealer
 from rtp.sink import StreamSink
 
@@ -19,7 +20,11 @@ class GapFiller:
         self._format = payload_format
         self._on_audio = sink.on_audio
         self._frame_samples = payload_format.frame_samples(ptime_ms)
-        self._concealer = _concealer_of(payload_format)
+        laws = _LAWS.get(payload_format)
+        self._concealer = PayloadConcealer(payload_format.clock_rate_hz, *laws) if laws is not None else None
+        self._noise = ComfortNoise(laws[1]) if laws is not None else None
+        self.noise_level_dbov: int | None = None
+        """How loud the far end's silence is; None while it has not said so."""
         self.concealed_samples = 0
         """In place of lost packets."""
         self.filled_samples = 0
@@ -36,10 +41,13 @@ class GapFiller:
         self._emit(samples, history)
 
     def silence(self, samples: int) -> None:
-        """Silence that the far end chose not to send."""
+        """Silence that the far end chose not to send, or the comfort noise that it asked for instead."""
         self.filled_samples += samples
         for count in self._frames(samples):
-            self._on_audio(self._format.silence_of(self._octets(count)), True)
+            if self._noise is not None and self.noise_level_dbov is not None:
+                self._on_audio(self._noise.frame(count, self.noise_level_dbov), True)
+            else:
+                self._on_audio(self._format.silence_of(self._octets(count)), True)
 
     def recover(self, payload: bytes) -> bytes:
         """The first real payload after a gap, blended with what was made up; any other unchanged."""
@@ -63,9 +71,7 @@ class GapFiller:
         return samples << self._format.octet_shift
 
 
-def _concealer_of(payload_format: PayloadFormat) -> PayloadConcealer | None:
-    if payload_format == PCMU:
-        return PayloadConcealer(payload_format.clock_rate_hz, g711.decode_ulaw, g711.encode_ulaw)
-    if payload_format == PCMA:
-        return PayloadConcealer(payload_format.clock_rate_hz, g711.decode_alaw, g711.encode_alaw)
-    return None
+_LAWS: Final = {
+    PCMU: (g711.decode_ulaw, g711.encode_ulaw),
+    PCMA: (g711.decode_alaw, g711.encode_alaw),
+}

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from rtp.comfort_noise import noise_level
 from rtp.errors import RtpParseError
 from rtp.gap import HISTORY_PACKETS, GapFiller
 from rtp.ordering import Arrival, InboundOrder
@@ -326,6 +327,8 @@ class RtpReceiver:
                 self._events.receive(timestamp, bool(second & 0x80), payload, now)
             except RtpParseError:
                 self._discards[Discard.EVENT] += 1
+        elif payload_type == self._parameters.comfort_noise_payload_type:
+            self._begin_comfort_noise(payload)
         else:
             # It still holds its place in the sequence: what is not understood is not lost.
             self._discards[Discard.PAYLOAD_TYPE] += 1
@@ -343,6 +346,16 @@ class RtpReceiver:
             self._play(0, timestamp, audio, now)
         else:
             self._discards[_DISCARD_OF_ARRIVAL[arrival]] += 1
+
+    def _begin_comfort_noise(self, payload: bytes) -> None:
+        """RFC 3389: the far end falls silent on purpose. Noise is made up at once and not only after a wait."""
+        level = noise_level(payload)
+        if level is None:
+            self._discards[Discard.EMPTY] += 1
+            return
+        self._filler.noise_level_dbov = level
+        self._starved_after = 0.0
+        self._disturbed = True
 
     def _release(self, now: float) -> None:
         for lost, (timestamp, audio) in self._order.release(now):
@@ -364,6 +377,9 @@ class RtpReceiver:
                     filler.conceal(gap, self._history)
                 else:
                     filler.silence(gap)
+        if filler.noise_level_dbov is not None:
+            filler.noise_level_dbov = None
+            self._starved_after = STARVED_AFTER_S
         self._filled = 0
         self._disturbed = self._loss_pending = False
         samples = self._parameters.payload_format.samples(audio) or self._frame_samples
@@ -381,7 +397,10 @@ class RtpReceiver:
         owed = int((now - self._heard_at) * self._rate) - self._frame_samples - self._filled
         frames = min(owed // self._frame_samples, MAX_FILL_MS * self._rate // 1000 // self._frame_samples)
         if frames > 0:
-            self._filler.fade(frames * self._frame_samples, self._history)
+            if self._filler.noise_level_dbov is not None:
+                self._filler.silence(frames * self._frame_samples)
+            else:
+                self._filler.fade(frames * self._frame_samples, self._history)
             self._filled += frames * self._frame_samples
             self._disturbed = True
 
