@@ -13,6 +13,7 @@ from typing import Final
 
 from gateway.embedded.agent import Pace
 from gateway.embedded.errors import EmbeddedError
+from gateway.embedded.fault import parse_fault_rule
 from gateway.embedded.script import load_script
 from gateway.embedded.server import DEFAULT_SCRIPT, Mode, ServerSettings, running
 from gateway.embedded.session import SESSION_LIMIT_S
@@ -36,6 +37,9 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--speed", type=float, default=_PACE.speed, help="times real time; 0 sends all at once")
     parser.add_argument("--thinking-ms", type=int, default=_PACE.thinking_ms, help="pause before a response's words")
     parser.add_argument("--session-limit-s", type=float, default=SESSION_LIMIT_S, help="longest session")
+    parser.add_argument(
+        "--fault", action="append", default=[], metavar="[N:]KIND,…", help="see gateway/embedded/fault.py; repeatable"
+    )
     return parser.parse_args(arguments)
 
 
@@ -87,6 +91,7 @@ async def main(arguments: list[str]) -> int:
             mode=Mode(options.mode),
             pace=Pace(options.delta_ms, options.speed, options.thinking_ms),
             session_limit_s=options.session_limit_s,
+            faults=tuple(parse_fault_rule(text) for text in options.fault),
         )
         async with running(settings) as url:
             sys.stdout.write(f"listening {url}\n")
@@ -98,5 +103,14 @@ async def main(arguments: list[str]) -> int:
     return 0
 
 
+def run(arguments: list[str]) -> int:
+    """Serves on uvloop where there is one: a message costs a third less."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main(arguments))
+    return uvloop.run(main(arguments))
+
+
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main(sys.argv[1:])))
+    sys.exit(run(sys.argv[1:]))

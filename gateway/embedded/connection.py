@@ -3,20 +3,20 @@
 import asyncio
 import contextlib
 
-from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from gateway.embedded.errors import SpeechError
 from gateway.embedded.session import HearingWork, Session, Work
+from gateway.embedded.wire import Wire
 from gateway.embedded.worker import SpeechWorker
 
 
 class SessionConnection:
     """Reads, writes and keeps time for a session until either side closes."""
 
-    def __init__(self, session: Session, socket: ServerConnection, worker: SpeechWorker) -> None:
+    def __init__(self, session: Session, wire: Wire, worker: SpeechWorker) -> None:
         self._session = session
-        self._socket = socket
+        self._wire = wire
         self._worker = worker
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
@@ -28,6 +28,7 @@ class SessionConnection:
         try:
             async with asyncio.TaskGroup() as group:
                 self._tasks.add(group.create_task(self._write(group)))
+                self._tasks.add(group.create_task(self._wire.run(self._session)))
                 await self._read()
                 for task in self._tasks:
                     task.cancel()
@@ -37,7 +38,7 @@ class SessionConnection:
     async def _read(self) -> None:
         while True:
             try:
-                message = await self._socket.recv(decode=False)
+                message = await self._wire.receive()
             except ConnectionClosed:
                 return
             self._session.receive_message(message, self._loop.time())
@@ -54,7 +55,7 @@ class SessionConnection:
                 task.add_done_callback(self._tasks.discard)
             await self._flush()
             if session.closure is not None:
-                await self._socket.close(session.closure.code, session.closure.reason)
+                await self._wire.close(session.closure.code, session.closure.reason)
                 return
             self._changed.clear()
             if session.work or session.transmits:
@@ -68,7 +69,7 @@ class SessionConnection:
     async def _flush(self) -> None:
         transmits = self._session.transmits
         while transmits:
-            await self._socket.send(transmits.popleft(), text=True)
+            await self._wire.send(transmits.popleft())
 
     async def _work(self, work: Work) -> None:
         result: object

@@ -6,21 +6,21 @@ All three answer session.update and items as the service does. Hundreds of such 
 import base64
 import math
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from gateway.embedded import client_event as c
 from gateway.embedded.audio import WireFormat
 from gateway.embedded.conversation import Item
-from gateway.embedded.response import Pause, Response, Steps
+from gateway.embedded.response import Pause, Response, SoundFrame, Steps
 from gateway.embedded.session import Session
 
 # A response of the mode `talk`: a sentence or two, sent in pieces as the service sends them.
 _TALK_MS: Final = 8_000
 _TALK_DELTA_MS: Final = 200
 # Times real time. Services were seen between four and ten.
-_TALK_SPEED: Final = 8.0
+TALK_SPEED: Final = 8.0
 _TALK_WORDS: Final = "I am talking without end. "
 
 
@@ -39,18 +39,17 @@ class EchoSession(Session):
 
     _item: Item | None = None
     _response: Response | None = None
-    _frame = (b"", b"")
+    _frame: SoundFrame | None = None
     _bytes = 0
 
     def _append(self, audio: bytes, now: float) -> None:
-        item, response = self._item, self._response
-        if item is None or response is None or self._active is not response:
+        item, response, frame = self._item, self._response, self._frame
+        if item is None or response is None or frame is None or self._active is not response:
             response = self._response = self._begin(c.ResponsePart())
             item = self._item = self._writer.open_message(response)
-            self._frame = self._writer.sound_frame(response, item)
+            frame = self._frame = self._writer.sound_frame(response, item)
             self._bytes = 0
-        before, after = self._frame
-        self.transmits.append(before + audio + after)
+        self.transmits.append(frame.wrap(audio))
         self._bytes += len(audio) * 3 // 4 - audio[-2:].count(b"=")
         item.duration_ms = response.output_format.duration_ms(self._bytes)
 
@@ -61,7 +60,10 @@ class EchoSession(Session):
 class TalkSession(Session):
     """Speaks without end once audio or response.create has come, in bursts as the service sends them."""
 
-    _next_due: float | None = None
+    def __init__(self, model: str, *, speed: float = TALK_SPEED, **session: Any) -> None:
+        super().__init__(model, **session)
+        self._speed = speed
+        self._next_due: float | None = None
 
     def _append(self, audio: bytes, now: float) -> None:
         if self._active is None and self._next_due is None:
@@ -74,7 +76,7 @@ class TalkSession(Session):
 
     def _response_finished(self, response: Response, now: float) -> None:
         # The listener is still hearing it; the next response follows when it has been played.
-        self._next_due = now + (_TALK_MS - _TALK_MS / _TALK_SPEED) / 1000
+        self._next_due = now + (_TALK_MS - _TALK_MS / self._speed) / 1000
 
     def _cancel(self, response_id: str | None) -> None:
         super()._cancel(response_id)
@@ -96,11 +98,11 @@ class TalkSession(Session):
     def _steps(self, response: Response) -> Steps:
         item = self._writer.open_message(response)
         self._writer.say(response, item, _TALK_WORDS)
-        before, after = self._writer.sound_frame(response, item)
+        frame = self._writer.sound_frame(response, item)
         for index, piece in enumerate(talk_pieces(response.output_format), start=1):
-            self.transmits.append(before + piece + after)
+            self.transmits.append(frame.wrap(piece))
             item.duration_ms = index * _TALK_DELTA_MS
-            yield Pause(_TALK_DELTA_MS / 1000 / _TALK_SPEED)
+            yield Pause(_TALK_DELTA_MS / 1000 / self._speed)
         self._writer.close_message(response, item)
 
 

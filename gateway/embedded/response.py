@@ -131,6 +131,20 @@ def text_tokens(text: str) -> int:
     return -(-len(text) // _CHARACTERS_PER_TOKEN)
 
 
+@dataclass(slots=True)
+class SoundFrame:
+    """What stands around the base64 text in the audio deltas of one item. Each delta has an event id of its own."""
+
+    head: bytes
+    middle: bytes
+    count: int = 0
+
+    def wrap(self, audio: bytes) -> bytes:
+        """The event with this base64 text."""
+        self.count += 1
+        return b'%b%d%b%b"}' % (self.head, self.count, self.middle, audio)
+
+
 class ResponseWriter:
     """Tells a response as events. `emit` takes an event's type and fields, `send` an event that is already JSON."""
 
@@ -181,10 +195,13 @@ class ResponseWriter:
         item.duration_ms = response.output_format.duration_ms(len(item.audio))
         self._emit("response.output_audio.delta", **self._part(response, item), delta=base64.b64encode(audio).decode())
 
-    def sound_frame(self, response: Response, item: Item) -> tuple[bytes, bytes]:
-        """What stands before and after the base64 text in an audio delta of this item."""
-        event = {"type": "response.output_audio.delta", "event_id": self._new_id("event"), **self._part(response, item)}
-        return json.dumps(event)[:-1].encode() + b', "delta": "', b'"}'
+    def sound_frame(self, response: Response, item: Item) -> "SoundFrame":
+        """Audio deltas of this item for those who have the audio as base64 text."""
+        rest = json.dumps(self._part(response, item))
+        return SoundFrame(
+            head=f'{{"type": "response.output_audio.delta", "event_id": "{self._new_id("event")}_'.encode(),
+            middle=f'", {rest[1:-1]}, "delta": "'.encode(),
+        )
 
     def close_message(self, response: Response, item: Item) -> None:
         """All of the message has been told; its status may be incomplete."""

@@ -6,11 +6,12 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
+from weakref import WeakKeyDictionary
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
@@ -18,9 +19,13 @@ from websockets.http11 import Request, Response
 from gateway.embedded.activity import silero_probability
 from gateway.embedded.agent import AgentSession, Pace
 from gateway.embedded.connection import SessionConnection
-from gateway.embedded.load import EchoSession, SilentSession, TalkSession
+from gateway.embedded.errors import FaultError
+from gateway.embedded.fault import Burst, DeltaStorm, Expire, Fault, FaultRule, Status, faults_for, parse_fault
+from gateway.embedded.faulty_wire import FaultyWire
+from gateway.embedded.load import TALK_SPEED, EchoSession, SilentSession, TalkSession
 from gateway.embedded.script import Script
 from gateway.embedded.session import SESSION_LIMIT_S, Session
+from gateway.embedded.wire import PlainWire
 from gateway.embedded.worker import SpeechWorker
 
 PATH: Final = "/v1/realtime"
@@ -31,6 +36,8 @@ _HANDSHAKE_TIMEOUT_S: Final = 10.0
 _CLOSE_TIMEOUT_S: Final = 2.0
 # Messages read ahead of the session: half a second of 20 ms appends.
 _READ_AHEAD: Final = 25
+# So fast that a response is there in a millisecond.
+_AT_ONCE: Final = 10_000.0
 DEFAULT_SCRIPT: Final = Path(__file__).resolve().parents[2] / "config" / "scripts" / "restaurant.yaml"
 
 
@@ -53,6 +60,7 @@ class ServerSettings:
     mode: Mode = Mode.AGENT
     pace: Pace = field(default_factory=Pace)
     session_limit_s: float = SESSION_LIMIT_S
+    faults: tuple[FaultRule, ...] = ()
 
 
 class RealtimeServer:
@@ -61,11 +69,23 @@ class RealtimeServer:
     def __init__(self, settings: ServerSettings, worker: SpeechWorker) -> None:
         self._settings = settings
         self._worker = worker
+        self._connections = 0
+        self._faults: WeakKeyDictionary[ServerConnection, tuple[Fault, ...]] = WeakKeyDictionary()
         self.sessions = 0
 
     def check_request(self, connection: ServerConnection, request: Request) -> Response | None:
         """Refuses what the service refuses at the upgrade: 404 for another path or model, 400 without a model."""
+        self._connections += 1
         parts = urlsplit(request.path)
+        try:
+            asked = tuple(parse_fault(text) for text in parse_qs(parts.query).get("fault", []))
+        except FaultError as error:
+            return _refusal(connection, http.HTTPStatus.BAD_REQUEST, "invalid_fault", str(error))
+        faults = faults_for(self._settings.faults, self._connections) + asked
+        self._faults[connection] = faults
+        status = next((fault for fault in faults if isinstance(fault, Status)), None)
+        if status is not None:
+            return _status_refusal(connection, status)
         if parts.path != PATH:
             return _refusal(connection, http.HTTPStatus.NOT_FOUND, "not_found", f"There is nothing at {parts.path}")
         model = _model(request.path)
@@ -81,10 +101,12 @@ class RealtimeServer:
     async def handle(self, socket: ServerConnection) -> None:
         """Serves one connection until it closes."""
         model = "" if socket.request is None else _model(socket.request.path)
-        session = self._session(model, self._mode(model) or self._settings.mode)
+        faults = self._faults.pop(socket, ())
+        session = self._session(model, self._mode(model) or self._settings.mode, faults)
+        wire = FaultyWire(socket, faults) if faults else PlainWire(socket)
         self.sessions += 1
         try:
-            await SessionConnection(session, socket, self._worker).run()
+            await SessionConnection(session, wire, self._worker).run()
         finally:
             self.sessions -= 1
 
@@ -94,14 +116,23 @@ class RealtimeServer:
         name = model.removeprefix(_MODEL_PREFIX)
         return Mode(name) if name in {mode.value for mode in Mode} else None
 
-    def _session(self, model: str, mode: Mode) -> Session:
+    def _session(self, model: str, mode: Mode, faults: tuple[Fault, ...]) -> Session:
         limit_s, wall_time_s = self._settings.session_limit_s, time.time()
+        pace, talk_speed = self._settings.pace, TALK_SPEED
+        for fault in faults:
+            match fault:
+                case Expire():
+                    limit_s = fault.after_ms / 1000
+                case Burst():
+                    pace, talk_speed = replace(pace, speed=0), _AT_ONCE
+                case DeltaStorm():
+                    pace, talk_speed = replace(pace, speed=fault.speed, delta_ms=fault.delta_ms), fault.speed
         match mode:
             case Mode.AGENT:
                 return AgentSession(
                     model,
                     script=self._settings.script,
-                    pace=self._settings.pace,
+                    pace=pace,
                     probability=silero_probability,
                     token=_token,
                     wall_time_s=wall_time_s,
@@ -110,7 +141,7 @@ class RealtimeServer:
             case Mode.ECHO:
                 return EchoSession(model, token=_token, wall_time_s=wall_time_s, limit_s=limit_s)
             case Mode.TALK:
-                return TalkSession(model, token=_token, wall_time_s=wall_time_s, limit_s=limit_s)
+                return TalkSession(model, speed=talk_speed, token=_token, wall_time_s=wall_time_s, limit_s=limit_s)
             case Mode.SILENT:
                 return SilentSession(model, token=_token, wall_time_s=wall_time_s, limit_s=limit_s)
 
@@ -144,6 +175,15 @@ def _model(path: str) -> str:
 
 def _token() -> str:
     return secrets.token_hex(9)
+
+
+def _status_refusal(connection: ServerConnection, fault: Status) -> Response:
+    codes = {401: "invalid_api_key", 403: "forbidden", 404: "model_not_found", 429: "rate_limit_exceeded"}
+    status = http.HTTPStatus(fault.code)
+    response = _refusal(connection, status, codes.get(fault.code, "server_error"), status.description or status.phrase)
+    if fault.retry_after_s is not None:
+        response.headers["Retry-After"] = str(fault.retry_after_s)
+    return response
 
 
 def _refusal(connection: ServerConnection, status: http.HTTPStatus, code: str, message: str) -> Response:

@@ -136,6 +136,13 @@ class Session:
         if isinstance(work, SynthesisWork) and work.response.status is ResponseStatus.IN_PROGRESS:
             self._advance(work.response, result, now)
 
+    def fail_response(self, response_id: str, code: str) -> None:
+        """Ends a response as the service does when it fails: nothing more is said."""
+        response = self._responses.get(response_id)
+        if response is not None:
+            error = {"type": "server_error", "code": code, "message": f"The response failed: {code}."}
+            self._finish(response, ResponseStatus.FAILED, {"type": "failed", "error": error})
+
     def _take(self, event: c.ClientEvent, now: float) -> None:
         match event:
             case c.SessionUpdate():
