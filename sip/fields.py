@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 from sip.errors import SipParseError
 from sip.grammar import CALL_ID, TOKEN, parse_number
-from sip.header import LIST_LIMIT, CSeq, MediaType, NameAddr, Via, split_list
+from sip.header import ADDRESS_LIMIT, LIST_LIMIT, CSeq, MediaType, NameAddr, Via, split_list
 from sip.headers import Headers
 
 _T = TypeVar("_T")
@@ -45,14 +45,18 @@ class Message:
     def _optional(self, name: str, parse: Callable[[str], _T]) -> _T | None:
         return self._one(name, parse) if name in self.headers.typed or name in self.headers else None
 
-    def _list(self, name: str, parse: Callable[[str], _T]) -> tuple[_T, ...]:
+    def _list(self, name: str, parse: Callable[[str], _T], limit: int = LIST_LIMIT) -> tuple[_T, ...]:
         typed = self.headers.typed
         if name in typed:
             values: tuple[_T, ...] = typed[name]
             return values
-        texts = [text for line in self.headers.get_all(name) for text in split_list(line)]
-        if len(texts) > LIST_LIMIT:
-            raise SipParseError(f"{name} has more than {LIST_LIMIT} values", status=513, label="limit")
+        lines = self.headers.get_all(name)
+        if len(lines) == 1 and "," not in lines[0]:
+            texts = lines
+        else:
+            texts = [text for line in lines for text in split_list(line)]
+        if len(texts) > limit:
+            raise SipParseError(f"{name} has more than {limit} values", status=513, label="limit")
         values = typed[name] = tuple([parse(text) for text in texts])
         return values
 
@@ -97,17 +101,17 @@ class Message:
     @property
     def contacts(self) -> tuple[NameAddr, ...]:
         """Every Contact. The "*" of a REGISTER is no address: then this is empty."""
-        return () if self.headers.get("Contact") == "*" else self._list("Contact", NameAddr.parse)
+        return () if self.headers.get("Contact") == "*" else self._list("Contact", NameAddr.parse, ADDRESS_LIMIT)
 
     @property
     def routes(self) -> tuple[NameAddr, ...]:
         """Every Route, next hop first."""
-        return self._list("Route", NameAddr.parse)
+        return self._list("Route", NameAddr.parse, ADDRESS_LIMIT)
 
     @property
     def record_routes(self) -> tuple[NameAddr, ...]:
         """Every Record-Route, in the order received."""
-        return self._list("Record-Route", NameAddr.parse)
+        return self._list("Record-Route", NameAddr.parse, ADDRESS_LIMIT)
 
     @property
     def content_type(self) -> MediaType | None:

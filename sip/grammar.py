@@ -32,6 +32,11 @@ _ESCAPED: Final = r"%[0-9A-Fa-f]{2}"
 # name services with them, and SIPp and PBXes in such networks put those names into Via and Contact.
 _HOST: Final = r"(?:[A-Za-z0-9._\-]++|\[[0-9A-Fa-f:.]++\])"
 
+HOSTNAME: Final = re.compile(r"[A-Za-z0-9_]++(?:-++[A-Za-z0-9_]++)*+(?:\.[A-Za-z0-9_]++(?:-++[A-Za-z0-9_]++)*+)*+\.?+")
+# Without leading zeros, which some read as octal.
+_OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9][0-9]|[0-9])"
+IPV4_ADDRESS: Final = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
+
 # port  =  1*DIGIT      (bounded: 65535 with leading zeros is a port, a megabyte of digits is not)
 _PORT: Final = r"[0-9]{1,10}+"
 

@@ -28,9 +28,10 @@ from sip.grammar import (
 from sip.uri import NO_PARAMS, PORT_LIMIT, Params, Uri, collect_params, is_host, parse_port
 
 CSEQ_LIMIT: Final = 2**31 - 1  # §8.1.1.5: "less than 2**31"
-# As many values as one list may have: a message that keeps Max-Forwards at its usual 70 cannot gather more Vias or
-# routes.
+# As many Vias as a message can gather that starts with the usual Max-Forwards.
 LIST_LIMIT: Final = 70
+# Contacts and routes. A call crosses a handful of proxies that record themselves, most of them twice.
+ADDRESS_LIMIT: Final = 32
 
 
 def parse_params(text: str) -> Params:

@@ -91,7 +91,7 @@ class Headers:
         headers._fields = fields
         return headers
 
-    def _lookup(self, name: str) -> list[str]:
+    def _indexed(self) -> dict[str, list[str]]:
         index = self._index
         if index is None:
             index = self._index = {}
@@ -101,7 +101,15 @@ class Headers:
                     index[key].append(value)
                 else:
                     index[key] = [value]
+        return index
+
+    def _lookup(self, name: str) -> list[str]:
+        index = self._indexed()
         return index.get(name) or index.get(_key(name)) or []
+
+    def names(self) -> Set[str]:
+        """Every name that is present: canonical where we know it, else in lower case."""
+        return self._indexed().keys()
 
     def _changed(self, name: str) -> None:
         self._index = None
@@ -132,9 +140,9 @@ class Headers:
 
     def first_repeated(self, names: Set[str]) -> str | None:
         """The first of these canonical names that has more than one line, or None."""
-        self._lookup("")
-        repeated = (name for name, lines in (self._index or {}).items() if len(lines) > 1 and name in names)
-        return next(repeated, None)
+        if len(self._indexed()) == len(self._fields):
+            return None
+        return next((name for name, lines in self._indexed().items() if len(lines) > 1 and name in names), None)
 
     def add(self, name: str, value: str) -> None:
         """Appends a line. Raises ValueError for line breaks, which would write another header field."""

@@ -210,8 +210,9 @@ def _check_fields(message: Request | Response) -> None:
     accessor then says what it says of an absent field. So none of them raises later, in the middle of a call.
     """
     method = message.cseq.method
+    present = message.headers.names()
     for name, read, methods in _CHECKED:
-        if name not in message.headers:
+        if name not in present:
             continue
         try:
             read(message)

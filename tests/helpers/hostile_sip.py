@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from sip.grammar import PARAMETER_LIMIT
-from sip.header import LIST_LIMIT
+from sip.header import ADDRESS_LIMIT, LIST_LIMIT
 from sip.wire import HEADER_COUNT_LIMIT, HEADER_SECTION_LIMIT
 
 _MINIMUM: Final = {
@@ -29,18 +29,13 @@ def _fill(unit: str, size: int, spare: int = 600) -> str:
     return unit * max(1, (min(size, HEADER_SECTION_LIMIT) - spare) // len(unit))
 
 
-def _many_params(limit: int) -> str:
-    return "".join(f";{chr(97 + i % 26)}{i}" for i in range(limit))
-
-
-def _routes(size: int) -> bytes:
+def _full_lists(size: int) -> bytes:
     """Every list full, every value with as many parameters as are allowed: what the limits leave to do."""
-    count = min(LIST_LIMIT, max(1, size // 470))
-    params = _many_params(PARAMETER_LIMIT - 1)
-    return _invite(
-        {"Via": ",".join([f"SIP/2.0/UDP a{params}"] * count)},
-        "".join(f"{name}: {','.join([f'<sip:a>{params}'] * count)}\r\n" for name in ("Record-Route", "Route")),
-    )
+    share = (min(size, HEADER_SECTION_LIMIT) - 600) / HEADER_SECTION_LIMIT
+    params = "".join(f";{chr(97 + i % 26)}{i // 26 or ''}" for i in range(PARAMETER_LIMIT))
+    vias = ",".join([f"SIP/2.0/UDP a{params}"] * int(LIST_LIMIT * share))
+    routes = ",".join([f"<sip:a>{params}"] * int(ADDRESS_LIMIT * share))
+    return _invite({"Via": vias}, f"Record-Route: {routes}\r\nRoute: {routes}\r\n")
 
 
 HOSTILE: Final[Mapping[str, Callable[[int], bytes]]] = {
@@ -82,7 +77,7 @@ HOSTILE: Final[Mapping[str, Callable[[int], bytes]]] = {
     "words in a display name": lambda size: _invite({"From": f"{_fill('a ', size)}"}),
     "option tags": lambda size: _invite(extra=f"Supported: {_fill('a,', size)}a\r\n"),
     "required option tags": lambda size: _invite(extra=f"Require: {_fill('a,', size)}a\r\n"),
-    "full lists of full values": _routes,
+    "full lists of full values": _full_lists,
     "Latin-1": lambda size: _invite(extra=f"Subject: {_fill('x', size)}\r\n").replace(b"x", b"\xe9"),
     "controls behind backslashes": lambda size: _invite({"From": '"' + _fill("\\\x01", size) + '" <sip:a>'}),
     "bare line feeds": lambda size: _invite(extra=f"Subject: {_fill(chr(10), size)}\r\n"),
