@@ -22,6 +22,10 @@ class AgentConfiguration:
     info_types: tuple[str, ...] = ("application/dtmf-relay", "application/dtmf")
     timers: TimerValues = field(default_factory=TimerValues)
 
+    # RFC 4028, in seconds, where "timer" is among `supported`: the interval that we ask for, and the least we take.
+    session_expires: int = 1800
+    min_se: int = 90
+
     max_sessions: int = 2000  # live sessions of both roles
     max_half_open: int = 500  # inbound sessions without ACK: what a flood can pile up before admission slows it
     max_transactions: int = 20_000  # at 32 s a transaction this is a steady 600 requests a second

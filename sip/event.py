@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sip.header import NameAddr
 from sip.message import Request, Response
 from sip.session.state import EndCause
 
@@ -114,6 +115,47 @@ class InfoReceived(SessionEvent):
 
     content_type: str | None
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRefreshed(SessionEvent):
+    """A refresh of ours went through (RFC 4028). `body` is the peer's answer where it was a re-INVITE."""
+
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReferAccepted(SessionEvent):
+    """The peer took our REFER (202); ReferProgress and ReferEnded tell the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReferProgress(SessionEvent):
+    """A NOTIFY tells how the transfer goes: 100, 180 and so on."""
+
+    status: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReferEnded(SessionEvent):
+    """The end of our REFER: the transfer's final status, or, not `is_accepted`, the refusal of the REFER itself.
+
+    After a 2xx the transferor hangs up; Twilio wants that BYE at once.
+    """
+
+    status: int
+    reason: str
+    is_accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReferReceived(SessionEvent):
+    """The peer asks us to call somebody: `accept_refer` or `reject_refer`. Unanswered it is declined."""
+
+    refer_to: NameAddr
+    referred_by: str | None
+    request: Request
 
 
 @dataclass(frozen=True, slots=True)

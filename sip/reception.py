@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sip.message import Request
+from sip.session.refresh import TIMER, SessionExpires
 from sip.session.sent import SDP
 from sip.transport.flow import Flow
 from sip.transport.source import note_source
@@ -97,10 +98,21 @@ class Reception:
             return Refusal(405 if known else 501, "method_not_allowed" if known else "method_unknown", headers=allow)
         if request.uri.scheme not in URI_SCHEMES:
             return Refusal(416, "uri_scheme")
+        if (refusal := self._inspect_interval(request)) is not None:
+            return refusal
         unsupported = [tag for tag in request.require if tag not in self._configuration.supported]
         if unsupported:
             return Refusal(420, "extension", headers=(("Unsupported", ", ".join(unsupported)),))
         return _inspect_content(request)
+
+    def _inspect_interval(self, request: Request) -> Refusal | None:
+        """RFC 4028 §9: 422 for a session interval below our least, from peers that know session timers."""
+        if TIMER not in self._configuration.supported or request.method not in {"INVITE", "UPDATE"}:
+            return None
+        asked = SessionExpires.of(request)
+        if asked is None or asked.seconds >= self._configuration.min_se or TIMER not in request.supported:
+            return None
+        return Refusal(422, "session_interval", headers=(("Min-SE", str(self._configuration.min_se)),))
 
     def _receive_in_dialog(self, request: Request, flow: Flow, now: float) -> None:
         agent = self._agent

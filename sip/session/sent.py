@@ -1,6 +1,5 @@
 """An INVITE or re-INVITE that was sent: its CANCEL, and the ACKs for its 2xx (RFC 3261 §9.1, §13.2, §14.1)."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from sip.dialog import MAX_FORWARDS, Dialog, target_of
@@ -59,16 +58,3 @@ class Acknowledger:
         if sent is not None:
             self._host.send(*sent, self._prefer)
         return sent is not None
-
-
-@dataclass(slots=True)
-class SentReinvite:
-    """A re-INVITE of ours, through its challenges and its glare."""
-
-    offer: bytes
-    headers: tuple[tuple[str, str], ...]
-    acknowledger: Acknowledger
-    glares: int = 0
-    request: Request | None = None
-    unacknowledged: Response | None = None  # a 2xx with an offer, which waits for our answer
-    is_finished: bool = False

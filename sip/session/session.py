@@ -1,85 +1,70 @@
 """What both roles of an INVITE session share: the confirmed dialog, from 2xx to BYE (RFC 3261 §12, §14, §15)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import Enum, auto
-from functools import partial
-from typing import ClassVar, Final
+from typing import Final
 
-from sip.dialog import Dialog, target_of
+from sip.dialog import Dialog
 from sip.event import (
     Acknowledged,
     ByeReceived,
-    Ended,
     InfoReceived,
     NotAcknowledged,
-    ReinviteAnswered,
     ReinviteCancelled,
-    ReinviteFailed,
     ReinviteReceived,
 )
-from sip.message import Request, Response
-from sip.session.host import Authenticator, SessionHost
+from sip.message import Request
+from sip.session.core import SessionCore
+from sip.session.host import SessionHost
 from sip.session.received import HeaderFields, ReceivedInvite
-from sip.session.sent import CREDENTIAL_ATTEMPTS, CREDENTIAL_FIELDS, SDP, Acknowledger, SentReinvite
-from sip.session.state import LOCAL_INPUTS, EndCause, SessionInput, SessionState, SessionStateError
+from sip.session.refer import Referrals
+from sip.session.refresh import TIMER, SessionRefresher
+from sip.session.reinvite import Reinviter
+from sip.session.sent import SDP
+from sip.session.state import EndCause, SessionInput, SessionState, SessionStateError
 from sip.transaction.invite_server import InviteServerTransaction
-from sip.transaction.machine import Failure
 from sip.transaction.non_invite_server import NonInviteServerTransaction
 from sip.transport.flow import Flow
 
-GLARE_LIMIT: Final = 5  # 491s in a row for one re-INVITE; then the peers are in each other's way for good
-GLARE_STEP: Final = 0.01  # seconds: "in units of 10 ms" (RFC 3261 §14.1)
-OnRequestOutcome = Callable[[Request, Response | Failure, float], None]
 ANSWERED_STATES: Final = frozenset({SessionState.ANSWERED, SessionState.CONFIRMED})
-SessionTable = Mapping[SessionState, Mapping[SessionInput, SessionState]]
 
 
 class Deadline(Enum):
-    """What a session waits for, besides the ACKs that a ReceivedInvite waits for."""
+    """What a session waits for, besides what its parts wait for."""
 
     USER = auto()  # our user's answer to an INVITE or re-INVITE, or a far end that rings on
     PROVISIONAL = auto()  # the next repetition of a 1xx
     CANCEL = auto()  # a final response after our CANCEL
-    GLARE = auto()  # the end of the back-off after a 491
 
 
-class InviteSession:
+class InviteSession(SessionCore):
     """One INVITE dialog usage. Methods that act take `now` and are safe in any race with the wire.
 
     They return False where the session has moved on (it ended, or the other side was quicker), and raise
     SessionStateError where no race explains the call. The last event of every session is Ended.
     """
 
-    TABLE: ClassVar[SessionTable]
-    INITIAL: ClassVar[SessionState]
-    is_caller: ClassVar[bool]
-
     def __init__(self, host: SessionHost, request: Request, flow: Flow | None) -> None:
-        self.request = request
-        self.sip_call_id: Final = request.call_id
-        self.flow = flow
-        self.state = self.INITIAL
-        self.dialog: Dialog | None = None
-        self.end_cause: EndCause | None = None
-        self.authenticator: Authenticator | None = None
-        self._host = host
+        super().__init__(host, request, flow)
+        configuration = host.configuration
+        wanted = configuration.session_expires if TIMER in configuration.supported else None
         self._deadlines: dict[Deadline, float] = {}
         self._received: ReceivedInvite | None = None
-        self._reinvite: SentReinvite | None = None
+        self._update: NonInviteServerTransaction | None = None  # with an offer that our user has to answer
         self._bye_headers: tuple[tuple[str, str], ...] | None = None  # a BYE that waits for the ACK
+        self._refresher = SessionRefresher(self, wanted=wanted, minimum=configuration.min_se)
+        self._reinviter = Reinviter(self, self._refresher, self._is_received_under_way)
+        self._referrals = Referrals(self)
+        self._parts += [self._refresher, self._reinviter, self._referrals]
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.sip_call_id} {self.state.name}>"
+    def as_session(self) -> "InviteSession":
+        """This very session: what events carry."""
+        return self
 
     @property
-    def is_ended(self) -> bool:
-        """Whether Ended was emitted."""
-        return self.state is SessionState.ENDED
-
-    @property
-    def local_tag(self) -> str:
-        """Our tag."""
-        return self.dialog.id.local_tag if self.dialog is not None else ""
+    def session_interval(self) -> int | None:
+        """The session interval agreed on (RFC 4028), in seconds."""
+        return self._refresher.interval
 
     # -- what the user does ------------------------------------------------------------------------------------------
 
@@ -90,7 +75,7 @@ class InviteSession:
             return True
         if not self._step(SessionInput.HANG_UP):
             return False
-        self._send_bye(now, headers)
+        self.send_bye(now, headers)
         self._end(EndCause.LOCAL_BYE)
         return True
 
@@ -110,164 +95,215 @@ class InviteSession:
             return False
         if self.state is not SessionState.CONFIRMED:
             raise SessionStateError(f"A re-INVITE in state {self.state.name}: there is no confirmed dialog")
-        if self._is_invite_under_way():
+        if self._reinviter.is_under_way or self._is_received_under_way():
             return False
-        self._reinvite = SentReinvite(offer, tuple(headers), Acknowledger(self._host, self.flow))
-        self._send_reinvite(self._reinvite, now)
+        self._reinviter.begin("INVITE", offer, headers, now)
         return True
 
     def answer_reinvite(self, body: bytes, *, now: float, headers: HeaderFields = ()) -> bool:
-        """Accepts the peer's re-INVITE: `body` is our answer, or our offer where it had none."""
-        received = self._pending_reinvite()
-        if received is None or self.dialog is None:
+        """Accepts the peer's re-INVITE (or UPDATE): `body` is our answer, or our offer where it had none."""
+        request = self._pending_request()
+        if request is None or self.dialog is None:
             return False
-        self._deadlines.pop(Deadline.USER, None)
-        self.dialog.refresh_target(received.request)
-        received.respond(200, None, [*self._refresh_headers(), *headers, *typed(body)], body, now)
-        self._host.schedule(self)
+        self.dialog.refresh_target(request)
+        self.local_description = body
+        refresh = self._refresher.answer(request, now)
+        self._finish_pending(200, None, [*self.refresh_headers(), *refresh, *headers, *typed(body)], body, now)
         return True
 
     def reject_reinvite(
         self, status: int, reason: str | None = None, headers: HeaderFields = (), *, now: float
     ) -> bool:
-        """Refuses the peer's re-INVITE, mostly with 488; the session goes on as it was."""
-        received = self._pending_reinvite()
-        if received is None:
+        """Refuses the peer's re-INVITE (or UPDATE), mostly with 488; the session goes on as it was."""
+        if self._pending_request() is None:
             return False
-        self._deadlines.pop(Deadline.USER, None)
-        received.respond(status, reason, headers, b"", now)
-        self._host.schedule(self)
+        self._finish_pending(status, reason, headers, b"", now)
         return True
 
     def acknowledge(self, body: bytes, *, now: float) -> bool:
         """Sends the ACK that carries our answer, where the 2xx for our INVITE or re-INVITE brought an offer."""
         del now
-        sent = self._reinvite
-        if sent is None or sent.unacknowledged is None or sent.request is None or self.dialog is None:
-            return False
-        sent.acknowledger.acknowledge(self.dialog, sent.request, sent.unacknowledged, body)
-        sent.unacknowledged = None
-        sent.is_finished = True
-        return True
+        self.local_description = body
+        return self._reinviter.acknowledge(body)
 
     def send_info(self, content_type: str, body: bytes, *, now: float) -> bool:
         """Sends an INFO; its outcome is only counted."""
         if self.state is not SessionState.CONFIRMED:
             return False
-        self._send("INFO", self._count_outcome("info"), now, headers=[("Content-Type", content_type)], body=body)
+        self.send_request("INFO", self.count_outcome("info"), now, headers=[("Content-Type", content_type)], body=body)
         return True
+
+    def refer(self, refer_to: str, *, now: float, headers: HeaderFields = ()) -> bool:
+        """Asks the peer to call `refer_to`, a header value such as "<tel:+15557778888>" (RFC 3515).
+
+        ReferAccepted, ReferProgress and in any case ReferEnded follow, unless the session ends before. False while
+        another REFER of ours is under way, or outside a confirmed dialog.
+        """
+        return self.state is SessionState.CONFIRMED and self._referrals.refer(refer_to, headers, now)
+
+    def accept_refer(self, *, now: float) -> bool:
+        """Takes the peer's REFER: 202, and NOTIFY with 100. `notify_refer` tells the rest, at last a final status."""
+        return self._after(self._referrals.accept(now))
+
+    def reject_refer(self, status: int = 603, *, now: float) -> bool:
+        """Declines the peer's REFER."""
+        return self._after(self._referrals.reject(status, now))
+
+    def notify_refer(self, status: int, reason: str | None = None, *, now: float) -> bool:
+        """Tells the peer how the transfer that it asked for goes."""
+        return self._after(self._referrals.notify(status, reason, now))
 
     # -- what the wire does ------------------------------------------------------------------------------------------
 
     def handle_request(self, transaction: NonInviteServerTransaction, now: float) -> None:
         """A request of this session's dialog that is neither INVITE, ACK nor CANCEL."""
         request = transaction.request
-        dialog = self._dialog_for(request)
+        dialog = self.dialog_for(request)
         if dialog is None or not dialog.is_in_order(request):
-            self._host.counters["cseq_out_of_order"] += 1
-            self._respond(transaction, 500, now)  # RFC 3261 §12.2.2
+            self.host.counters["cseq_out_of_order"] += 1
+            self.respond(transaction, 500, now)  # RFC 3261 §12.2.2
             return
         handlers: dict[str, Callable[[NonInviteServerTransaction, Request, float], None]] = {
             "BYE": self._receive_bye,
             "INFO": self._receive_info,
+            "UPDATE": self._receive_update,
+            "PRACK": self._receive_prack,
+            "NOTIFY": self._referrals.receive_notify,
+            "REFER": self._receive_refer,
         }
         handlers[request.method](transaction, request, now)
-        self._host.schedule(self)
+        self.changed()
 
     def handle_invite(self, transaction: InviteServerTransaction, now: float) -> None:
         """A re-INVITE."""
         request = transaction.request
-        dialog = self._dialog_for(request)
-        self._host.transactions.bind(transaction, self)
+        dialog = self.dialog_for(request)
+        self.host.transactions.bind(transaction, self)
         if dialog is None or not dialog.is_in_order(request):
             self._refuse_invite(transaction, 500, "cseq_out_of_order", now)
         elif self.state not in ANSWERED_STATES or self._is_user_busy():
-            self._refuse_invite(transaction, 500, "overlapping_invite", now, self._retry_after())
-        elif self._is_reinviting() or self._is_answer_outstanding():
+            self._refuse_invite(transaction, 500, "overlapping_invite", now, self.retry_after())
+        elif self._reinviter.is_outstanding or self._is_answer_outstanding():
             self._refuse_invite(transaction, 491, "glare", now)
         else:
             self._take_reinvite(transaction, dialog, now)
-        self._host.schedule(self)
+        self.changed()
 
     def handle_ack(self, ack: Request, now: float) -> None:
         """The ACK for a 2xx. One that comes twice is absorbed."""
         if self._received is None or not self._received.acknowledge(ack):
-            self._host.counters["ack_absorbed"] += 1
+            self.host.counters["ack_absorbed"] += 1
             return
         self._acknowledged(ack.body or None, now)
-        self._host.schedule(self)
+        self.changed()
 
     def handle_cancel(self, cancel: Request, now: float) -> None:
         """A CANCEL of the INVITE being answered: the session's own, or a re-INVITE (RFC 3261 §9.2)."""
         del cancel
-        received = self._pending_reinvite()
-        if received is None:
+        if self.state is not SessionState.CONFIRMED or self._received is None or self._received.is_answered:
             return  # it came too late: "the CANCEL request has no effect on the session"
-        self._deadlines.pop(Deadline.USER, None)
-        received.respond(487, None, (), b"", now)
-        self._host.emit(ReinviteCancelled(self))
-        self._host.schedule(self)
+        self._finish_pending(487, None, (), b"", now)
+        self.host.emit(ReinviteCancelled(self))
 
     def handle_response_not_sent(self, now: float) -> None:
         """The transport could not send a response; retransmissions will try again, and timers end it."""
         del now
-        self._host.counters["response_not_sent"] += 1
+        self.host.counters["response_not_sent"] += 1
 
     # -- timers ------------------------------------------------------------------------------------------------------
 
     def next_timer(self) -> float | None:
         """The earliest deadline."""
-        received = self._received.next_timer() if self._received is not None else None
-        own = min(self._deadlines.values()) if self._deadlines else None
-        if received is None or own is None:
-            return own if received is None else received
-        return min(received, own)
+        times = [*self._deadlines.values(), super().next_timer()]
+        if self._received is not None:
+            times.append(self._received.next_timer())
+        return min((at for at in times if at is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
         """Does what is due."""
+        super().handle_timer(now)
         if self._received is not None:
             self._received.handle_timer(now, self._not_acknowledged)
         for deadline in [deadline for deadline, at in self._deadlines.items() if at <= now]:
             if self._deadlines.pop(deadline, None) is not None:  # an earlier one may have ended the session
                 self._handle_deadline(deadline, now)
 
+    def refresh(self, now: float) -> None:
+        """Sends the session refresh that is due: UPDATE where the peer allows it, else the same offer again (§7.4)."""
+        if self._reinviter.is_under_way or self._is_received_under_way() or self.state is not SessionState.CONFIRMED:
+            return  # what is under way refreshes as well
+        if "UPDATE" in self.peer_allow and "UPDATE" in self.host.configuration.allow:
+            self._reinviter.begin("UPDATE", b"", (), now, is_refresh=True)
+        else:
+            self._reinviter.begin("INVITE", self.local_description, (), now, is_refresh=True)
+
+    def expire(self, now: float) -> None:
+        """No session refresh came in time (RFC 4028 §10)."""
+        if self._step(SessionInput.LOST):
+            self.host.counters["session_expired"] += 1
+            self.send_bye(now, (("Reason", 'SIP;cause=408;text="Session expired"'),))
+            self._end(EndCause.EXPIRED)
+
     def _handle_deadline(self, deadline: Deadline, now: float) -> None:
         if deadline is Deadline.USER:
-            self._host.counters["reinvite_unanswered"] += 1
+            self.host.counters["reinvite_unanswered"] += 1
             self.reject_reinvite(500, now=now)
-        elif deadline is Deadline.GLARE and self._reinvite is not None and self.state is SessionState.CONFIRMED:
-            if self._is_received_under_way():
-                self._deadlines[Deadline.GLARE] = now + 1.0
-            else:
-                self._send_reinvite(self._reinvite, now)
 
     def _not_acknowledged(self, now: float) -> None:
         """RFC 3261 §13.3.1.4: without ACK the dialog is confirmed, "but the session SHOULD be terminated"."""
         if self._step(SessionInput.UNACKNOWLEDGED):
-            self._host.counters["not_acknowledged"] += 1
-            self._host.emit(NotAcknowledged(self))
-            self._send_bye(now, self._bye_headers or ())
+            self.host.counters["not_acknowledged"] += 1
+            self.host.emit(NotAcknowledged(self))
+            self.send_bye(now, self._bye_headers or ())
             self._end(EndCause.NOT_ACKNOWLEDGED if self._bye_headers is None else EndCause.LOCAL_BYE)
 
     # -- received requests -------------------------------------------------------------------------------------------
 
     def _receive_bye(self, transaction: NonInviteServerTransaction, request: Request, now: float) -> None:
-        self._respond(transaction, 200, now)
+        self.respond(transaction, 200, now)
         if not self._step(SessionInput.BYE_RECEIVED):
             return
-        if self._received is not None and not self._received.is_answered:
-            self._received.respond(487, None, (), b"", now)  # RFC 3261 §15.1.2
-        self._host.emit(ByeReceived(self, request.headers.get("Reason"), request))
+        if self._pending_request() is not None or self._is_user_busy():
+            self._finish_pending(487, None, (), b"", now)  # RFC 3261 §15.1.2
+        self.host.emit(ByeReceived(self, request.headers.get("Reason"), request))
         self._end(EndCause.REMOTE_BYE)
 
     def _receive_info(self, transaction: NonInviteServerTransaction, request: Request, now: float) -> None:
         content_type = request.content_type.essence if request.content_type is not None else None
-        if request.body and content_type not in self._host.configuration.info_types:
-            accept = ", ".join(self._host.configuration.info_types)
-            self._respond(transaction, 415, now, [("Accept", accept)])
+        if request.body and content_type not in self.host.configuration.info_types:
+            accept = ", ".join(self.host.configuration.info_types)
+            self.respond(transaction, 415, now, [("Accept", accept)])
             return
-        self._respond(transaction, 200, now)
-        self._host.emit(InfoReceived(self, content_type, request.body))
+        self.respond(transaction, 200, now)
+        self.host.emit(InfoReceived(self, content_type, request.body))
+
+    def _receive_update(self, transaction: NonInviteServerTransaction, request: Request, now: float) -> None:
+        """RFC 3311 §5.2: a refresh is answered at once, an offer is our user's to answer."""
+        if not request.body:
+            if self.dialog is not None:
+                self.dialog.refresh_target(request)
+            headers = [*self.refresh_headers(), *self._refresher.answer(request, now)]
+            self.respond(transaction, 200, now, headers)
+        elif self.state is not SessionState.CONFIRMED or self._is_user_busy() or self._update is not None:
+            self.respond(transaction, 500, now, self.retry_after())
+        elif self._reinviter.is_outstanding:
+            self.host.counters["glare"] += 1
+            self.respond(transaction, 491, now)
+        else:
+            self._update = transaction
+            self._deadlines[Deadline.USER] = now + self.host.configuration.reinvite_limit
+            self.host.emit(ReinviteReceived(self, request.body))
+
+    def _receive_prack(self, transaction: NonInviteServerTransaction, request: Request, now: float) -> None:
+        """A PRACK that matches no reliable provisional response (RFC 3262 §3)."""
+        del request
+        self.respond(transaction, 481, now)
+
+    def _receive_refer(self, transaction: NonInviteServerTransaction, request: Request, now: float) -> None:
+        if self.state is SessionState.CONFIRMED:
+            self._referrals.receive_refer(transaction, request, now)
+        else:
+            self.respond(transaction, 491, now)
 
     def _take_reinvite(self, transaction: InviteServerTransaction, dialog: Dialog, now: float) -> None:
         if self._received is not None and self._received.awaits_ack:
@@ -277,111 +313,17 @@ class InviteSession:
             if self.is_ended:
                 self._refuse_invite(transaction, 487, "bye_crossing", now)
                 return
-        self._received = ReceivedInvite(self._host.transactions, transaction, dialog.id.local_tag)
+        self._received = ReceivedInvite(self.host.transactions, transaction, dialog.id.local_tag)
         self._received.respond(100, None, (), b"", now)
-        self._deadlines[Deadline.USER] = now + self._host.configuration.reinvite_limit
-        self._host.emit(ReinviteReceived(self, self._received.offer))
+        self._deadlines[Deadline.USER] = now + self.host.configuration.reinvite_limit
+        self.host.emit(ReinviteReceived(self, self._received.offer))
 
     def _acknowledged(self, body: bytes | None, now: float) -> None:
         if self._step(SessionInput.ACKNOWLEDGED):
-            self._host.confirmed(self)
-        self._host.emit(Acknowledged(self, body))
+            self.host.confirmed(self)
+        self.host.emit(Acknowledged(self, body))
         if self._bye_headers is not None:
             self.bye(now=now, headers=self._bye_headers)
-
-    # -- sent requests -----------------------------------------------------------------------------------------------
-
-    def _send(
-        self,
-        method: str,
-        on_outcome: OnRequestOutcome,
-        now: float,
-        *,
-        headers: HeaderFields = (),
-        body: bytes = b"",
-        attempt: int = 1,
-    ) -> None:
-        """Sends a request of the dialog; answers its challenges where there are credentials."""
-        if self.dialog is None:
-            return
-        host = self._host
-        fields = tuple(headers)
-        target = target_of(self.dialog.next_hop())
-        request = self.dialog.create_request(method, via=host.via(target.transport), headers=fields, body=body)
-
-        def handle(outcome: Response | Failure, now: float) -> None:
-            credentials = self._credentials(request, outcome, attempt)
-            if credentials is None:
-                on_outcome(request, outcome, now)
-                return
-            kept = [(name, value) for name, value in fields if name not in CREDENTIAL_FIELDS]
-            self._send(method, on_outcome, now, headers=[*kept, credentials], body=body, attempt=attempt + 1)
-
-        host.transactions.request(request, target, handle, now, prefer=self.flow)
-
-    def _credentials(self, request: Request, outcome: Response | Failure, attempt: int) -> tuple[str, str] | None:
-        if self.authenticator is None or not isinstance(outcome, Response) or outcome.status not in {401, 407}:
-            return None
-        return self.authenticator.authorize(request, outcome) if attempt <= CREDENTIAL_ATTEMPTS else None
-
-    def _send_bye(self, now: float, headers: HeaderFields) -> None:
-        self._send("BYE", self._count_outcome("bye"), now, headers=headers)
-
-    def _count_outcome(self, label: str) -> OnRequestOutcome:
-        def count(request: Request, outcome: Response | Failure, now: float) -> None:
-            del request, now
-            if outcome.status >= 300:
-                self._host.counters[f"{label}_failed"] += 1
-
-        return count
-
-    def _send_reinvite(self, sent: SentReinvite, now: float) -> None:
-        headers = [*self._refresh_headers("User-Agent"), *sent.headers, *typed(sent.offer)]
-        self._send("INVITE", partial(self._handle_reinvite_outcome, sent), now, headers=headers, body=sent.offer)
-        self._host.schedule(self)
-
-    def _handle_reinvite_outcome(
-        self, sent: SentReinvite, request: Request, outcome: Response | Failure, now: float
-    ) -> None:
-        if isinstance(outcome, Response) and outcome.status < 200:
-            return
-        if isinstance(outcome, Response) and outcome.status < 300:
-            self._handle_reinvite_accepted(sent, request, outcome)
-        elif not sent.is_finished:
-            self._handle_reinvite_refused(sent, outcome, now)
-        self._host.schedule(self)
-
-    def _handle_reinvite_accepted(self, sent: SentReinvite, request: Request, response: Response) -> None:
-        if sent.acknowledger.repeat(response) or sent.unacknowledged is not None or self.dialog is None:
-            return
-        self.dialog.refresh_target(response)
-        sent.request = request
-        if sent.offer or not response.body or self.is_ended:
-            sent.acknowledger.acknowledge(self.dialog, request, response)
-            sent.is_finished = True
-        else:
-            sent.unacknowledged = response
-        if not self.is_ended:
-            self._host.emit(ReinviteAnswered(self, response.body or None))
-
-    def _handle_reinvite_refused(self, sent: SentReinvite, outcome: Response | Failure, now: float) -> None:
-        if self.is_ended:
-            sent.is_finished = True
-        elif outcome.status == 491 and sent.glares < GLARE_LIMIT:
-            sent.glares += 1
-            self._deadlines[Deadline.GLARE] = now + self._glare_pause()
-        elif outcome.status in {408, 481} or isinstance(outcome, Failure):
-            sent.is_finished = True
-            self._lose(now)
-        else:
-            sent.is_finished = True
-            reason = outcome.reason if isinstance(outcome, Response) else outcome.name
-            self._host.emit(ReinviteFailed(self, outcome.status, reason))
-
-    def _glare_pause(self) -> float:
-        """RFC 3261 §14.1: 2.1 to 4 s for the owner of the Call-ID, 0 to 2 s for the other side, in units of 10 ms."""
-        lowest, highest = (210, 400) if self.is_caller else (0, 200)
-        return (lowest + int(self._host.random_fraction() * (highest - lowest + 1))) * GLARE_STEP
 
     # -- the rest ----------------------------------------------------------------------------------------------------
 
@@ -389,84 +331,54 @@ class InviteSession:
         """Ends a session that is not answered yet."""
         raise SessionStateError(f"Nothing to abandon in state {self.state.name}")
 
-    def _dialog_for(self, request: Request) -> Dialog | None:
-        """The dialog that a request belongs to. A caller's session may have several early ones."""
-        del request
-        return self.dialog
+    def _after(self, result: bool) -> bool:
+        self.changed()
+        return result
 
-    def _step(self, happened: SessionInput) -> bool:
-        """Moves on; False where the input means nothing any more, or, for a call of our user, came too late."""
-        to = self.TABLE[self.state].get(happened)
-        if to is None:
-            if happened in LOCAL_INPUTS and not self.is_ended:
-                raise SessionStateError(f"{happened.name} is of no use in state {self.state.name}")
-            return False
-        self.state = to
-        return True
-
-    def _end(self, cause: EndCause) -> None:
-        """The last act of every session. The state is ENDED already."""
-        self.end_cause = cause
+    def _clear(self) -> None:
         self._deadlines.clear()
+        self._update = None
         if self._received is not None:
             self._received.stop()
-        if self.dialog is not None:
-            self._host.unregister(self.dialog.id)
-        self._host.forget(self)
-        self._host.emit(Ended(self, cause))
-        self._host.schedule(self)
-
-    def _lose(self, now: float) -> None:
-        """The peer does not know the dialog or is silent (RFC 3261 §12.2.1.2): ends it, with a BYE for what is left."""
-        if self._step(SessionInput.LOST):
-            self._send_bye(now, ())
-            self._end(EndCause.LOST)
-
-    def _respond(
-        self, transaction: NonInviteServerTransaction, status: int, now: float, headers: HeaderFields = ()
-    ) -> None:
-        self._host.transactions.respond(transaction, transaction.request.create_response(status, headers=headers), now)
+        super()._clear()
 
     def _refuse_invite(
         self, transaction: InviteServerTransaction, status: int, label: str, now: float, headers: HeaderFields = ()
     ) -> None:
-        self._host.counters[label] += 1
-        self._host.transactions.respond(transaction, transaction.request.create_response(status, headers=headers), now)
+        self.host.counters[label] += 1
+        self.host.transactions.respond(transaction, transaction.request.create_response(status, headers=headers), now)
 
-    def _retry_after(self) -> list[tuple[str, str]]:
-        """RFC 3261 §14.2: "a Retry-After header field with a randomly chosen value of between 0 and 10 seconds"."""
-        return [("Retry-After", str(int(self._host.random_fraction() * 11)))]
+    def _pending_request(self) -> Request | None:
+        """The peer's re-INVITE or UPDATE that waits for our user, if any."""
+        if self.state is not SessionState.CONFIRMED:
+            return None
+        if self._update is not None:
+            return self._update.request
+        return self._received.request if self._received is not None and not self._received.is_answered else None
 
-    def _refresh_headers(self, product_field: str = "Server") -> list[tuple[str, str]]:
-        secure = self.dialog is not None and self.dialog.is_secure
-        return self._host.refresh_headers(self._transport, secure=secure, product_field=product_field)
-
-    @property
-    def _transport(self) -> str:
-        """The transport that our Contact is for."""
-        return self.flow.transport if self.flow is not None else "udp"
-
-    def _pending_reinvite(self) -> ReceivedInvite | None:
-        """The peer's re-INVITE that waits for our user, if any."""
-        is_pending = self._received is not None and not self._received.is_answered
-        return self._received if is_pending and self.state is SessionState.CONFIRMED else None
+    def _finish_pending(self, status: int, reason: str | None, headers: HeaderFields, body: bytes, now: float) -> None:
+        """The final response to what waits for our user."""
+        self._deadlines.pop(Deadline.USER, None)
+        if self._update is not None:
+            self.respond(self._update, status, now, headers, reason=reason, body=body)
+            self._update = None
+        elif self._received is not None:
+            self._received.respond(status, reason, headers, body, now)
+        self.changed()
 
     def _is_user_busy(self) -> bool:
         """Whether our user has an INVITE to answer."""
         return self._received is not None and not self._received.is_answered
 
-    def _is_reinviting(self) -> bool:
-        return self._reinvite is not None and not self._reinvite.is_finished and Deadline.GLARE not in self._deadlines
-
     def _is_received_under_way(self) -> bool:
-        return self._received is not None and (not self._received.is_answered or self._received.awaits_ack)
-
-    def _is_invite_under_way(self) -> bool:
-        return self._is_received_under_way() or (self._reinvite is not None and not self._reinvite.is_finished)
+        received = self._received
+        is_invite = received is not None and (not received.is_answered or received.awaits_ack)
+        return is_invite or self._update is not None
 
     def _is_answer_outstanding(self) -> bool:
-        """Whether an ACK of the peer is still to bring the answer to an offer of ours."""
-        return self._received is not None and self._received.awaits_ack and self._received.offer is None
+        """Whether an offer is without answer: ours that an ACK is still to answer, or one in an UPDATE."""
+        owed = self._received is not None and self._received.awaits_ack and self._received.offer is None
+        return owed or self._update is not None
 
 
 def typed(body: bytes) -> list[tuple[str, str]]:

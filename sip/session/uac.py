@@ -8,6 +8,7 @@ from sip.event import Answered, Failed, Provisional
 from sip.message import Request, Response
 from sip.session.host import Authenticator, SessionHost
 from sip.session.received import HeaderFields
+from sip.session.refresh import min_se
 from sip.session.sent import CREDENTIAL_FIELDS, Acknowledger, create_cancel
 from sip.session.session import Deadline, InviteSession
 from sip.session.state import CLIENT_SESSION, EndCause, SessionInput, SessionState
@@ -30,6 +31,10 @@ class ClientSession(InviteSession):
         super().__init__(host, invite, None)
         self.authenticator = authenticator
         self.target: Final = target
+        self.local_description = invite.body
+        self._least_interval = 0
+        for name, value in self._refresher.request_headers():
+            invite.headers.set(name, value)
         self._acknowledger = Acknowledger(host, None)
         self._early: dict[str, Dialog] = {}
         self._transaction: ClientTransaction | None = None
@@ -40,12 +45,12 @@ class ClientSession(InviteSession):
 
     def begin(self, now: float) -> None:
         """Sends the INVITE."""
-        self._deadlines[Deadline.USER] = now + self._host.configuration.ring_limit
+        self._deadlines[Deadline.USER] = now + self.host.configuration.ring_limit
         self._has_provisional = False
-        self._transaction = self._host.transactions.request(
+        self._transaction = self.host.transactions.request(
             self.request, self.target, partial(self._handle_outcome, self.request), now
         )
-        self._host.schedule(self)
+        self.changed()
 
     # -- what the user does ------------------------------------------------------------------------------------------
 
@@ -63,7 +68,7 @@ class ClientSession(InviteSession):
         self._deadlines.clear()
         if self._has_provisional:
             self._send_cancel(now)
-        self._host.schedule(self)
+        self.changed()
         return True
 
     def acknowledge(self, body: bytes, *, now: float) -> bool:
@@ -72,6 +77,7 @@ class ClientSession(InviteSession):
         if response is None or self.dialog is None:
             return super().acknowledge(body, now=now)
         self._unacknowledged = None
+        self.local_description = body
         self._acknowledger.acknowledge(self.dialog, self.request, response, body)
         return True
 
@@ -93,7 +99,7 @@ class ClientSession(InviteSession):
             self._handle_accepted(outcome, now)
         elif not self._try_again(outcome, now):
             self._refused(outcome.status, outcome.reason, outcome, now)
-        self._host.schedule(self)
+        self.changed()
 
     def _handle_provisional(self, response: Response, now: float) -> None:
         self._has_provisional = True
@@ -104,16 +110,16 @@ class ClientSession(InviteSession):
         if response.status > 100 and tag is not None and self._early_dialog(tag, response) is not None:
             self._step(SessionInput.PROVISIONAL)
         if response.status > 100 and not self.is_ended:
-            self._host.emit(Provisional(self, response.status, response.reason, response.body or None, tag, response))
+            self.host.emit(Provisional(self, response.status, response.reason, response.body or None, tag, response))
 
     def _early_dialog(self, tag: str, response: Response) -> Dialog | None:
         dialog = self._early.get(tag)
         if dialog is None:
-            if len(self._early) >= self._host.configuration.max_early_dialogs:
-                self._host.counters["early_dialog_limit"] += 1
+            if len(self._early) >= self.host.configuration.max_early_dialogs:
+                self.host.counters["early_dialog_limit"] += 1
                 return None
             dialog = self._early[tag] = Dialog.as_uac(self.request, response)
-            self._host.register(self, dialog.id)
+            self.host.register(self, dialog.id)
         else:
             dialog.refresh_target(response)
         self.dialog = self.dialog or dialog
@@ -131,31 +137,37 @@ class ClientSession(InviteSession):
         self._deadlines.clear()
         self._forget_early()
         self.dialog = dialog
-        self._host.register(self, dialog.id)
+        self.host.register(self, dialog.id)
         if self.request.body or not response.body:
             self._acknowledger.acknowledge(dialog, self.request, response)
         else:
             self._unacknowledged = response
-        self._host.emit(Answered(self, response.body or None, response))
+        self.peer_allow = response.allow
+        self._refresher.accept(response, now)
+        self.host.emit(Answered(self, response.body or None, response))
 
     def _is_waiting_for(self, response: Response) -> bool:
         return self._unacknowledged is not None and self._unacknowledged.to.tag == response.to.tag
 
     def _drop(self, dialog: Dialog, response: Response, now: float) -> None:
         """A dialog that nobody wants, of another fork or of a 2xx that crossed our CANCEL: ACK and BYE (§13.2.2.4)."""
-        self._host.counters["unwanted_2xx"] += 1
+        self.host.counters["unwanted_2xx"] += 1
         self._acknowledger.acknowledge(dialog, self.request, response)
         kept, self.dialog = self.dialog, dialog
-        self._send_bye(now, ())
+        self.send_bye(now, ())
         self.dialog = kept
         if self._step(SessionInput.ACCEPTED):  # only CANCELLING takes it here
             self._forget_early()
             self._end(EndCause.CANCELLED)
 
     def _try_again(self, response: Response, now: float) -> bool:
-        """Answers a challenge with credentials: same Call-ID, From tag and To, next CSeq (RFC 3261 §22.2)."""
+        """Answers a challenge, or a 422: same Call-ID, From tag and To, next CSeq (RFC 3261 §22.2, RFC 4028 §7.3)."""
         if self.state not in {SessionState.CALLING, SessionState.EARLY}:
             return False
+        if response.status == 422 and min_se(response) > self._least_interval:
+            self._least_interval = min_se(response)
+            self._resend(self._refresher.request_headers(self._least_interval), now)
+            return True
         credentials = self._credentials(self.request, response, self._attempt)
         if credentials is None:
             return False
@@ -168,7 +180,7 @@ class ClientSession(InviteSession):
         invite = Request("INVITE", old.uri, old.headers.copy(), old.body)
         for name in without:
             invite.headers.remove(name)
-        invite.headers.set("Via", self._host.via(self.target.transport))
+        invite.headers.set("Via", self.host.via(self.target.transport))
         invite.headers.set("CSeq", f"{old.cseq.number + 1} INVITE")
         for name, value in headers:
             invite.headers.set(name, value)
@@ -186,7 +198,7 @@ class ClientSession(InviteSession):
         if was_cancelled:
             self._end(EndCause.CANCELLED)
             return
-        self._host.emit(Failed(self, status, reason, response))
+        self.host.emit(Failed(self, status, reason, response))
         self._end(EndCause.REFUSED)
 
     # -- the rest ----------------------------------------------------------------------------------------------------
@@ -200,16 +212,16 @@ class ClientSession(InviteSession):
         self._cancel_headers = None
         # RFC 3261 §9.1: without a final response after 64*T1 "the client SHOULD then consider the original
         # transaction cancelled and SHOULD destroy the client transaction".
-        self._deadlines[Deadline.CANCEL] = now + self._host.configuration.timers.timeout
-        self._host.transactions.request(cancel, self.target, lambda outcome, now: None, now)
+        self._deadlines[Deadline.CANCEL] = now + self.host.configuration.timers.timeout
+        self.host.transactions.request(cancel, self.target, lambda outcome, now: None, now)
 
     def _handle_deadline(self, deadline: Deadline, now: float) -> None:
         if deadline is Deadline.USER and self.state in {SessionState.CALLING, SessionState.EARLY}:
-            self._host.counters["ring_limit"] += 1
+            self.host.counters["ring_limit"] += 1
             self.cancel(now=now)
         elif deadline is Deadline.CANCEL and self._step(SessionInput.REFUSED):
             if self._transaction is not None:
-                self._host.transactions.abandon(self._transaction)
+                self.host.transactions.abandon(self._transaction)
             self._forget_early()
             self._end(EndCause.CANCELLED)
         else:
@@ -221,9 +233,9 @@ class ClientSession(InviteSession):
             super()._receive_bye(transaction, request, now)
             return
         # A BYE for an early dialog ends that branch only; the INVITE's final response is still to come.
-        self._respond(transaction, 200, now)
+        self.respond(transaction, 200, now)
         if self._step(SessionInput.BYE_RECEIVED) and (dialog := self._early.pop(request.from_.tag or "", None)):
-            self._host.unregister(dialog.id)
+            self.host.unregister(dialog.id)
 
     def _acknowledge_without_answer(self) -> None:
         """A 2xx with an offer that is never answered still needs its ACK before the BYE."""
@@ -235,14 +247,15 @@ class ClientSession(InviteSession):
     def _transport(self) -> str:
         return self.target.transport
 
-    def _dialog_for(self, request: Request) -> Dialog | None:
+    def dialog_for(self, request: Request) -> Dialog | None:
+        """The confirmed dialog, or the early one that the request names."""
         if self.state is SessionState.CONFIRMED:
             return self.dialog
         return self._early.get(request.from_.tag or "")
 
     def _forget_early(self) -> None:
         for dialog in self._early.values():
-            self._host.unregister(dialog.id)
+            self.host.unregister(dialog.id)
         self._early.clear()
 
     def _abandon(self, now: float, headers: HeaderFields) -> bool:

@@ -41,11 +41,11 @@ class ServerSession(InviteSession):
         """Sends 100 Trying at once, makes the dialog, and tells the user."""
         over_tls = self.flow is not None and self.flow.transport == "tls"
         self.dialog = Dialog.as_uas(self.request, self._tag, over_tls=over_tls)
-        self._host.register(self, self.dialog.id)
+        self.host.register(self, self.dialog.id)
         self._invite.respond(100, None, (), b"", now)
-        self._deadlines[Deadline.USER] = now + self._host.configuration.answer_limit
-        self._host.emit(IncomingInvite(self, self._invite.offer))
-        self._host.schedule(self)
+        self._deadlines[Deadline.USER] = now + self.host.configuration.answer_limit
+        self.host.emit(IncomingInvite(self, self._invite.offer))
+        self.changed()
 
     # -- what the user does ------------------------------------------------------------------------------------------
 
@@ -65,10 +65,10 @@ class ServerSession(InviteSession):
         """Sends a 101 to 199; `body` is an early answer. It is repeated every minute until the final response."""
         if not self._step(SessionInput.RING):
             return False
-        fields = [*self._refresh_headers(), *headers, *typed(body)]
+        fields = [*self.refresh_headers(), *headers, *typed(body)]
         self._last_provisional = self._invite.respond(status, reason, fields, body, now)
-        self._deadlines[Deadline.PROVISIONAL] = now + self._host.configuration.provisional_interval
-        self._host.schedule(self)
+        self._deadlines[Deadline.PROVISIONAL] = now + self.host.configuration.provisional_interval
+        self.changed()
         return True
 
     def answer(self, body: bytes, *, now: float, headers: HeaderFields = ()) -> bool:
@@ -76,8 +76,10 @@ class ServerSession(InviteSession):
         if not self._step(SessionInput.ANSWER):
             return False
         self._deadlines.clear()
-        self._invite.respond(200, None, [*self._refresh_headers(), *headers, *typed(body)], body, now)
-        self._host.schedule(self)
+        self.local_description = body
+        refresh = self._refresher.answer(self.request, now)
+        self._invite.respond(200, None, [*self.refresh_headers(), *refresh, *headers, *typed(body)], body, now)
+        self.changed()
         return True
 
     def reject(self, status: int, reason: str | None = None, headers: HeaderFields = (), *, now: float) -> bool:
@@ -100,15 +102,15 @@ class ServerSession(InviteSession):
     def _cancelled(self, request: Request, now: float) -> None:
         if self._step(SessionInput.CANCELLED):
             self._invite.respond(487, None, (), b"", now)
-            self._host.emit(Cancelled(self, request.headers.get("Reason")))
+            self.host.emit(Cancelled(self, request.headers.get("Reason")))
             self._end(EndCause.CANCELLED)
 
     def _handle_deadline(self, deadline: Deadline, now: float) -> None:
         if deadline is Deadline.PROVISIONAL and self._last_provisional is not None:
             self._invite.repeat(self._last_provisional, now)
-            self._deadlines[Deadline.PROVISIONAL] = now + self._host.configuration.provisional_interval
+            self._deadlines[Deadline.PROVISIONAL] = now + self.host.configuration.provisional_interval
         elif deadline is Deadline.USER and not self._invite.is_answered:
-            self._host.counters["invite_unanswered"] += 1
+            self.host.counters["invite_unanswered"] += 1
             self._step(SessionInput.REJECT)
             self._invite.respond(480, None, (), b"", now)
             self._end(EndCause.EXPIRED)
