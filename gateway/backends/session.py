@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.backends.endpoint import WireEndpoint
 from gateway.backends.input import InputAudio
 from gateway.backends.protocol import ModelProtocol
-from gateway.backends.wire import Closure, ClosureCause, Wire, WireEndpoint, open_wire
+from gateway.backends.wire import Closure, ClosureCause, Wire, open_wire
 from gateway.realtime.capability import RealtimeCapabilities
 from gateway.realtime.conversation import ConversationTurn
 from gateway.realtime.errors import (

@@ -8,79 +8,38 @@ No task belongs to a wire. Its owner calls `check` about once a second.
 """
 
 import asyncio
-import os
 import socket
 import ssl
-import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol, cast
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus, InvalidURI
 from websockets.frames import CloseCode, Frame, Opcode
-from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import WebSocketURI, parse_uri
 
+from gateway.backends.endpoint import WireEndpoint
+from gateway.backends.frame import TextFrames
+from gateway.backends.upgrade import upgrade_error
 from gateway.realtime.errors import (
-    ModelError,
-    ModelForbiddenError,
-    ModelNotFoundError,
-    ModelRateLimitError,
     ModelRefusedError,
     ModelTimeoutError,
     ModelTlsError,
-    ModelUnauthorisedError,
     ModelUnresolvedError,
     ModelUpgradeError,
 )
-
-try:
-    from websockets.speedups import apply_mask
-except ImportError:  # a platform without the compiled extension
-    from websockets.utils import apply_mask
 
 # The longest message taken. An item that is read back with its audio is some MB; beyond this a peer is broken.
 MAX_MESSAGE_BYTES: Final = 32 * 2**20
 # What waits in the process before the writer is told to pause: about 0.7 s of PCMU as base64.
 WRITE_BUFFER_BYTES: Final = 8 * 2**10
-# What waits in the kernel unsent, so that stalled audio waits where its age is counted and the oldest can be dropped.
-UNSENT_BYTES: Final = 16 * 2**10
 # An answer to the upgrade whose header section is longer is not from a model service.
 MAX_UPGRADE_BYTES: Final = 64 * 2**10
-# Enough masks for five seconds of 20 ms frames from one read of the system's random source.
-MASK_POOL_BYTES: Final = 1024
-# An answer to the upgrade that explains itself: this much of its body is quoted in the error.
-QUOTED_BODY_CHARACTERS: Final = 300
 
-_TEXT_FRAME: Final = 0x81  # FIN and opcode 1 (RFC 6455 §5.2)
-_WHOLE_FRAMES: Final = frozenset((_TEXT_FRAME, 0x82))  # the latter is binary: Gemini sends its JSON so
-_MASKED: Final = 0x80
-_SHORT_HEADER: Final = struct.Struct("!BB").pack
-_MEDIUM_HEADER: Final = struct.Struct("!BBH").pack
-_LONG_HEADER: Final = struct.Struct("!BBQ").pack
-
-_UPGRADE_ERRORS: Final[dict[int, type[ModelError]]] = {
-    401: ModelUnauthorisedError,
-    403: ModelForbiddenError,
-    404: ModelNotFoundError,
-    429: ModelRateLimitError,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class WireEndpoint:
-    """Where a wire leads, with every wait bounded. `headers` may hold credentials and are never shown."""
-
-    url: str
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    tls: ssl.SSLContext | None = None
-    open_timeout_s: float = 5.0
-    close_timeout_s: float = 1.0
-    ping_interval_s: float = 10.0
-    ping_timeout_s: float = 10.0
-    write_stall_s: float = 5.0
+# FIN with opcode text or binary (RFC 6455 §5.2); Gemini sends its JSON in the latter.
+_WHOLE_FRAMES: Final = frozenset((0x81, 0x82))
 
 
 class ClosureCause(Enum):
@@ -135,8 +94,7 @@ class Wire(asyncio.Protocol):
         self._buffer = bytearray()
         self._needed_bytes = 0
         self._fragments: list[bytes] | None = None
-        self._masks = b""
-        self._mask_offset = 0
+        self._frame = TextFrames().frame
         self.paused = False
         self._paused_since: float | None = None
         self._heard = True
@@ -155,21 +113,7 @@ class Wire(asyncio.Protocol):
         """Sends one text message; after the wire is over, nothing happens. It never waits: see `paused`."""
         if not self._open or self._transport is None:
             return
-        offset = self._mask_offset
-        mask = self._masks[offset : offset + 4]
-        if not mask:
-            # RFC 6455 §5.3: the masking key MUST be derived from a strong source of entropy.
-            self._masks = os.urandom(MASK_POOL_BYTES)
-            mask, offset = self._masks[:4], 0
-        self._mask_offset = offset + 4
-        length = len(message)
-        if length < 126:
-            header = _SHORT_HEADER(_TEXT_FRAME, _MASKED | length)
-        elif length < 65536:
-            header = _MEDIUM_HEADER(_TEXT_FRAME, _MASKED | 126, length)
-        else:
-            header = _LONG_HEADER(_TEXT_FRAME, _MASKED | 127, length)
-        self._transport.write(header + mask + apply_mask(message, mask))
+        self._transport.write(self._frame(message))
 
     def pause_writing(self) -> None:
         """The transport's buffer is full."""
@@ -190,7 +134,7 @@ class Wire(asyncio.Protocol):
         stream = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
         self._transport = stream
         stream.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
-        _bound_socket(stream, self._endpoint)
+        self._endpoint.bound(stream)
         request = self._core.connect()
         for name, value in self._endpoint.headers:
             request.headers[name] = value
@@ -320,7 +264,7 @@ class Wire(asyncio.Protocol):
             return
         failure = self._core.handshake_exc
         if isinstance(failure, InvalidStatus):
-            self.opened.set_exception(_upgrade_error(failure.response))
+            self.opened.set_exception(upgrade_error(failure.response))
         elif isinstance(exc, ssl.SSLError):
             self.opened.set_exception(ModelTlsError(f"TLS failed: {exc}"))
         elif failure is not None:
@@ -438,23 +382,3 @@ async def open_wire(endpoint: WireEndpoint, receiver: WireReceiver) -> Wire:
         if wire is not None and not wire.is_open:
             wire.abort()
     return wire
-
-
-def _upgrade_error(response: Response) -> ModelError:
-    status = response.status_code
-    body = bytes(response.body or b"").decode("utf-8", "replace")[:QUOTED_BODY_CHARACTERS]
-    detail = f": {body}" if body else ""
-    message = f"the upgrade was answered {status} {response.reason_phrase}{detail}"
-    return _UPGRADE_ERRORS.get(status, ModelUpgradeError)(message)
-
-
-def _bound_socket(transport: asyncio.Transport, endpoint: WireEndpoint) -> None:
-    """Keeps stalled audio out of the kernel, where nobody could count or drop it, and notices a path that is gone."""
-    connection = transport.get_extra_info("socket")
-    if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        timeout_ms = int((endpoint.ping_interval_s + endpoint.ping_timeout_s) * 1000)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
+from gateway.backends.endpoint import WireEndpoint
 from gateway.backends.gemini.protocol import GeminiProtocol
 from gateway.backends.session import SessionTiming, WireSession
-from gateway.backends.wire import WireEndpoint
 from gateway.realtime.capability import AudioFormat, RealtimeCapabilities
 from gateway.realtime.session import EventSink
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from gateway.backends.endpoint import WireEndpoint
 from gateway.backends.openai.dialect import OPENAI, Dialect
 from gateway.backends.openai.protocol import OpenAiProtocol
 from gateway.backends.session import SessionTiming, WireSession
-from gateway.backends.wire import WireEndpoint
 from gateway.realtime.capability import RealtimeCapabilities
 from gateway.realtime.session import EventSink
 
