@@ -34,7 +34,8 @@ _BIND_ATTEMPTS: Final = 64
 """Other processes may hold some ports of the range, not all of them."""
 COALESCE_FROM: Final = 64
 """Calls from which on the clock drains: 3,200 packets a second, two a millisecond and more wake-ups than steps."""
-_COALESCE_UNTIL: Final = 48
+_COALESCE_UNTIL: Final = 0.75
+"""Share of that number below which the loop wakes at each packet again: no flutter in between."""
 
 
 @dataclass(slots=True)
@@ -95,7 +96,8 @@ class MediaPort:
 class MediaSockets:
     """All media sockets of the process, bound to one host.
 
-    `on_fault(error)` hears of an error raised by a receiver; the drain goes on with the next datagram.
+    `on_fault(error)` hears of an error raised by a receiver; the drain goes on with the next datagram. The clock drains
+    from `coalesce_from` calls on.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class MediaSockets:
         on_fault: Callable[[Exception], None],
         *,
         dscp: int = DSCP_EXPEDITED_FORWARDING,
+        coalesce_from: int = COALESCE_FROM,
     ) -> None:
         self._host = host
         self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -113,6 +116,7 @@ class MediaSockets:
         self._clock = clock
         self._on_fault = on_fault
         self._traffic_class = dscp << 2
+        self._coalesce_from = coalesce_from
         self._epoll = select.epoll()
         self._receivers: dict[int, tuple[Callable[[int], tuple[bytes, Address]], DatagramReceiver]] = {}
         self._ports: dict[int, MediaPort] = {}
@@ -208,9 +212,9 @@ class MediaSockets:
         if self._loop is None:
             return
         if self._watched:
-            if self._clock.media_count >= COALESCE_FROM:
+            if self._clock.media_count >= self._coalesce_from:
                 self._unwatch()
-        elif self._clock.media_count < _COALESCE_UNTIL:
+        elif self._clock.media_count < self._coalesce_from * _COALESCE_UNTIL:
             self._watch()
         if not self._watched:
             self.drain(now)
