@@ -4,7 +4,8 @@
 
 The bars (docs/reliability.md): parse Twilio's INVITE of 1.4 kB with all that a UAS needs, ≤ 120 µs; build and serialise
 its 200, ≤ 60 µs; no message of any kind above 5 ms. Each figure is the best of several rounds, which is what the code
-costs when the machine does nothing else.
+costs when the machine does nothing else. A C stack (GNU oSIP 5.3, Debian's build) parses the same INVITE in 9.4 µs and
+serialises it in 4.3 µs on the machine where we measured 65 and 2.4.
 """
 
 import sys

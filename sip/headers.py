@@ -127,16 +127,14 @@ class Headers:
     def values(self, name: str) -> list[str]:
         """Every value of `name`: lines cut at their commas where the grammar of that field makes it a list.
 
-        Raises SipParseError when a list is malformed.
+        Never raises: a line that is no well-formed list, or one of more than 256 values, is one value, and whoever
+        parses that sees the fault.
         """
         lines = self._lookup(name)
         if not lines or _key(name) not in LIST_FIELDS:
             return list(lines)
         # An empty Supported, Allow or Accept is legal and says "none" (§20.1, §20.5, §20.37).
-        values = [value for line in lines if line for value in split_list(line, _TOKEN_LIST_LIMIT)]
-        if len(values) > _TOKEN_LIST_LIMIT:
-            raise SipParseError(f"{name} has more than {_TOKEN_LIST_LIMIT} values", status=513, label="limit")
-        return values
+        return [value for line in lines if line for value in _split_or_whole(line)]
 
     def first_repeated(self, names: Set[str]) -> str | None:
         """The first of these canonical names that has more than one line, or None."""
@@ -204,6 +202,13 @@ class Headers:
 
     def __repr__(self) -> str:
         return f"Headers({self._fields!r})"
+
+
+def _split_or_whole(line: str) -> list[str]:
+    try:
+        return split_list(line, _TOKEN_LIST_LIMIT)
+    except SipParseError:
+        return [line]
 
 
 def _checked(name: str, value: str) -> tuple[str, str]:
