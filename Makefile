@@ -11,7 +11,7 @@ $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Trunkline needs Python 3.11 or newer; set PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded]' --group test --group check
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,pictures]' --group test --group check
 	touch $@
 
 demo: $(STAMP)
@@ -33,6 +33,10 @@ check: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# The JSON Schema for editors and the list of keys in the documentation, from the model itself.
+schema: $(STAMP)
+	$(BIN)/trunkline schema --output config/gateway.schema.json --reference docs/configuration.md
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

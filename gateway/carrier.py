@@ -45,7 +45,8 @@ def _networks(*texts: str) -> tuple[Network, ...]:
     return tuple(IPv4Network(text) for text in texts)
 
 
-# Twilio Elastic SIP Trunking, "IP addresses for your SIP trunk" (https://www.twilio.com/docs/sip-trunking/ip-addresses).
+# Twilio Elastic SIP Trunking, "IP addresses for your SIP trunk"
+# (https://www.twilio.com/docs/sip-trunking/ip-addresses).
 TWILIO: Final = CarrierProfile(
     carrier=Carrier.TWILIO,
     signalling=MappingProxyType(

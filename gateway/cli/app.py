@@ -42,7 +42,45 @@ def trunkline(
     """A SIP-native media gateway for AI voice: a trunk on one side, a speech-to-speech model on the other."""
 
 
-# ---- commands that take calls or place them: serve, call, demo, embedded ----
+# ---- commands that take calls or place them ----
+
+
+@app.command()
+def serve(config: ConfigurationOption = DEFAULT_CONFIGURATION) -> None:
+    """Answer calls until told to stop (SIGTERM or Ctrl-C)."""
+    from gateway.cli.serve import run
+
+    raise typer.Exit(run(config))
+
+
+@app.command()
+def call(
+    target: Annotated[str, typer.Argument(metavar="URI", help="Whom to call, such as sip:reception@127.0.0.1:5060.")],
+    play: Annotated[Path | None, typer.Option(metavar="FILE", help="Audio to speak: any file FFmpeg reads.")] = None,
+    record: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what was heard to this WAV file.")] = None,
+    digits: Annotated[str, typer.Option(help="Keys to press after the answer, such as 12#.")] = "",
+    duration: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="Hang up after so long.")] = 30.0,
+    caller: Annotated[str, typer.Option(help="The number that calls.")] = "+15550002222",
+    bind: Annotated[str | None, typer.Option(metavar="ADDRESS", help="The local address to call from.")] = None,
+) -> None:
+    """Place a test call: play a file, press keys, record the answer."""
+    from gateway.cli.call import run
+
+    raise typer.Exit(
+        run(target, play=play, record=record, digits=digits, duration_seconds=duration, caller=caller, bind=bind)
+    )
+
+
+@app.command()
+def demo(
+    directory: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="Where to leave the recording and the rest.")
+    ] = None,
+) -> None:
+    """Hear a conversation happen: gateway, embedded model and a real call over loopback."""
+    from gateway.cli.demo import run
+
+    raise typer.Exit(run(directory))
 
 
 # ---- commands that look at the configuration ----

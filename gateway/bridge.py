@@ -1,0 +1,241 @@
+"""The bridge: audio between one leg and one model session, and the bookkeeping that hangs on its timing.
+
+Everything here is a synchronous call from the socket to the WebSocket's queue or back. Nothing is queued in between,
+nothing awaits, and what the call must decide goes to its inbox as an event.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.call.conversation import Conversation
+from gateway.realtime.event import (
+    AgentTranscript,
+    AudioDelta,
+    AudioDone,
+    CallerTranscript,
+    RealtimeEvent,
+    ResponseDone,
+    ResponseStarted,
+    SessionFailed,
+    SpeechStarted,
+    SpeechStopped,
+    ToolCall,
+    Usage,
+)
+from gateway.realtime.session import RealtimeSession
+from rtp.playout import PlayedItem
+from rtp.sink import NullSink
+
+
+class Speech(Protocol):
+    """The side of a leg that speaks: rtp.stream.RtpStream is one."""
+
+    def enqueue(self, item_id: str, audio: bytes) -> None:
+        """Appends audio to an item."""
+
+    def finish(self, item_id: str) -> None:
+        """No more audio of this item will come."""
+
+    def flush(self) -> list[PlayedItem]:
+        """Drops what waits and says what was sent."""
+
+    def sent_ms(self, item_id: str) -> int:
+        """Milliseconds of an item that left the socket."""
+
+
+class Recorder(Protocol):
+    """Takes both channels of a recording: gateway.recording.StereoRecording is one."""
+
+    def add_caller(self, payload: bytes) -> None:
+        """The caller's audio, in order."""
+
+    def add_agent(self, frame: bytes) -> None:
+        """A frame as it left the socket."""
+
+
+class BridgeListener(Protocol):
+    """The call, as far as the bridge knows it."""
+
+    def on_digit(self, digit: str, duration_ms: int) -> None:
+        """The caller pressed a key."""
+
+    def on_tool_call(self, call: ToolCall) -> None:
+        """The model wants a tool."""
+
+    def on_model_failed(self, failure: SessionFailed) -> None:
+        """The model session is over."""
+
+    def on_playout_drained(self) -> None:
+        """All that the agent had to say has left the socket."""
+
+    def on_said(self, speaker: str, text: str) -> None:
+        """One side's words are complete."""
+
+    def on_turn(self, latency_ms: int | None) -> None:
+        """The first packet of an answer left the socket; latency from the caller's last word, None for a greeting."""
+
+
+@dataclass(slots=True)
+class _Item:
+    """What the bridge knows of one item of the agent's speech."""
+
+    response_id: str
+    generated_octets: int = 0
+
+
+class Bridge(NullSink):
+    """Carries audio both ways and turns interruptions into a flush and a truncation.
+
+    Args:
+        session: the model's side; its `sink` is this bridge's `on_model_event`.
+        conversation: takes what is said and when.
+        listener: is told what the call must act upon.
+        clock: monotonic seconds.
+        octets_per_ms: of the audio that both sides speak (8 for G.711).
+        recorder: takes both channels, or None.
+        pause_ms: how much of the silence after the caller's last word the model waits before it says speech_stopped.
+    """
+
+    def __init__(
+        self,
+        session: RealtimeSession,
+        conversation: Conversation,
+        listener: BridgeListener,
+        clock: Callable[[], float],
+        *,
+        octets_per_ms: int = 8,
+        recorder: Recorder | None = None,
+        pause_ms: int = 0,
+    ) -> None:
+        self.session = session
+        self.conversation = conversation
+        self.usage: dict[str, int] = {}
+        self._listener = listener
+        self._clock = clock
+        self._octets_per_ms = octets_per_ms
+        self._recorder = recorder
+        self._pause_ms = pause_ms
+        self._speech: Speech | None = None
+        self._append = session.append_audio
+        self._first_audio_at: float | None = None
+        self._items: dict[str, _Item] = {}
+        self._handlers: dict[type[RealtimeEvent], Callable[..., None]] = {
+            AudioDelta: self._audio_delta,
+            AudioDone: self._audio_done,
+            SpeechStarted: self._speech_started,
+            SpeechStopped: self._speech_stopped,
+            ResponseStarted: self._response_started,
+            ResponseDone: self._response_done,
+            AgentTranscript: self._agent_transcript,
+            CallerTranscript: self._caller_transcript,
+            ToolCall: self._listener.on_tool_call,
+            SessionFailed: self._listener.on_model_failed,
+        }
+
+    def attach(self, speech: Speech) -> None:
+        """Gives the bridge the leg that it speaks on."""
+        self._speech = speech
+
+    # The leg's side: rtp.sink.StreamSink.
+
+    def on_audio(self, payload: bytes, concealed: bool) -> None:
+        """Audio of the caller, in order: to the model as it is, and into the recording."""
+        if self._first_audio_at is None:
+            self._first_audio_at = self._clock()
+        self._append(payload)
+        if self._recorder is not None:
+            self._recorder.add_caller(payload)
+
+    def on_digit(self, digit: str, duration_ms: int) -> None:
+        """A key: an event, never sound."""
+        self._listener.on_digit(digit, duration_ms)
+
+    def on_frame_sent(self, frame: bytes, item_id: str | None) -> None:
+        """A frame leaves the socket now."""
+        if self._recorder is not None:
+            self._recorder.add_agent(frame)
+
+    def on_item_started(self, item_id: str) -> None:
+        """The first frame of an item leaves the socket now."""
+        turn = self.conversation.agent_heard_from(item_id, self._clock())
+        if turn is not None:
+            self._listener.on_turn(turn.latency_ms)
+
+    def on_item_finished(self, item_id: str) -> None:
+        """All of an item has left the socket."""
+        if self._speech is not None:
+            self.conversation.agent_item_played(item_id, self._speech.sent_ms(item_id))
+
+    def on_playout_drained(self) -> None:
+        """Nothing of the agent's speech waits."""
+        self._listener.on_playout_drained()
+
+    # The model's side.
+
+    def on_model_event(self, event: RealtimeEvent) -> None:
+        """Takes an event of the session, in its order. Called by the session's reader; never blocks."""
+        handler = self._handlers.get(type(event))
+        if handler is not None:
+            handler(event)
+
+    def _audio_delta(self, event: AudioDelta) -> None:
+        item = self._items.get(event.item_id)
+        if item is None:
+            item = self._items[event.item_id] = _Item(event.response_id)
+        item.generated_octets += len(event.audio)
+        self.conversation.agent_audio(
+            event.response_id, event.item_id, item.generated_octets // self._octets_per_ms, self._clock()
+        )
+        if self._speech is not None:
+            self._speech.enqueue(event.item_id, event.audio)
+
+    def _audio_done(self, event: AudioDone) -> None:
+        if self._speech is not None:
+            self._speech.finish(event.item_id)
+
+    def _speech_started(self, event: SpeechStarted) -> None:
+        """The caller speaks: what waits is dropped at once, and the model forgets what was not heard."""
+        now = self._clock()
+        self.conversation.caller_started(event.item_id, now)
+        if self._speech is None:
+            return
+        for played in self._speech.flush():
+            self.conversation.agent_interrupted(played.item_id, played.sent_ms)
+            self.session.truncate(played.item_id, played.sent_ms)
+
+    def _speech_stopped(self, event: SpeechStopped) -> None:
+        now = self._clock()
+        stopped = now - self._pause_ms / 1000
+        if event.audio_ms is not None and self._first_audio_at is not None:
+            # The model counts in appended audio; the caller's last word lies before the silence that it waited for.
+            stopped = min(now, self._first_audio_at + (event.audio_ms - self._pause_ms) / 1000)
+        self.conversation.caller_stopped(stopped, now)
+
+    def _response_started(self, event: ResponseStarted) -> None:
+        self.conversation.response_started(event.response_id, self._clock())
+
+    def _response_done(self, event: ResponseDone) -> None:
+        for item_id in [item_id for item_id, item in self._items.items() if item.response_id == event.response_id]:
+            if self._speech is not None:
+                self._speech.finish(item_id)
+            del self._items[item_id]
+        if event.usage is not None:
+            self._add_usage(event.usage)
+
+    def _agent_transcript(self, event: AgentTranscript) -> None:
+        if not event.final:
+            self.conversation.agent_fragment(event.item_id, event.text, self._clock())
+            return
+        self.conversation.agent_said(event.item_id, event.text, self._clock())
+        self._listener.on_said("agent", event.text)
+
+    def _caller_transcript(self, event: CallerTranscript) -> None:
+        if event.final:
+            self.conversation.caller_said(event.item_id, event.text, self._clock())
+            self._listener.on_said("caller", event.text)
+
+    def _add_usage(self, usage: Usage) -> None:
+        for name in Usage.__dataclass_fields__:
+            if value := getattr(usage, name):
+                self.usage[name] = self.usage.get(name, 0) + value

@@ -1,0 +1,464 @@
+"""One inbound call as an actor: one inbox, one owner of its state, every slow thing a task of its own.
+
+SIP, the model, the media leg and timers put inputs into the inbox; `run` takes them out one by one and steps through
+`gateway.call.transition.CALL_TABLE`. Audio never passes through here: see `gateway.bridge`.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from gateway.admission import Route
+from gateway.bridge import Bridge
+from gateway.call.conversation import Conversation
+from gateway.call.record import (
+    CallRecord,
+    DigitRecord,
+    EndRecord,
+    MediaRecord,
+    ModelRecord,
+    RecordingRecord,
+    ToolCallRecord,
+    keep,
+    transcript_of,
+    turns_of,
+)
+from gateway.call.settings import settings_of
+from gateway.call.transition import CALL_TABLE, CallAct, CallInput, CallState, EndReason
+from gateway.leg import AudioLeg
+from gateway.log import ContextLogger
+from gateway.realtime.errors import ModelError
+from gateway.realtime.event import RealtimeEvent, SessionFailed, ToolCall
+from gateway.realtime.session import RealtimeBackend, RealtimeSession, TextRole
+from gateway.realtime.settings import ServerVad
+from gateway.recording import StereoRecording
+from gateway.tool import END_CALL
+from sip.errors import SipError
+from sip.event import (
+    Acknowledged,
+    ByeReceived,
+    Cancelled,
+    Ended,
+    NotAcknowledged,
+    ReinviteReceived,
+    SessionEvent,
+)
+from sip.session.uas import ServerSession
+
+# Inputs that may wait. A call meets a few a second; a full inbox means an actor that has stopped taking them out, and
+# the input is counted as lost rather than kept without bound.
+INBOX_LIMIT: Final = 64
+# How long an agent that wants to end the call may go on speaking: a goodbye, not a story.
+FAREWELL_SECONDS: Final = 15.0
+# A BYE is answered within a round trip; 64*T1 of retransmissions (RFC 3261 timer F) is the session's own limit.
+RELEASE_SECONDS: Final = 33.0
+# Keys pressed one after another are one entry; this pause, or "#", ends it.
+DIGIT_PAUSE_SECONDS: Final = 2.0
+
+_log = logging.getLogger(__name__)
+
+Perform = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnvironment:
+    """What the process gives to its calls.
+
+    `perform` runs a method of a SIP session at the endpoint's `now` and sends what comes of it.
+    """
+
+    perform: Perform
+    backends: Mapping[str, RealtimeBackend]
+    records: Path
+    recordings: Path | None
+    recording_executor: Executor
+    setup_timeout_seconds: float
+    clock: Callable[[], float]
+
+
+class Call:
+    """One inbound call.
+
+    Args:
+        call_id: ours, unique; the header's is the session's.
+        session: the INVITE session, not yet answered.
+        leg: the media leg; it has already agreed to the caller's offer.
+        answer: the session description that goes into the 200.
+        route: trunk, number and agent.
+        environment: what the process gives.
+    """
+
+    def __init__(
+        self,
+        call_id: str,
+        session: ServerSession,
+        leg: AudioLeg,
+        answer: bytes,
+        route: Route,
+        environment: CallEnvironment,
+    ) -> None:
+        self.call_id = call_id
+        self.route = route
+        self.state = CallState.OPENING
+        self.lost_inputs = 0
+        self._session = session
+        self._leg = leg
+        self._answer = answer
+        self._environment = environment
+        self._inbox: asyncio.Queue[CallInput] = asyncio.Queue(INBOX_LIMIT)
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._model: RealtimeSession | None = None
+        self._backend_name: str | None = None
+        self._bridge: Bridge | None = None
+        self._recording: StereoRecording | None = None
+        self._reason: EndReason | None = None
+        self._detail: str | None = None
+        self._sip_status: int | None = None
+        self._leaving = False
+        self._entry: list[str] = []
+        self._digits: list[DigitRecord] = []
+        self._tool_calls: list[ToolCallRecord] = []
+        self._invited = environment.clock()
+        self._started_at = datetime.now(UTC)
+        self._answered: float | None = None
+        self._answered_at: datetime | None = None
+        self._model_opened: float | None = None
+        self._conversation = Conversation(started=self._invited)
+        self._logger = ContextLogger(_log, {"call_id": call_id, "trunk": route.trunk_name})
+
+    async def run(self) -> None:
+        """Lives the call to its end. Whatever happens, everything is released and one record is written."""
+        self._log_start()
+        self._arm("setup", self._environment.setup_timeout_seconds, CallInput.SETUP_EXPIRED)
+        opening = asyncio.create_task(self._open_model(), name=f"open-model-{self.call_id}")
+        try:
+            self._environment.perform(self._session.ring)
+            while self.state is not CallState.ENDED:
+                self._step(await self._inbox.get())
+        finally:
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+            await self._release()
+
+    def stop(self) -> None:
+        """Asks the call to end because the gateway does."""
+        self.post(CallInput.STOPPED)
+
+    def post(self, news: CallInput) -> None:
+        """Puts an input into the inbox; never blocks."""
+        try:
+            self._inbox.put_nowait(news)
+        except asyncio.QueueFull:
+            self.lost_inputs += 1
+            self._logger.error("call inbox is full", extra={"input": news.value})
+
+    # What SIP says.
+
+    def on_session_event(self, event: SessionEvent) -> None:
+        """Takes an event of the SIP session."""
+        match event:
+            case Acknowledged(body=body):
+                if self.state is CallState.ANSWERING and not self._leg.complete(body):
+                    self._detail = "the ACK brought no session description that could be used"
+                    self.post(CallInput.MEDIA_LOST)
+                self.post(CallInput.ACKNOWLEDGED)
+            case NotAcknowledged():
+                self.post(CallInput.NOT_ACKNOWLEDGED)
+            case Cancelled(reason=reason):
+                self._detail = reason
+                self.post(CallInput.CANCELLED)
+            case ByeReceived(reason=reason):
+                self._detail = reason
+                self.post(CallInput.CALLER_HUNG_UP)
+            case ReinviteReceived(offer=offer):
+                self._answer_reinvite(offer)
+            case Ended():
+                self.post(CallInput.DIALOG_ENDED)
+            case _:
+                pass  # what only informs, such as the end of a re-INVITE
+
+    def _answer_reinvite(self, offer: bytes | None) -> None:
+        """A failed re-INVITE leaves the running call as it was (RFC 3261 §14.2)."""
+        try:
+            body = self._leg.answer(offer)
+        except SipError as error:
+            self._logger.info("re-INVITE refused", extra={"reason": error.label, "status": error.status})
+            self._environment.perform(self._session.reject_reinvite, error.status)
+            return
+        self._environment.perform(self._session.answer_reinvite, body)
+
+    # What the bridge says (gateway.bridge.BridgeListener).
+
+    def on_digit(self, digit: str, duration_ms: int) -> None:
+        """Collects keys into an entry, which the model is told as one."""
+        self._digits.append(DigitRecord(digit=digit, at_ms=self._at_ms(), duration_ms=duration_ms))
+        self._entry.append(digit)
+        self._logger.info("digit", extra={"digit": digit})
+        if digit == "#":
+            self._tell_digits()
+        else:
+            self._call_later("digits", DIGIT_PAUSE_SECONDS, self._tell_digits)
+
+    def on_tool_call(self, call: ToolCall) -> None:
+        """Carries out what the gateway can do itself; of anything else the model is told that there is no such tool."""
+        known = call.name == END_CALL.name
+        self._tool_calls.append(
+            ToolCallRecord(name=call.name, at_ms=self._at_ms(), outcome="done" if known else "unknown_tool")
+        )
+        self._logger.info("tool call", extra={"tool": call.name, "arguments": call.arguments})
+        if not known:
+            if self._model is not None:
+                self._model.send_tool_result(call.call_id, json.dumps({"error": f"There is no tool {call.name}."}))
+            return
+        self._leaving = True
+        if self._leg.queued_ms:
+            self._arm("farewell", FAREWELL_SECONDS, CallInput.AGENT_HUNG_UP)
+        else:
+            self.post(CallInput.AGENT_HUNG_UP)
+
+    def on_playout_drained(self) -> None:
+        """The goodbye has been heard: an agent that wants to leave leaves now."""
+        if self._leaving:
+            self.post(CallInput.AGENT_HUNG_UP)
+
+    def on_model_failed(self, failure: SessionFailed) -> None:
+        """The model session is over."""
+        self._detail = f"{failure.reason.value}: {failure.detail}"
+        self.post(CallInput.MODEL_LOST)
+
+    def on_said(self, speaker: str, text: str) -> None:
+        """One side's words are complete."""
+        self._logger.info("said", extra={"event": "said", "speaker": speaker, "text": text})
+
+    def on_turn(self, latency_ms: int | None) -> None:
+        """An answer begins to be heard."""
+        self._logger.info("turn", extra={"event": "turn", "latency_ms": latency_ms})
+
+    # Steps and acts.
+
+    def _step(self, news: CallInput) -> None:
+        step = CALL_TABLE[self.state].get(news)
+        if step is None:
+            self._logger.debug("late input", extra={"state": self.state.value, "input": news.value})
+            return
+        self._logger.debug("step", extra={"from": self.state.value, "input": news.value, "to": step.state.value})
+        self.state = step.state
+        if step.reason is not None and self._reason is None:
+            self._reason = step.reason
+        for act in step.acts:
+            _ACTS[act](self)
+        if self.state is CallState.ENDING:
+            self._arm("release", RELEASE_SECONDS, CallInput.RELEASE_EXPIRED)
+
+    def _act_answer(self) -> None:
+        self._cancel_timer("setup")
+        self._environment.perform(self._session.answer, self._answer)
+        self._answered = self._environment.clock()
+        self._answered_at = datetime.now(UTC)
+        self._conversation.started = self._answered
+        if self._bridge is not None:  # always: only a model that is ready leads here
+            self._leg.start(self._bridge)
+        self._arm("duration", self.route.agent.max_duration_seconds, CallInput.LIMIT_REACHED)
+        self._logger.info("answered", extra={"event": "answered", "set_up_ms": self._set_up_ms()})
+
+    def _act_refuse(self) -> None:
+        self._sip_status = 503
+        self._environment.perform(self._session.reject, self._sip_status)
+
+    def _act_greet(self) -> None:
+        self._leg.resume()
+        if self.route.agent.greeting and self._model is not None:
+            self._model.create_response(f'Greet the caller with exactly these words: "{self.route.agent.greeting}"')
+
+    def _act_hang_up(self) -> None:
+        self._environment.perform(self._session.hang_up)
+
+    # The model.
+
+    async def _open_model(self) -> None:
+        """Opens a session with the first backend of the agent's list that can be had."""
+        refusals = []
+        for name in self.route.agent.backends:
+            backend = self._environment.backends.get(name)
+            if backend is None:
+                continue
+            model = backend.create_session(_ignore)
+            bridge = self._create_bridge(model)
+            model.sink = bridge.on_model_event
+            try:
+                await model.open(settings_of(self.route.agent))
+            except ModelError as error:
+                refusals.append(f"{name}: {error}")
+                self._logger.warning("model refused", extra={"backend": name, "reason": error.label})
+                continue
+            except asyncio.CancelledError:
+                await model.aclose()
+                raise
+            self._model, self._bridge, self._backend_name = model, bridge, name
+            self._model_opened = self._environment.clock()
+            self.post(CallInput.MODEL_READY)
+            return
+        self._detail = "; ".join(refusals) or "no backend of the agent can be used"
+        self.post(CallInput.MODEL_REFUSED)
+
+    def _create_bridge(self, model: RealtimeSession) -> Bridge:
+        turn_detection = settings_of(self.route.agent).turn_detection
+        pause_ms = turn_detection.silence_duration_ms if isinstance(turn_detection, ServerVad) else 0
+        bridge = Bridge(
+            model,
+            self._conversation,
+            self,
+            self._environment.clock,
+            recorder=self._recording or self._create_recording(),
+            pause_ms=pause_ms,
+        )
+        bridge.attach(self._leg)
+        return bridge
+
+    def _create_recording(self) -> StereoRecording | None:
+        if self._environment.recordings is None:
+            return None
+        path = self._environment.recordings / f"{self.call_id}.wav"
+        self._recording = StereoRecording(path, self._environment.recording_executor)
+        return self._recording
+
+    def _tell_digits(self) -> None:
+        self._cancel_timer("digits")
+        if not self._entry or self._model is None:
+            return
+        entry = "".join(self._entry)
+        self._entry.clear()
+        self._model.send_text(f"The caller pressed {entry} on the telephone keypad.", role=TextRole.USER)
+        self._model.create_response()
+
+    # Timers.
+
+    def _arm(self, name: str, seconds: float, news: CallInput) -> None:
+        self._call_later(name, seconds, lambda: self.post(news))
+
+    def _call_later(self, name: str, seconds: float, callback: Callable[[], None]) -> None:
+        self._cancel_timer(name)
+        self._timers[name] = asyncio.get_running_loop().call_later(seconds, callback)
+
+    def _cancel_timer(self, name: str) -> None:
+        if (timer := self._timers.pop(name, None)) is not None:
+            timer.cancel()
+
+    # The end.
+
+    async def _release(self) -> None:
+        """Lets go of everything, in reverse order of its taking. Idempotent."""
+        for name in list(self._timers):
+            self._cancel_timer(name)
+        ended_at = datetime.now(UTC)
+        duration_ms = 0 if self._answered is None else round((self._environment.clock() - self._answered) * 1000)
+        if not self._session.is_ended:
+            # The actor ends before its session: a fault, or a process that stops. The caller is told.
+            self._environment.perform(self._session.hang_up)
+        self._account_for_unheard_speech()
+        media = self._leg.statistics()
+        self._leg.close()
+        if self._model is not None:
+            await self._model.aclose()
+        if self._recording is not None:
+            await self._recording.aclose()
+        record = self._record(ended_at, duration_ms, media)
+        await asyncio.to_thread(keep, record, self._environment.records)
+        self._logger.info(
+            "call ended", extra={"event": "ended", "reason": record.end.reason, "duration_ms": record.duration_ms}
+        )
+
+    def _account_for_unheard_speech(self) -> None:
+        for played in self._leg.flush():
+            self._conversation.agent_interrupted(played.item_id, played.sent_ms)
+
+    def _record(self, ended_at: datetime, duration_ms: int, media: MediaRecord) -> CallRecord:
+        reason = self._reason or EndReason.GATEWAY_STOPPED
+        return CallRecord(
+            call_id=self.call_id,
+            sip_call_id=self._session.sip_call_id,
+            carrier_call_id=self._session.request.headers.get("X-Twilio-CallSid"),
+            trunk=self.route.trunk_name,
+            agent=self.route.agent_name,
+            caller=self.route.caller,
+            dialled=self.route.dialled,
+            started_at=self._started_at,
+            answered_at=self._answered_at,
+            ended_at=ended_at,
+            set_up_ms=self._set_up_ms(),
+            duration_ms=duration_ms,
+            end=EndRecord(reason=reason.value, by=_ENDED_BY[reason], sip_status=self._sip_status, detail=self._detail),
+            transcript=transcript_of(self._conversation),
+            turns=turns_of(self._conversation),
+            digits=tuple(self._digits),
+            tool_calls=tuple(self._tool_calls),
+            model=self._model_record(),
+            media=media,
+            recording=self._recording_record(),
+        )
+
+    def _model_record(self) -> ModelRecord | None:
+        if self._model is None or self._backend_name is None or self._model_opened is None:
+            return None
+        return ModelRecord(
+            backend=self._backend_name,
+            opened_ms=round((self._model_opened - self._invited) * 1000),
+            dropped_input_ms=self._model.dropped_input_ms,
+            usage={} if self._bridge is None else self._bridge.usage,
+        )
+
+    def _recording_record(self) -> RecordingRecord | None:
+        recording = self._recording
+        if recording is None or not (recording.duration_ms or recording.fault):
+            return None
+        return RecordingRecord(path=str(recording.path), duration_ms=recording.duration_ms, fault=recording.fault)
+
+    def _set_up_ms(self) -> int | None:
+        return None if self._answered is None else round((self._answered - self._invited) * 1000)
+
+    def _at_ms(self) -> int:
+        return round((self._environment.clock() - self._conversation.started) * 1000)
+
+    def _log_start(self) -> None:
+        self._logger.info(
+            "call",
+            extra={
+                "event": "call",
+                "sip_call_id": self._session.sip_call_id,
+                "agent": self.route.agent_name,
+                "caller": self.route.caller,
+                "dialled": self.route.dialled,
+            },
+        )
+
+
+def _ignore(event: RealtimeEvent) -> None:
+    """Where a session's events go until its bridge stands."""
+
+
+_ACTS: Final[Mapping[CallAct, Callable[[Call], None]]] = {
+    CallAct.ANSWER: Call._act_answer,
+    CallAct.REFUSE: Call._act_refuse,
+    CallAct.GREET: Call._act_greet,
+    CallAct.HANG_UP: Call._act_hang_up,
+}
+
+_ENDED_BY: Final[Mapping[EndReason, str]] = {
+    EndReason.CALLER_HUNG_UP: "caller",
+    EndReason.CANCELLED: "caller",
+    EndReason.AGENT_HUNG_UP: "agent",
+    EndReason.NOT_ACKNOWLEDGED: "carrier",
+    EndReason.DIALOG_LOST: "carrier",
+    EndReason.MODEL_UNAVAILABLE: "gateway",
+    EndReason.MODEL_LOST: "gateway",
+    EndReason.MEDIA_LOST: "gateway",
+    EndReason.SETUP_EXPIRED: "gateway",
+    EndReason.DURATION_LIMIT: "gateway",
+    EndReason.GATEWAY_STOPPED: "gateway",
+}

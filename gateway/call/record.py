@@ -1,0 +1,188 @@
+"""The call record: one JSON document a call, written whatever happened.
+
+Times of day are UTC in ISO 8601; spans are milliseconds; `at_ms` counts from the answer.
+"""
+
+import logging
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.call.conversation import Conversation, Turn, Utterance
+
+_log = logging.getLogger(__name__)
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class EndRecord(_Value):
+    """How the call ended."""
+
+    reason: str
+    by: str = Field(description="caller, agent, gateway or carrier")
+    sip_status: int | None = Field(default=None, description="the final status, where the call was refused")
+    detail: str | None = None
+
+
+class UtteranceRecord(_Value):
+    """What one side said."""
+
+    speaker: str
+    at_ms: int
+    text: str
+    heard_text: str | None = Field(default=None, description="agent only: the part that left the socket")
+    generated_ms: int | None = None
+    heard_ms: int | None = None
+    interrupted: bool = False
+
+    @classmethod
+    def of(cls, utterance: Utterance) -> "UtteranceRecord":
+        """The record of an utterance; the agent's carries what was heard of it."""
+        if utterance.speaker.value == "caller":
+            return cls(speaker="caller", at_ms=utterance.at_ms, text=utterance.text)
+        return cls(
+            speaker="agent",
+            at_ms=utterance.at_ms,
+            text=utterance.text,
+            heard_text=utterance.heard_text,
+            generated_ms=utterance.generated_ms,
+            heard_ms=utterance.heard_ms,
+            interrupted=utterance.interrupted,
+        )
+
+
+class TurnRecord(_Value):
+    """The latency of one answer: the whole, and its parts in order."""
+
+    at_ms: int
+    kind: str = Field(description="greeting or reply")
+    latency_ms: int | None = Field(default=None, description="caller's last word to first RTP packet")
+    detection_ms: int | None = Field(default=None, description="caller's last word to speech_stopped")
+    response_ms: int | None = Field(default=None, description="speech_stopped to response.created")
+    generation_ms: int | None = Field(default=None, description="response.created to first delta")
+    playout_ms: int | None = Field(default=None, description="first delta to first RTP packet")
+    interrupted: bool = False
+
+    @classmethod
+    def of(cls, turn: Turn, started: float) -> "TurnRecord":
+        """The record of a turn; `started` is the answer in the same monotonic seconds as the turn's marks."""
+        return cls(
+            at_ms=turn.span_ms(started, turn.response_created) or 0,
+            kind="reply" if turn.is_reply else "greeting",
+            latency_ms=turn.latency_ms,
+            detection_ms=turn.span_ms(turn.caller_stopped, turn.speech_stopped),
+            response_ms=turn.span_ms(turn.speech_stopped, turn.response_created),
+            generation_ms=turn.span_ms(turn.response_created, turn.first_delta),
+            playout_ms=turn.span_ms(turn.first_delta, turn.first_rtp),
+            interrupted=turn.interrupted,
+        )
+
+
+class DigitRecord(_Value):
+    """One key that the caller pressed."""
+
+    digit: str
+    at_ms: int
+    duration_ms: int
+
+
+class ToolCallRecord(_Value):
+    """One tool that the model called."""
+
+    name: str
+    at_ms: int
+    outcome: str
+
+
+class ModelRecord(_Value):
+    """The model session of the call."""
+
+    backend: str
+    model: str | None = None
+    opened_ms: int | None = Field(default=None, description="from the INVITE to the configured session")
+    dropped_input_ms: int = 0
+    usage: dict[str, int] = Field(default_factory=dict)
+
+
+class MediaRecord(_Value):
+    """RTP as received and sent."""
+
+    codec: str
+    packets_rx: int = 0
+    packets_tx: int = 0
+    lost: int = 0
+    concealed_ms: int = 0
+    jitter_ms: float = 0.0
+    discarded: dict[str, int] = Field(default_factory=dict, description="packets not played, by cause")
+
+
+class RecordingRecord(_Value):
+    """Where the recording is."""
+
+    path: str
+    duration_ms: int
+    fault: str | None = None
+
+
+class CallRecord(_Value):
+    """All that is kept of one call."""
+
+    call_id: str
+    sip_call_id: str
+    carrier_call_id: str | None = Field(default=None, description="the carrier's own id, such as Twilio's CallSid")
+    direction: str = "inbound"
+    trunk: str
+    agent: str | None = Field(default=None, description="None where the number led to nobody")
+    caller: str
+    dialled: str
+    started_at: datetime
+    answered_at: datetime | None = None
+    ended_at: datetime
+    set_up_ms: int | None = Field(default=None, description="from the INVITE to the 200")
+    duration_ms: int = Field(default=0, description="from the answer to the end")
+    end: EndRecord
+    transcript: Annotated[tuple[UtteranceRecord, ...], Field()] = ()
+    turns: tuple[TurnRecord, ...] = ()
+    digits: tuple[DigitRecord, ...] = ()
+    tool_calls: tuple[ToolCallRecord, ...] = ()
+    model: ModelRecord | None = None
+    media: MediaRecord | None = None
+    recording: RecordingRecord | None = None
+
+    def write(self, directory: Path) -> Path:
+        """Writes the record as `<call_id>.json` in one step, so that a reader never meets half of it.
+
+        Raises:
+            OSError: the directory cannot be written.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / f"{self.call_id}.json"
+        partial = path.with_suffix(".json.partial")
+        partial.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        os.replace(partial, path)  # noqa: PTH105 - the atomicity of os.replace is the point
+        return path
+
+
+def keep(record: CallRecord, directory: Path) -> None:
+    """Writes a record; where the folder cannot be written the record goes into the log, so that it is not lost."""
+    try:
+        record.write(directory)
+    except OSError as error:
+        _log.error("call record not written", extra={"fault": str(error), "record": record.model_dump_json()})
+
+
+def transcript_of(conversation: Conversation) -> tuple[UtteranceRecord, ...]:
+    """The utterances that hold words, in the order in which they began."""
+    return tuple(UtteranceRecord.of(utterance) for utterance in conversation.utterances if utterance.text)
+
+
+def turns_of(conversation: Conversation) -> tuple[TurnRecord, ...]:
+    """The turns in which the agent spoke."""
+    return tuple(
+        TurnRecord.of(turn, conversation.started) for turn in conversation.turns if turn.first_delta is not None
+    )

@@ -1,0 +1,32 @@
+"""From an agent's configuration to what a call asks of a model session."""
+
+from gateway.config.agent import AgentSettings, SemanticVadSettings, TurnDetectionSettings
+from gateway.realtime.settings import Eagerness, SemanticVad, ServerVad, SessionSettings, Transcription, TurnDetection
+from gateway.tool import END_CALL
+
+
+def settings_of(agent: AgentSettings) -> SessionSettings:
+    """The session that an agent wants on a telephone line: G.711 μ-law both ways, undecoded."""
+    language = None if agent.language is None else agent.language.partition("-")[0]
+    transcription = None
+    if agent.transcription.enabled:
+        transcription = Transcription(agent.transcription.model, language, agent.transcription.prompt)
+    return SessionSettings(
+        instructions=agent.instructions,
+        voice=agent.voice,
+        language=agent.language,
+        turn_detection=_turn_detection(agent.turn_detection),
+        transcription=transcription,
+        tools=(END_CALL,),
+    )
+
+
+def _turn_detection(settings: TurnDetectionSettings) -> TurnDetection:
+    if isinstance(settings, SemanticVadSettings):
+        return SemanticVad(Eagerness(settings.eagerness.value), interrupt_response=settings.interrupt_response)
+    return ServerVad(
+        settings.threshold,
+        settings.prefix_padding_ms,
+        settings.silence_duration_ms,
+        interrupt_response=settings.interrupt_response,
+    )

@@ -1,0 +1,76 @@
+"""Did they understand each other?
+
+The agent's transcript is held against the caller's lines, and the caller's capture against the agent's words,
+recognised from the sound that came over RTP.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from gateway.audio_file import Samples
+from gateway.call.record import CallRecord
+from gateway.embedded.ear import Ear
+from gateway.embedded.phrase import split_words, word_error_rate
+
+RATE_HZ: Final = 8000
+# A pause inside a sentence is shorter than this, one between two answers longer.
+GAP_MS: Final = 450
+FRAME: Final = RATE_HZ // 50
+SPEECH_PEAK: Final = 500
+SHORTEST_UTTERANCE_MS: Final = 300
+# Of ten words one may be misheard.
+ACCEPTED_WORD_ERROR_RATE: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line that was said, and what the other side understood (empty: nothing)."""
+
+    listener: str
+    said: str
+    understood: str
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the words arrived."""
+        return word_error_rate(split_words(self.understood), split_words(self.said)) <= ACCEPTED_WORD_ERROR_RATE
+
+
+def check_agent(record: CallRecord, lines: Sequence[str]) -> list[Check]:
+    """What the agent's transcript makes of each of the caller's lines, in order."""
+    heard = [utterance.text for utterance in record.transcript if utterance.speaker == "caller"]
+    heard += [""] * (len(lines) - len(heard))
+    return [Check("agent", line, understood) for line, understood in zip(lines, heard, strict=False)]
+
+
+def check_caller(record: CallRecord, captured: Samples) -> list[Check]:
+    """What a recogniser makes of the agent's words in the caller's capture. Interrupted words are left out."""
+    said = [utterance for utterance in record.transcript if utterance.speaker == "agent"]
+    whole = [utterance.text for utterance in said if not utterance.interrupted]
+    ear = Ear([utterance.text for utterance in said])
+    understood = [
+        recognition.text for piece in utterances(captured) if (recognition := ear.recognise(piece, RATE_HZ)) is not None
+    ]
+    checks = []
+    for text in whole:
+        found = text if text in understood else ""
+        if found:
+            understood.remove(found)
+        checks.append(Check("caller", text, found))
+    return checks
+
+
+def utterances(samples: Samples) -> Iterator[Samples]:
+    """Cuts a channel at its pauses into pieces that hold speech."""
+    frames = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME).astype(np.int32)
+    loud = np.flatnonzero(np.abs(frames).max(axis=1, initial=0) > SPEECH_PEAK)
+    if not len(loud):
+        return
+    pieces = np.split(loud, np.flatnonzero(np.diff(loud) * 20 > GAP_MS) + 1)
+    for piece in pieces:
+        first, last = int(piece[0]), int(piece[-1]) + 1
+        if (last - first) * 20 >= SHORTEST_UTTERANCE_MS:
+            yield samples[first * FRAME : last * FRAME]

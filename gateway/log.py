@@ -1,0 +1,86 @@
+"""Logs: one JSON object a line, or a readable line on a terminal.
+
+What a log call passes in `extra` becomes fields. Fields that may hold personal data are named in `PERSONAL`; they are
+left out unless the configuration asks for them.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import MutableMapping
+from datetime import UTC, datetime
+from typing import Any, Final, TextIO
+
+# Numbers, words, digits and tool arguments: what may not stand in a log that many can read.
+PERSONAL: Final = frozenset({"caller", "dialled", "text", "digit", "arguments"})
+REDACTED: Final = "[redacted]"
+
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, then the record's fields.
+
+    Args:
+        personal: whether fields with personal data are written in clear.
+    """
+
+    def __init__(self, *, personal: bool) -> None:
+        super().__init__()
+        self._personal = personal
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as a line of JSON."""
+        entry: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **self.fields(record),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False, default=str)
+
+    def fields(self, record: logging.LogRecord) -> dict[str, Any]:
+        """What the log call passed in `extra`, redacted."""
+        return {
+            key: value if self._personal or key not in PERSONAL else REDACTED
+            for key, value in vars(record).items()
+            if key not in _STANDARD
+        }
+
+
+class ConsoleFormatter(JsonFormatter):
+    """A line for a person: time, level, message, fields as key=value."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as a readable line."""
+        clock = datetime.fromtimestamp(record.created).strftime("%H:%M:%S.%f")[:-3]
+        fields = " ".join(f"{key}={value}" for key, value in self.fields(record).items())
+        line = f"{clock} {record.levelname.lower():7} {record.getMessage()}"
+        if fields:
+            line += f"  {fields}"
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
+
+
+class ContextLogger(logging.LoggerAdapter[logging.Logger]):
+    """A logger whose every record carries the same fields, beside those of each log call."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        """Adds the context to what the log call passes in `extra`."""
+        kwargs["extra"] = {**(self.extra or {}), **kwargs.get("extra", {})}
+        return msg, kwargs
+
+
+def configure_logging(level: str, *, console: bool, personal: bool, stream: TextIO | None = None) -> None:
+    """Sends all logs to `stream` (standard error) in the chosen form. Called once, by the command line."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter((ConsoleFormatter if console else JsonFormatter)(personal=personal))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # Each frame and handshake of the WebSocket library is not news.
+    logging.getLogger("websockets").setLevel(logging.WARNING)

@@ -1,0 +1,245 @@
+"""The gateway as one process: endpoint, media, backends, and the switchboard between them.
+
+What stands here is composition. `Service.run` starts everything, answers until it is told to stop, lets running calls
+end within the drain time, and leaves nothing behind.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from gateway.address import outward_address
+from gateway.admission import Admission
+from gateway.backends.catalog import create_backend
+from gateway.call.call import CallEnvironment
+from gateway.config.availability import availability, obstacle
+from gateway.config.backend import EmbeddedSettings
+from gateway.config.model import GatewayConfiguration
+from gateway.config.network import NetworkSettings
+from gateway.embedded.process import EmbeddedServer
+from gateway.leg import MediaPlane
+from gateway.realtime.session import RealtimeBackend
+from gateway.switchboard import Switchboard
+from rtp.clock import Media, MediaClock
+from rtp.socket import MediaSockets, random_port_pool
+from sip.agent import UserAgent
+from sip.configuration import AgentConfiguration
+from sip.event import AgentEvent
+from sip.transaction.timer import TimerValues
+from sip.transport.endpoint import SipEndpoint
+from sip.transport.flow import Address
+from sip.transport.udp import UdpListener
+
+PRODUCT: Final = "Trunkline"
+# Tags, branches and Call-IDs: 128 bits from the operating system, so that nobody guesses a dialog.
+TOKEN_BYTES: Final = 16
+# How long a stopping process waits for the answers to its last BYEs: four transmissions of each at T1 of 500 ms.
+BYE_PATIENCE_SECONDS: Final = 4.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """What a running gateway holds. Everything returns to its idle value after calls."""
+
+    calls: int
+    dialogs: int
+    transactions: int
+    ports: int
+    tasks: int
+    sockets: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """The parts of a started gateway."""
+
+    agent: UserAgent
+    endpoint: SipEndpoint
+    sockets: MediaSockets
+    switchboard: Switchboard
+
+    def state(self) -> ServiceState:
+        return ServiceState(
+            calls=self.switchboard.call_count,
+            dialogs=self.agent.session_count,
+            transactions=len(self.agent.transactions),
+            ports=self.sockets.open_ports,
+            tasks=len(asyncio.all_tasks()),
+            sockets=len(self.endpoint.addresses) + 2 * self.sockets.open_ports,
+        )
+
+
+class Service:
+    """One gateway process.
+
+    Args:
+        configuration: checked by gateway.config.load.
+    """
+
+    def __init__(self, configuration: GatewayConfiguration) -> None:
+        self.configuration = configuration
+        self.addresses: tuple[Address, ...] = ()
+        self._stopping = asyncio.Event()
+        self._running: _Running | None = None
+
+    def stop(self) -> None:
+        """Asks `run` to drain and to return."""
+        self._stopping.set()
+
+    async def run(self, ready: asyncio.Event | None = None) -> None:
+        """Serves until `stop`. `ready` is set once calls are taken.
+
+        Raises (in a group):
+            OSError: an address or port cannot be bound.
+            EmbeddedError: the embedded server does not start.
+        """
+        async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+            running = self._running = await self._start(stack, tasks)
+            self.addresses = tuple(running.endpoint.addresses)
+            _log.info("ready", extra={"event": "ready", "sip": [f"{host}:{port}" for host, port in self.addresses]})
+            if ready is not None:
+                ready.set()
+            await self._stopping.wait()
+            _log.info("draining", extra={"event": "draining", "calls": running.switchboard.call_count})
+            await running.switchboard.drain(self.configuration.limits.drain_timeout_seconds)
+        self._running = None
+        _log.info("stopped", extra={"event": "stopped"})
+
+    def state(self) -> ServiceState | None:
+        """What is held at this moment; None before the start and after the end."""
+        return None if self._running is None else self._running.state()
+
+    def log_state(self) -> None:
+        """Writes `state` and every counter into the log, for an operator who asks with SIGUSR1."""
+        if (running := self._running) is not None:
+            counters = {**running.agent.counters, **running.switchboard.counters}
+            _log.info("state", extra={"event": "state", **asdict(running.state()), "counters": counters})
+
+    async def _start(self, stack: AsyncExitStack, tasks: asyncio.TaskGroup) -> _Running:
+        configuration = self.configuration
+        _say_availability(configuration)
+        loop = asyncio.get_running_loop()
+        backends = await _create_backends(configuration, stack)
+
+        clock = MediaClock(_on_media_fault)
+        clock.start(loop)
+        stack.callback(clock.stop)
+        rtp = configuration.network.rtp
+        ports = random_port_pool(rtp.first_port, rtp.last_port)
+        sockets = MediaSockets(str(rtp.bind), ports, clock, _on_receiver_fault)
+        sockets.start(loop)
+        stack.callback(sockets.close)
+
+        public_host = _public_host(configuration.network)
+        admission = Admission(configuration.trunks, configuration.agents)
+        agent = UserAgent(_agent_configuration(configuration, public_host), token=_token)
+
+        def on_event(event: AgentEvent) -> None:
+            switchboard.on_event(event)
+
+        endpoint = SipEndpoint(
+            agent,
+            listeners=[UdpListener(str(listener.bind), listener.port) for listener in configuration.network.sip],
+            on_event=on_event,
+            admit=admission.admits,
+        )
+        environment = _create_environment(configuration, backends, endpoint, stack)
+        plane = MediaPlane(clock, sockets, public_host, time.monotonic)
+        switchboard = Switchboard(admission, plane, environment, configuration.limits, tasks)
+        agent.screen = switchboard.screen
+        await endpoint.start()
+        stack.push_async_callback(endpoint.aclose, BYE_PATIENCE_SECONDS)
+        return _Running(agent, endpoint, sockets, switchboard)
+
+
+def _token() -> str:
+    return secrets.token_hex(TOKEN_BYTES)
+
+
+def _agent_configuration(configuration: GatewayConfiguration, public_host: str) -> AgentConfiguration:
+    timers = configuration.network.sip_timers
+    return AgentConfiguration(
+        advertised={"udp": Address(public_host, 0)},
+        product=PRODUCT,
+        # Twice the calls: those that are refused at the limit live a moment too.
+        max_sessions=2 * configuration.limits.calls,
+        timers=TimerValues(t1=timers.t1_ms / 1000, t2=timers.t2_ms / 1000, t4=timers.t4_ms / 1000),
+    )
+
+
+def _create_environment(
+    configuration: GatewayConfiguration,
+    backends: Mapping[str, RealtimeBackend],
+    endpoint: SipEndpoint,
+    stack: AsyncExitStack,
+) -> CallEnvironment:
+    executor = ThreadPoolExecutor(1, thread_name_prefix="recording")
+    stack.callback(executor.shutdown)
+    recordings: Path | None = None
+    if configuration.recording.enabled:
+        recordings = configuration.recording.directory
+        recordings.mkdir(parents=True, exist_ok=True)
+    return CallEnvironment(
+        perform=endpoint.perform,
+        backends=backends,
+        records=configuration.records.directory,
+        recordings=recordings,
+        recording_executor=executor,
+        setup_timeout_seconds=configuration.limits.setup_timeout_seconds,
+        clock=time.monotonic,
+    )
+
+
+async def _create_backends(configuration: GatewayConfiguration, stack: AsyncExitStack) -> dict[str, RealtimeBackend]:
+    """The backends that can be used; one embedded server for each script that is in use."""
+    servers: dict[Path | None, EmbeddedServer] = {}
+    backends: dict[str, RealtimeBackend] = {}
+    for name, settings in configuration.backends.items():
+        if obstacle(settings) is not None:
+            continue
+        url = ""
+        if isinstance(settings, EmbeddedSettings):
+            server = servers.get(settings.script)
+            if server is None:
+                server = servers[settings.script] = EmbeddedServer(script=settings.script)
+                await stack.enter_async_context(server)
+            url = server.url
+        backends[name] = create_backend(name, settings, embedded_url=url)
+    return backends
+
+
+def _say_availability(configuration: GatewayConfiguration) -> None:
+    for name, agent in availability(configuration).items():
+        for backend in agent.unavailable:
+            _log.warning(
+                "backend not available", extra={"agent": name, "backend": backend.name, "reason": backend.reason}
+            )
+        if agent.usable:
+            _log.info("agent", extra={"agent": name, "backend": agent.usable[0]})
+        else:
+            _log.error("agent has no backend: its calls are refused with 503", extra={"agent": name})
+
+
+def _public_host(network: NetworkSettings) -> str:
+    """The address that carriers are told: configured, bound, or that of the interface that leads outside."""
+    if network.public_address is not None:
+        return str(network.public_address)
+    bound = network.rtp.bind
+    return outward_address(bound.version) if bound.is_unspecified else str(bound)
+
+
+def _on_media_fault(media: Media, error: Exception) -> None:
+    _log.error("a leg's turn failed; it is served no more", exc_info=error)
+
+
+def _on_receiver_fault(error: Exception) -> None:
+    _log.error("a media packet could not be handled", exc_info=error)

@@ -1,0 +1,199 @@
+"""Takes every event of the user agent: admits new calls or refuses them, and hands the rest to their calls."""
+
+import asyncio
+import logging
+import secrets
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from gateway.admission import Admission, RefusalReason, Route
+from gateway.call.call import Call, CallEnvironment
+from gateway.call.record import CallRecord, EndRecord, keep
+from gateway.config.model import LimitsSettings
+from gateway.leg import AudioLeg, MediaPlane, SourceRule
+from rtp.errors import PortsExhaustedError
+from sip.errors import SipError
+from sip.event import AgentEvent, IncomingInvite
+from sip.message import Request
+from sip.reception import Refusal
+from sip.session.session import InviteSession
+from sip.session.uas import ServerSession
+from sip.transport.flow import Flow
+
+CALL_ID_BYTES: Final = 8
+# Said with every 503: a carrier that comes back sooner finds the same.
+RETRY_AFTER_SECONDS: Final = 5
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """A call that is not taken, and all that is known of why."""
+
+    reason: RefusalReason
+    trunk_name: str
+    route: Route | None = None
+    sip_status: int | None = None
+    detail: str | None = None
+
+    @property
+    def status(self) -> int:
+        """The final status: the negotiation's own where it has one."""
+        return self.sip_status or self.reason.sip_status
+
+
+class Switchboard:
+    """The calls of a process, by their SIP sessions.
+
+    Args:
+        admission: trunks and numbers.
+        plane: the media that legs are made of.
+        environment: what every call is given.
+        limits: how many calls at once.
+        tasks: owns the task of every call; it must outlive them.
+    """
+
+    def __init__(
+        self,
+        admission: Admission,
+        plane: MediaPlane,
+        environment: CallEnvironment,
+        limits: LimitsSettings,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self.counters: Counter[str] = Counter()
+        self._admission = admission
+        self._plane = plane
+        self._environment = environment
+        self._limits = limits
+        self._tasks = tasks
+        self._calls: dict[InviteSession, Call] = {}
+        self._calls_by_trunk: Counter[str] = Counter()
+        self._is_draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def call_count(self) -> int:
+        """Calls that are not released yet."""
+        return len(self._calls)
+
+    async def drain(self, patience_seconds: float) -> None:
+        """Refuses new calls from now on, lets running ones end by themselves for a while, and then hangs up on them."""
+        self._is_draining = True
+        try:
+            async with asyncio.timeout(patience_seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            for call in list(self._calls.values()):
+                call.stop()
+
+    def screen(self, request: Request, flow: Flow) -> Refusal | None:
+        """A draining gateway answers OPTIONS with 503, so that a dispatcher sends its calls elsewhere."""
+        del flow
+        if self._is_draining and request.method == "OPTIONS":
+            return Refusal(RefusalReason.DRAINING.sip_status, RefusalReason.DRAINING.label)
+        return None
+
+    def on_event(self, event: AgentEvent) -> None:
+        """Takes an event of the user agent, synchronously."""
+        if isinstance(event, IncomingInvite):
+            self._on_invite(event.session, event.offer)
+        elif (call := self._calls.get(event.session)) is not None:
+            call.on_session_event(event)
+
+    def _on_invite(self, session: ServerSession, offer: bytes | None) -> None:
+        trunk_name = None if session.flow is None else self._admission.trunk_of(session.flow.remote.host)
+        if trunk_name is None:
+            # The datagram was admitted, so this is a trunk that a reload has just taken away.
+            self._environment.perform(session.reject, 403)
+            return
+        route = self._admission.route(trunk_name, session.request)
+        if route is None:
+            self._refuse(session, _Refused(RefusalReason.UNKNOWN_NUMBER, trunk_name))
+            return
+        if (reason := self._obstacle(route)) is not None:
+            self._refuse(session, _Refused(reason, trunk_name, route))
+            return
+        try:
+            leg = AudioLeg(self._plane, SourceRule.of(route.trunk))
+        except PortsExhaustedError as error:
+            self._refuse(session, _Refused(RefusalReason.NO_PORT, trunk_name, route, detail=str(error)))
+            return
+        try:
+            answer = leg.answer(offer)
+        except SipError as error:
+            leg.close()
+            self._refuse(session, _Refused(RefusalReason.BAD_OFFER, trunk_name, route, error.status, str(error)))
+            return
+        self._begin(session, leg, answer, route)
+
+    def _obstacle(self, route: Route) -> RefusalReason | None:
+        """Why no further call can be taken on this route at this moment."""
+        if self._is_draining:
+            return RefusalReason.DRAINING
+        if len(self._calls) >= self._limits.calls:
+            return RefusalReason.GATEWAY_FULL
+        if route.trunk.calls is not None and self._calls_by_trunk[route.trunk_name] >= route.trunk.calls:
+            return RefusalReason.TRUNK_FULL
+        if not any(name in self._environment.backends for name in route.agent.backends):
+            return RefusalReason.NO_BACKEND
+        return None
+
+    def _begin(self, session: ServerSession, leg: AudioLeg, answer: bytes, route: Route) -> None:
+        call = Call(secrets.token_hex(CALL_ID_BYTES), session, leg, answer, route, self._environment)
+        self._calls[session] = call
+        self._calls_by_trunk[route.trunk_name] += 1
+        self._idle.clear()
+        self.counters["calls"] += 1
+        self._tasks.create_task(self._live(session, call), name=f"call-{call.call_id}")
+
+    async def _live(self, session: ServerSession, call: Call) -> None:
+        """The supervised edge of a call: its faults end it and nothing else."""
+        try:
+            await call.run()
+        except Exception:  # noqa: BLE001 - one call's fault must not end the others; it is counted and logged whole
+            self.counters["call_faults"] += 1
+            _log.exception("call failed", extra={"call_id": call.call_id})
+        finally:
+            del self._calls[session]
+            self._calls_by_trunk[call.route.trunk_name] -= 1
+            if not self._calls:
+                self._idle.set()
+
+    def _refuse(self, session: ServerSession, refused: _Refused) -> None:
+        headers = (("Retry-After", str(RETRY_AFTER_SECONDS)),) if refused.status == 503 else ()
+        self._environment.perform(session.reject, refused.status, headers=headers)
+        self.counters[f"refused_{refused.reason.label}"] += 1
+        request = session.request
+        caller, dialled = request.from_.uri.user or "anonymous", request.uri.user or ""
+        _log.warning(
+            "call refused",
+            extra={
+                "event": "refused",
+                "reason": refused.reason.label,
+                "status": refused.status,
+                "trunk": refused.trunk_name,
+                "caller": caller,
+                "dialled": dialled,
+                "sip_call_id": session.sip_call_id,
+                "detail": refused.detail,
+            },
+        )
+        now = datetime.now(UTC)
+        record = CallRecord(
+            call_id=secrets.token_hex(CALL_ID_BYTES),
+            sip_call_id=session.sip_call_id,
+            carrier_call_id=request.headers.get("X-Twilio-CallSid"),
+            trunk=refused.trunk_name,
+            agent=None if refused.route is None else refused.route.agent_name,
+            caller=caller,
+            dialled=dialled,
+            started_at=now,
+            ended_at=now,
+            end=EndRecord(reason=refused.reason.label, by="gateway", sip_status=refused.status, detail=refused.detail),
+        )
+        self._tasks.create_task(asyncio.to_thread(keep, record, self._environment.records))
