@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rtp.codec.format import OPUS_PLAYOUT, PCMU, PayloadFormat
-from rtp.source_lock import Address, SourcePolicy
+from rtp.source_lock import Address, SourcePolicy, validated_address
 from rtp.srtp import SrtpKeys
 
 PTIMES_MS = (10, 20, 30, 40, 50, 60)
@@ -18,6 +18,8 @@ class StreamParameters:
     `remote` is None while no address is known or the description says 0.0.0.0: then nothing is sent and nobody is
     heard. `sends` and `receives` are this side's halves of the direction attribute. `source_allowed` narrows the latch
     to a trunk's media range (it is asked with the host). With `secure` only SRTP is sent and heard, never plain RTP.
+
+    Raises `AddressRefusedError` for a `remote` that must never be sent to, so a refused description touches no stream.
     """
 
     payload_format: PayloadFormat = PCMU
@@ -37,6 +39,8 @@ class StreamParameters:
     def __post_init__(self) -> None:
         if self.ptime_ms not in PTIMES_MS:
             raise ValueError(f"A packet time of {self.ptime_ms} ms is not one of {PTIMES_MS}")
+        if self.remote is not None:
+            validated_address(*self.remote)
 
     @property
     def playout_format(self) -> PayloadFormat:

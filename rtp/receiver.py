@@ -100,6 +100,9 @@ class RtpReceiver:
         self._next_timestamp = 0
         self._filled = 0
         self._disturbed = self._loss_pending = False
+        self._filler = GapFiller(parameters.payload_format, parameters.ptime_ms, sink)
+        self._starved_after = STARVED_AFTER_S
+        self._events: TelephoneEventReceiver | None = None
         self._adopt(parameters)
         self._lock = SourceLock(parameters.source_policy, parameters.remote, now, parameters.source_allowed)
         self._source: Address | None = None
@@ -174,8 +177,10 @@ class RtpReceiver:
 
         The source lock is taken anew when the address or the policy moved.
         """
-        old = self._parameters
+        old, old_rate = self._parameters, self._rate
         self._adopt(parameters)
+        if (parameters.payload_format, parameters.ptime_ms) != (old.payload_format, old.ptime_ms):
+            self._adopt_format(parameters, old_rate)
         if (parameters.remote, parameters.source_policy) != (old.remote, old.source_policy):
             self._lock = SourceLock(parameters.source_policy, parameters.remote, now, parameters.source_allowed)
             self._source = None
@@ -206,6 +211,7 @@ class RtpReceiver:
         )
 
     def _adopt(self, parameters: StreamParameters) -> None:
+        """What follows from the parameters alone. Gaps, digits and counts that are under way go on."""
         self._parameters = parameters
         payload_format = parameters.payload_format
         self._payload_type = parameters.payload_type_rx
@@ -215,14 +221,22 @@ class RtpReceiver:
         self._largest = HEADER_OCTETS + payload_format.largest_octets(MAX_PACKET_MS)
         # A format whose octets do not tell samples never takes the short way.
         self._fast_limit = self._largest if payload_format.is_constant_rate and parameters.receives else 0
-        self._filler = GapFiller(payload_format, parameters.ptime_ms, self._sink)
+        if parameters.telephone_event_payload_type_rx is None:
+            self._events = None
+        elif self._events is None or self._events.clock_rate_hz != payload_format.clock_rate_hz:
+            self._events = TelephoneEventReceiver(payload_format.clock_rate_hz, self._sink.on_digit)
+
+    def _adopt_format(self, parameters: StreamParameters, old_rate: int) -> None:
+        """Another format or packet time: gaps are filled anew, the counts go on in the new clock."""
+        filler = GapFiller(parameters.payload_format, parameters.ptime_ms, self._sink)
+        filler.concealed_samples = self._filler.concealed_samples * self._rate // old_rate
+        filler.filled_samples = self._filler.filled_samples * self._rate // old_rate
+        self._played = self._played * self._rate // old_rate
+        self._jitter *= self._rate / old_rate
+        self._peak_jitter *= self._rate / old_rate
+        self._filler = filler
         self._disturbed = False
         self._starved_after = STARVED_AFTER_S
-        self._events = (
-            TelephoneEventReceiver(payload_format.clock_rate_hz, self._sink.on_digit)
-            if parameters.telephone_event_payload_type_rx is not None
-            else None
-        )
 
     def _receive_foreign(self, data: bytes, source: Address, now: float) -> None:
         """A datagram from a source that is not the locked one: a stranger, or the far end's first."""

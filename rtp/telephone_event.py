@@ -69,7 +69,7 @@ class TelephoneEventReceiver:
     """Turns event packets into digits. Each digit is reported once, when it ends: `on_digit(digit, duration_ms)`."""
 
     def __init__(self, clock_rate_hz: int, on_digit: Callable[[str, int], None]) -> None:
-        self._clock_rate_hz = clock_rate_hz
+        self.clock_rate_hz = clock_rate_hz
         self._on_digit = on_digit
         self._active: _ActiveEvent | None = None
         self._finished: tuple[int, int] | None = None
@@ -125,7 +125,7 @@ class TelephoneEventReceiver:
             active.base += _MAX_DURATION
             active.timestamp, active.duration = timestamp, 0
             return active
-        if -_STALE_AFTER_S * self._clock_rate_hz < ahead < 0:
+        if -_STALE_AFTER_S * self.clock_rate_hz < ahead < 0:
             return None
         self._finish(active)
         return None
@@ -138,13 +138,13 @@ class TelephoneEventReceiver:
         ahead = timestamp_difference(timestamp, finished_timestamp)
         if ahead == 0:
             return packet.event == finished_event
-        return -_STALE_AFTER_S * self._clock_rate_hz < ahead < 0
+        return -_STALE_AFTER_S * self.clock_rate_hz < ahead < 0
 
     def _finish(self, active: _ActiveEvent) -> None:
         self._active = None
         self._finished = (active.event, active.timestamp)
         samples = active.base + active.duration
-        self._on_digit(DIGITS[active.event], samples * 1000 // self._clock_rate_hz)
+        self._on_digit(DIGITS[active.event], samples * 1000 // self.clock_rate_hz)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import struct
 import pytest
 
 from rtp.codec.format import L16_16K, PCMA
+from rtp.errors import AddressRefusedError
 from rtp.packet import HeaderExtension, RtpPacket
 from rtp.parameters import StreamParameters
 from rtp.source_lock import SourcePolicy
@@ -443,3 +444,31 @@ def test_when_the_far_end_was_heard_is_known() -> None:
     assert stream.heard_at is None
     feed(stream, far_end.packets(3), 5.0)
     assert stream.heard_at == pytest.approx(5.04)
+
+
+def test_a_renegotiation_in_mid_digit_and_mid_loss_forgets_nothing() -> None:
+    sink, far_end = RecordingSink(), FarEnd()
+    stream = make_stream(sink, WITH_EVENTS)
+    datagrams = far_end.packets(6)
+    now = feed(stream, datagrams[:3] + datagrams[4:])
+    stream.tick(now)
+    event = digit(far_end, 7)
+    stream.receive_datagram(event[0], FAR_END, now)
+    stream.update(WITH_EVENTS, now)
+    for datagram in event[1:]:
+        stream.receive_datagram(datagram, FAR_END, now)
+    stream.update(WITH_EVENTS, now)
+    stream.receive_datagram(event[-1], FAR_END, now)
+    assert sink.digits == [("7", 60)]
+    assert stream.statistics().rx.concealed_ms == 20
+    stream.update(StreamParameters(L16_16K, 96, 96, remote=FAR_END), now)
+    assert stream.statistics().rx.concealed_ms == 20
+    assert stream.statistics().rx.played_ms == 120
+
+
+def test_a_refused_address_touches_no_stream() -> None:
+    stream, far_end = make_stream(RecordingSink()), FarEnd()
+    feed(stream, far_end.packets(3))
+    with pytest.raises(AddressRefusedError):
+        StreamParameters(remote=("0.0.0.0", 4000))
+    assert stream.remote == FAR_END
