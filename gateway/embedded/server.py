@@ -38,7 +38,8 @@ _CLOSE_TIMEOUT_S: Final = 2.0
 _READ_AHEAD: Final = 25
 # So fast that a response is there in a millisecond.
 _AT_ONCE: Final = 10_000.0
-DEFAULT_SCRIPT: Final = Path(__file__).resolve().parents[2] / "config" / "scripts" / "restaurant.yaml"
+# A link to config/scripts/restaurant.yaml, so that an installed package has it too.
+DEFAULT_SCRIPT: Final = Path(__file__).with_name("restaurant.yaml")
 
 
 class Mode(Enum):

@@ -13,7 +13,7 @@ import json
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from gateway.embedded import client_event as c
 from gateway.embedded.audio import Samples
@@ -31,8 +31,9 @@ from gateway.embedded.response import (
 )
 from gateway.embedded.session_state import SessionState
 
-# "Your session hit the maximum duration of 60 minutes."
 SESSION_LIMIT_S: Final = 3600.0
+# The service's words, whatever the limit is in a test's compressed time.
+_EXPIRED: Final = "Your session hit the maximum duration of 60 minutes."
 _APPEND_MARK: Final = b'"input_audio_buffer.append"'
 # The mark stands within this many bytes where the event comes from a machine; otherwise JSON is parsed as usual.
 _APPEND_MARK_WITHIN: Final = 200
@@ -75,8 +76,6 @@ class Session:
 
     `token` gives what makes ids unique: random text in the server, counted in tests.
     """
-
-    has_items: ClassVar[bool] = True
 
     def __init__(
         self, model: str, *, token: Callable[[], str], wall_time_s: float, limit_s: float = SESSION_LIMIT_S
@@ -178,8 +177,7 @@ class Session:
         """The settings were updated."""
 
     def _append(self, audio: bytes, now: float) -> None:
-        """Audio of the caller, as base64 text."""
-        raise NotImplementedError
+        """Audio of the caller, as base64 text; a session without ears lets it pass."""
 
     def _commit(self, now: float) -> None:
         raise ClientEventError(
@@ -320,9 +318,8 @@ class Session:
 
     def _expire(self) -> None:
         self._expires = None
-        message = f"Your session hit the maximum duration of {round(self._limit_s / 60)} minutes."
-        self._emit_error(ClientEventError("session_expired", message), None)
-        self.closure = Closure(1001, message)
+        self._emit_error(ClientEventError("session_expired", _EXPIRED), None)
+        self.closure = Closure(1001, _EXPIRED)
 
     def _emit_error(self, error: ClientEventError, event_id: str | None) -> None:
         fields = {"type": "invalid_request_error", "code": error.code, "message": str(error)}
