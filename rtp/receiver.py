@@ -14,6 +14,7 @@ from rtp.gap import HISTORY_PACKETS, GapFiller
 from rtp.ordering import Arrival, InboundOrder
 from rtp.packet import HEADER, HEADER_OCTETS, PLAIN_FIRST_OCTET, payload_bounds
 from rtp.parameters import StreamParameters
+from rtp.probation import Probation
 from rtp.sequence import TIMESTAMP_MASK, sequence_add, timestamp_add, timestamp_difference
 from rtp.sink import StreamSink
 from rtp.source_lock import Address, SourceLock, Verdict
@@ -27,9 +28,6 @@ STARVED_AFTER_S: Final = 0.200
 """No audio for so long is no jitter: silence is made up, so that whoever listens for the end of speech hears it."""
 MAX_FILL_MS: Final = 1000
 """A jump of the timestamp beyond this is a new clock and not a pause."""
-_SSRC_QUIET_S: Final = 0.050
-"""A new SSRC is followed only when the old one has missed two packets: two voices at once are not one stream."""
-_MAX_PROBATION: Final = 8
 _JITTER_GAIN: Final = 1 / 16
 _RTCP_TYPES: Final = range(192, 224)
 """RFC 5761 section 4: the second octet of RTCP packets."""
@@ -88,7 +86,7 @@ class RtpReceiver:
         self._on_audio = sink.on_audio
         self._ssrc = _NO_SSRC
         self._order: InboundOrder[_Placed] = InboundOrder(0)
-        self._probation: tuple[int, int, deque[bytes]] | None = None
+        self._probation = Probation()
         self._history: deque[bytes] = deque(maxlen=HISTORY_PACKETS)
         self._discards = [0] * len(Discard)
         self._packets = self._lost = self._restarts = 0
@@ -188,7 +186,9 @@ class RtpReceiver:
         if parameters.secure != old.secure:
             self._unprotector = SrtpUnprotector(parameters.secure.rx) if parameters.secure is not None else None
         if parameters.payload_format != old.payload_format or not parameters.receives:
+            # What comes next begins anew; what was held belongs to the time before.
             self._ssrc = _NO_SSRC
+            self._order = InboundOrder(0)
             self._history.clear()
 
     def statistics(self) -> ReceiverStatistics:
@@ -207,8 +207,14 @@ class RtpReceiver:
             restarts=self._restarts,
             extended_highest_sequence=self._base_sequence + max(0, taken - 1),
             ssrc=None if self._ssrc == _NO_SSRC else self._ssrc,
-            discards={cause: count for cause in Discard if (count := self._discards[cause])},
+            discards=self._counted_discards(),
         )
+
+    def _counted_discards(self) -> dict[Discard, int]:
+        counts = {cause: count for cause in Discard if (count := self._discards[cause])}
+        if self._probation.rejected:
+            counts[Discard.FOREIGN_SSRC] = self._probation.rejected
+        return counts
 
     def _adopt(self, parameters: StreamParameters) -> None:
         """What follows from the parameters alone. Gaps, digits and counts that are under way go on."""
@@ -441,7 +447,7 @@ class RtpReceiver:
         """A new timeline begins: no gap can be told from the old one's timestamps."""
         self._base_sequence = sequence_number
         self._base_taken = self._packets + self._lost
-        self._probation = None
+        self._probation.clear()
         self._history.clear()
         if self._events is not None:
             self._events.reset()
@@ -451,21 +457,11 @@ class RtpReceiver:
         if not self._is_audio_or_event(payload_type):
             self._discards[Discard.PAYLOAD_TYPE] += 1
             return
-        probation = self._probation
-        if probation is None or probation[:2] != (ssrc, sequence_number):
-            self._discards[Discard.FOREIGN_SSRC] += len(probation[2]) if probation is not None else 0
-            held: deque[bytes] = deque()
-        else:
-            held = probation[2]
-        held.append(data)
-        if len(held) > _MAX_PROBATION:
-            held.popleft()
-            self._discards[Discard.FOREIGN_SSRC] += 1
-        self._probation = (ssrc, sequence_add(sequence_number, 1), held)
-        if len(held) >= 2 and now - max(self._heard_at, self._arrived_at) >= _SSRC_QUIET_S:
-            first_sequence_number = sequence_add(sequence_number, 1 - len(held))
-            self._synchronise(ssrc, first_sequence_number)
-            for packet in held:
+        quiet_s = now - max(self._heard_at, self._arrived_at)
+        followed = self._probation.offer(data, ssrc, sequence_number, quiet_s)
+        if followed:
+            self._synchronise(ssrc, sequence_add(sequence_number, 1 - len(followed)))
+            for packet in followed:
                 self._receive_irregular(packet, now)
 
 

@@ -167,7 +167,7 @@ class RtpSender:
         self._frame_samples = parameters.frame_samples
         if parameters.telephone_event_payload_type_tx is None:
             self._digits = None
-        elif self._digits is None:
+        elif self._digits is None or self._digits.clock_rate_hz != parameters.payload_format.clock_rate_hz:
             self._digits = TelephoneEventSender(parameters.payload_format.clock_rate_hz)
         self._paused = self._held_back or not self._may_send
 

@@ -160,7 +160,7 @@ class TelephoneEventSender:
     """Digits that wait to be sent, one packet a turn; speech waits while it is active."""
 
     def __init__(self, clock_rate_hz: int) -> None:
-        self._clock_rate_hz = clock_rate_hz
+        self.clock_rate_hz = clock_rate_hz
         self._queue: deque[tuple[int, int, int]] = deque()
         self._timestamp = 0
         self._elapsed = 0
@@ -182,10 +182,10 @@ class TelephoneEventSender:
             raise EventRefusedError(f"{digits!r} is not made of the digits {DIGITS}")
         if len(self._queue) + len(codes) > MAX_QUEUED_DIGITS:
             raise EventRefusedError(f"{len(codes)} digits are too many while {len(self._queue)} wait")
-        duration = duration_ms * self._clock_rate_hz // 1000
+        duration = duration_ms * self.clock_rate_hz // 1000
         if not 0 < duration <= _MAX_DURATION or gap_ms < 0:
             raise EventRefusedError(f"A digit of {duration_ms} ms with a gap of {gap_ms} ms cannot be sent")
-        gap = gap_ms * self._clock_rate_hz // 1000
+        gap = gap_ms * self.clock_rate_hz // 1000
         self._queue.extend((code, duration, gap) for code in codes)
 
     def clear(self) -> None:
