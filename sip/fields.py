@@ -162,9 +162,11 @@ class Message:
 
     def replace_top_via(self, via: Via) -> None:
         """Puts `via` in the place of the topmost value and leaves all others, and their text, as they are."""
-        first, *others = split_list(self.headers.get_all("Via")[0])
-        del first
+        vias = (via, *self.vias[1:])
+        _, *others = split_list(self.headers.get_all("Via")[0])
         self.headers.replace_first("Via", ", ".join([str(via), *others]))
+        # Not parsed again: what we add may pass the limit on parameters, which is for what comes from the wire.
+        self.headers.typed["Via"] = vias
 
     def _start_line(self) -> str:
         raise TypeError("A message is a Request or a Response")

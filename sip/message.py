@@ -143,12 +143,14 @@ def _respond(
         fields = [(name, _tagged(value, to_tag) if name == "To" else value) for name, value in fields]
     response = Response(status, reason, Headers.from_wire(fields))
     response.charset = request.charset
+    response.headers.typed = {name: value for name, value in request.headers.typed.items() if name in _SHARED}
     for name, value in headers:
         response.headers.add(name, value)
     return response
 
 
 _COPIED: Final = frozenset({"Via", "From", "To", "Call-ID", "CSeq"})
+_SHARED: Final = _COPIED - {"To"}  # what a response need not parse anew
 _COPIED_TO_100: Final = _COPIED | {"Timestamp"}
 _COPIED_IN_DIALOG: Final = _COPIED | {"Record-Route"}
 

@@ -4,6 +4,7 @@ import pytest
 
 from sip.errors import SipError, SipParseError
 from sip.fields import Message
+from sip.grammar import PARAMETER_LIMIT
 from sip.header import ADDRESS_LIMIT, CSeq, MediaType, NameAddr, Via
 from sip.headers import Headers
 from sip.message import REASON_PHRASES, SINGLE_FIELDS, PartialRequest, Request, Response, parse_message
@@ -101,6 +102,26 @@ def test_top_via_is_replaced_and_the_others_keep_their_text__rfc3581_4() -> None
         "SIP / 2.0 / UDP c",
     ]
     assert (message.top_via.rport, len(message.vias)) == (9, 3)
+
+
+def test_source_can_be_noted_in_a_via_that_is_full() -> None:
+    full = "".join(f";p{i}" for i in range(PARAMETER_LIMIT - 1))
+    message = parse_message(wire(lines=[f"Via: SIP/2.0/UDP a;rport{full}", *LINES[1:]]))
+    assert isinstance(message, Request)
+    message.replace_top_via(message.top_via.with_received("192.0.2.7", 9))
+    assert (message.top_via.received, len(message.top_via.params)) == ("192.0.2.7", PARAMETER_LIMIT + 1)
+    assert message.create_response(200).top_via.received == "192.0.2.7"
+    partial = refusal(wire("INVITE sip:b@example.com SIP/9.0", [f"Via: SIP/2.0/UDP a;rport{full}", *LINES[1:]])).partial
+    assert partial is not None
+    partial.replace_top_via(partial.top_via.with_received("192.0.2.7", 9))
+    assert partial.create_response(505).top_via.received == "192.0.2.7"
+
+
+def test_response_shares_what_it_copies_and_parses_its_own_to() -> None:
+    message = request()
+    response = message.create_response(200, to_tag="t")
+    assert response.from_ is message.from_
+    assert (response.to.tag, message.to.tag) == ("t", None)
 
 
 def test_response_copies_what_it_must__rfc3261_8_2_6_2() -> None:
