@@ -21,6 +21,7 @@ from sip.header import NameAddr
 from sip.message import Message, PartialRequest, Request, Response, parse_message
 from sip.reception import Reception, Screen
 from sip.session.host import Authenticator
+from sip.session.reliable import RELIABLE
 from sip.session.session import InviteSession, typed
 from sip.session.uac import ClientSession
 from sip.session.uas import ServerSession
@@ -138,6 +139,8 @@ class UserAgent:
         draft = self._draft_dialog(target, from_, to, route)
         hop = target_of(draft.next_hop())
         fields = self.refresh_headers(hop.transport, secure=target.scheme == "sips", product_field="User-Agent")
+        if not offer:  # an offer in a reliable 1xx would want its answer in our PRACK, before our user has seen it
+            fields = [(name, _without_100rel(value) if name == "Supported" else value) for name, value in fields]
         request = draft.create_request(
             "INVITE", via=self.via(hop.transport), headers=[*fields, *headers, *typed(offer)], body=offer
         )
@@ -336,6 +339,10 @@ class UserAgent:
 
 
 _TAG_FIELDS: Final = ("Call-ID", "From", "CSeq")
+
+
+def _without_100rel(supported: str) -> str:
+    return ", ".join(tag for tag in supported.split(", ") if tag != RELIABLE)
 
 
 def _dialog_id(request: Request) -> DialogId:

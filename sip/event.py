@@ -42,6 +42,13 @@ class Acknowledged(SessionEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class ProvisionalAcknowledged(SessionEvent):
+    """The PRACK for a reliable 1xx of ours (RFC 3262). `body` is the answer where that 1xx carried our offer."""
+
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
 class NotAcknowledged(SessionEvent):
     """No ACK for 64*T1 (RFC 3261 §13.3.1.4); the BYE is sent, and Ended follows."""
 

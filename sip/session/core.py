@@ -77,14 +77,16 @@ class SessionCore(ABC):
         headers: HeaderFields = (),
         body: bytes = b"",
         attempt: int = 1,
+        dialog: Dialog | None = None,
     ) -> None:
-        """Sends a request of the dialog; answers its challenges where there are credentials."""
-        if self.dialog is None:
+        """Sends a request of the dialog, or of another one of a forked call; answers its challenges."""
+        dialog = dialog or self.dialog
+        if dialog is None:
             return
         host = self.host
         fields = tuple(headers)
-        target = target_of(self.dialog.next_hop())
-        request = self.dialog.create_request(method, via=host.via(target.transport), headers=fields, body=body)
+        target = target_of(dialog.next_hop())
+        request = dialog.create_request(method, via=host.via(target.transport), headers=fields, body=body)
 
         def handle(outcome: Response | Failure, now: float) -> None:
             credentials = self._credentials(request, outcome, attempt)
@@ -92,7 +94,9 @@ class SessionCore(ABC):
                 on_outcome(request, outcome, now)
                 return
             kept = [(name, value) for name, value in fields if name not in CREDENTIAL_FIELDS]
-            self.send_request(method, on_outcome, now, headers=[*kept, credentials], body=body, attempt=attempt + 1)
+            self.send_request(
+                method, on_outcome, now, headers=[*kept, credentials], body=body, attempt=attempt + 1, dialog=dialog
+            )
 
         host.transactions.request(request, target, handle, now, prefer=self.flow)
 
@@ -101,9 +105,9 @@ class SessionCore(ABC):
             return None
         return self.authenticator.authorize(request, outcome) if attempt <= CREDENTIAL_ATTEMPTS else None
 
-    def send_bye(self, now: float, headers: HeaderFields) -> None:
+    def send_bye(self, now: float, headers: HeaderFields, dialog: Dialog | None = None) -> None:
         """Sends the BYE; what becomes of it is only counted."""
-        self.send_request("BYE", self.count_outcome("bye"), now, headers=headers)
+        self.send_request("BYE", self.count_outcome("bye"), now, headers=headers, dialog=dialog)
 
     def count_outcome(self, label: str) -> OnRequestOutcome:
         """For a request whose outcome changes nothing: failures are counted."""

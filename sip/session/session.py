@@ -263,7 +263,7 @@ class InviteSession(SessionCore):
         self.respond(transaction, 200, now)
         if not self._step(SessionInput.BYE_RECEIVED):
             return
-        if self._pending_request() is not None or self._is_user_busy():
+        if self._update is not None or self._is_user_busy():
             self._finish_pending(487, None, (), b"", now)  # RFC 3261 §15.1.2
         self.host.emit(ByeReceived(self, request.headers.get("Reason"), request))
         self._end(EndCause.REMOTE_BYE)

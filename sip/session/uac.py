@@ -9,6 +9,7 @@ from sip.message import Request, Response
 from sip.session.host import Authenticator, SessionHost
 from sip.session.received import HeaderFields
 from sip.session.refresh import min_se
+from sip.session.reliable import ReceivedProvisionals
 from sip.session.sent import CREDENTIAL_FIELDS, Acknowledger, create_cancel
 from sip.session.session import Deadline, InviteSession
 from sip.session.state import CLIENT_SESSION, EndCause, SessionInput, SessionState
@@ -42,6 +43,7 @@ class ClientSession(InviteSession):
         self._has_provisional = False
         self._cancel_headers: tuple[tuple[str, str], ...] | None = None  # a CANCEL that waits for a 1xx
         self._unacknowledged: Response | None = None
+        self._provisionals = ReceivedProvisionals()
 
     def begin(self, now: float) -> None:
         """Sends the INVITE."""
@@ -106,9 +108,16 @@ class ClientSession(InviteSession):
         if self.state is SessionState.CANCELLING:
             self._send_cancel(now)
             return
+        is_next, rack = self._provisionals.rack_for(response)
+        if not is_next:
+            self.host.counters["provisional_out_of_order"] += 1
+            return
         tag = response.to.tag
-        if response.status > 100 and tag is not None and self._early_dialog(tag, response) is not None:
+        dialog = self._early_dialog(tag, response) if response.status > 100 and tag is not None else None
+        if dialog is not None:
             self._step(SessionInput.PROVISIONAL)
+            if rack is not None:
+                self.send_request("PRACK", self.count_outcome("prack"), now, headers=[("RAck", rack)], dialog=dialog)
         if response.status > 100 and not self.is_ended:
             self.host.emit(Provisional(self, response.status, response.reason, response.body or None, tag, response))
 
@@ -153,9 +162,7 @@ class ClientSession(InviteSession):
         """A dialog that nobody wants, of another fork or of a 2xx that crossed our CANCEL: ACK and BYE (§13.2.2.4)."""
         self.host.counters["unwanted_2xx"] += 1
         self._acknowledger.acknowledge(dialog, self.request, response)
-        kept, self.dialog = self.dialog, dialog
-        self.send_bye(now, ())
-        self.dialog = kept
+        self.send_bye(now, (), dialog)
         if self._step(SessionInput.ACCEPTED):  # only CANCELLING takes it here
             self._forget_early()
             self._end(EndCause.CANCELLED)
@@ -186,6 +193,7 @@ class ClientSession(InviteSession):
             invite.headers.set(name, value)
         self._forget_early()
         self.dialog = None
+        self._provisionals = ReceivedProvisionals()
         self.request = invite
         self.begin(now)
 

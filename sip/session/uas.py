@@ -3,13 +3,15 @@
 from typing import Final
 
 from sip.dialog import Dialog
-from sip.event import Cancelled, IncomingInvite
+from sip.event import Cancelled, IncomingInvite, ProvisionalAcknowledged
 from sip.message import Request, Response
 from sip.session.host import SessionHost
 from sip.session.received import HeaderFields, ReceivedInvite
+from sip.session.reliable import FIRST_RSEQ_LIMIT, RELIABLE, ReliableProvisionals
 from sip.session.session import Deadline, InviteSession, typed
 from sip.session.state import SERVER_SESSION, EndCause, SessionInput, SessionState
 from sip.transaction.invite_server import InviteServerTransaction
+from sip.transaction.non_invite_server import NonInviteServerTransaction
 from sip.transport.flow import Flow
 
 
@@ -26,6 +28,12 @@ class ServerSession(InviteSession):
         self._invite: Final = ReceivedInvite(host.transactions, transaction, self._tag)
         self._received = self._invite
         self._last_provisional: Response | None = None
+        first_rseq = 1 + int(host.random_fraction() * FIRST_RSEQ_LIMIT)
+        self._reliable = ReliableProvisionals(
+            self._invite, host.configuration.timers, first_rseq, self._not_prack_acknowledged
+        )
+        self._parts.append(self._reliable)
+        self._answer: tuple[bytes, tuple[tuple[str, str], ...]] | None = None  # a 200 that waits for a PRACK
 
     @property
     def local_tag(self) -> str:
@@ -62,19 +70,33 @@ class ServerSession(InviteSession):
         reason: str | None = None,
         headers: HeaderFields = (),
     ) -> bool:
-        """Sends a 101 to 199; `body` is an early answer. It is repeated every minute until the final response."""
+        """Sends a 101 to 199; `body` is an early answer. It is repeated every minute until the final response.
+
+        It goes reliably (RFC 3262) where the caller requires that, or supports it and there is a body.
+        """
         if not self._step(SessionInput.RING):
             return False
         fields = [*self.refresh_headers(), *headers, *typed(body)]
+        if self._is_reliable(body):
+            self._reliable.send(status, reason, fields, body, now)
+            self.changed()
+            return True
         self._last_provisional = self._invite.respond(status, reason, fields, body, now)
         self._deadlines[Deadline.PROVISIONAL] = now + self.host.configuration.provisional_interval
         self.changed()
         return True
 
     def answer(self, body: bytes, *, now: float, headers: HeaderFields = ()) -> bool:
-        """Sends 200 OK: `body` is the answer, or our offer where the INVITE had none."""
+        """Sends 200 OK: `body` is the answer, or our offer where the INVITE had none.
+
+        It waits for the PRACK of a reliable 1xx that carried a description (RFC 3262 §3).
+        """
+        if self._reliable.delays_answer and not self._invite.is_answered:
+            self._answer = (body, tuple(headers))
+            return True
         if not self._step(SessionInput.ANSWER):
             return False
+        self._reliable.stop()
         self._deadlines.clear()
         self.local_description = body
         refresh = self._refresher.answer(self.request, now)
@@ -98,6 +120,31 @@ class ServerSession(InviteSession):
             super().handle_cancel(cancel, now)
         else:
             self._cancelled(cancel, now)
+
+    def _receive_prack(self, transaction: NonInviteServerTransaction, request: Request, now: float) -> None:
+        if request.body and self._invite.offer is not None:
+            self.respond(transaction, 488, now)  # a new offer (§5), which needs our user; UPDATE serves it better
+            return
+        if not self._reliable.acknowledge(request, now):
+            self.respond(transaction, 481, now)
+            return
+        self.respond(transaction, 200, now)
+        self.host.emit(ProvisionalAcknowledged(self, request.body or None))
+        if self._answer is not None and not self._reliable.delays_answer:
+            (body, headers), self._answer = self._answer, None
+            self.answer(body, now=now, headers=headers)
+
+    def _not_prack_acknowledged(self, now: float) -> None:
+        """§3: without PRACK for 64*T1 the UAS "SHOULD reject the original request with a 5xx response"."""
+        self.host.counters["prack_missing"] += 1
+        if self._step(SessionInput.REJECT):
+            self._invite.respond(504, None, (), b"", now)
+            self._end(EndCause.EXPIRED)
+
+    def _is_reliable(self, body: bytes) -> bool:
+        if RELIABLE not in self.host.configuration.supported:
+            return False
+        return RELIABLE in self.request.require or (RELIABLE in self.request.supported and bool(body))
 
     def _cancelled(self, request: Request, now: float) -> None:
         if self._step(SessionInput.CANCELLED):
