@@ -140,7 +140,7 @@ class MediaClock:
             self._next_step = due + 1
             for hook in self._step_hooks:
                 hook(now)
-            for period, phases in self._phases.items():
+            for period, phases in tuple(self._phases.items()):
                 for step in range(first, min(due, first + period - 1) + 1):
                     phase = phases[step % period]
                     if phase:
@@ -176,7 +176,10 @@ class MediaClock:
         if loop is None:
             return
         self._timer = None
-        due_at = self.advance(time.monotonic())
-        # The step hooks have seen an empty clock before it rests.
-        if self._period_of and self._loop is not None:
-            self._timer = loop.call_later(max(0.0, due_at - time.monotonic()), self._run)
+        try:
+            self.advance(time.monotonic())
+        finally:
+            # The step hooks have seen an empty clock before it rests. A fault in one of them does not stop it.
+            if self._period_of and self._loop is not None:
+                due_at = self._origin + self._next_step * _STEP_S
+                self._timer = loop.call_later(max(0.0, due_at - time.monotonic()), self._run)

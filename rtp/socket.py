@@ -216,8 +216,9 @@ class MediaSockets:
                 self._unwatch()
         elif self._clock.media_count < self._coalesce_from * _COALESCE_UNTIL:
             self._watch()
-        if not self._watched:
-            self.drain(now)
+        # In either case what has arrived is heard before a call is served: after a stall of the loop a full socket must
+        # not look like a far end that fell silent.
+        self.drain(now)
 
     def _watch(self) -> None:
         if self._loop is not None and not self._watched:

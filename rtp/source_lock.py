@@ -57,7 +57,8 @@ def validated_address(host: str, port: int) -> Address:
         raise AddressRefusedError(f"Media address {host} is not one host")
     if not 0 < port <= 0xFFFF:
         raise AddressRefusedError(f"Media port {port} is not between 1 and 65535")
-    return host, port
+    # As the kernel writes it: sources are compared with it.
+    return str(ip), port
 
 
 @dataclass(slots=True)

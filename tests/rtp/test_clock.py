@@ -148,6 +148,14 @@ def test_lag_is_told_in_percentiles() -> None:
     assert subject.lag.percentile_ms(99) == 0.0
 
 
+def test_calls_of_any_period_may_come_in_a_turn() -> None:
+    subject, call, newcomer = clock(), Served(), Served()
+    call.on_tick = lambda: subject.register(newcomer, 60) if not newcomer.ticks else None
+    subject.register(call)
+    play(subject, 101.0)
+    assert newcomer.ticks
+
+
 def test_hooks_run_before_the_calls_of_a_step() -> None:
     subject, call, order = clock(), Served(), []
     subject.add_step_hook(lambda now: order.append("hook"))
@@ -162,6 +170,24 @@ def test_hooks_run_before_the_calls_of_a_step() -> None:
 def test_periods_that_no_phase_serves_are_refused(period_ms: int) -> None:
     with pytest.raises(ValueError, match="is not one of"):
         clock().register(Served(), period_ms)
+
+
+async def test_a_fault_in_a_hook_does_not_stop_the_clock() -> None:
+    loop, faults, enough = asyncio.get_running_loop(), [], asyncio.Event()
+    loop.set_exception_handler(lambda _, context: faults.append(context))
+
+    def hook(now: float) -> None:
+        if len(faults) < 2:
+            raise ValueError("a fault of the hook")
+        enough.set()
+
+    subject = MediaClock(no_fault)
+    subject.add_step_hook(hook)
+    subject.start(loop)
+    subject.register(Served())
+    await asyncio.wait_for(enough.wait(), 5)
+    subject.stop()
+    assert len(faults) == 2
 
 
 @pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])

@@ -149,6 +149,14 @@ def test_digits_go_out_as_events_and_speech_waits() -> None:
     assert subject.statistics().event_packets == 5
 
 
+def test_silence_between_two_digits_goes_out_as_audio() -> None:
+    subject = sender()
+    subject.send_digits("12", 40, 160)
+    types = [packet.payload_type for packet in turns(subject, 20)]
+    assert types == [101] * 4 + [0] * 6 + [101] * 4 + [0] * 6
+    assert [packet.marker for packet in turns(subject, 2)] == [False, False]
+
+
 def test_digits_without_negotiation_are_declined() -> None:
     assert not sender(StreamParameters(remote=FAR_END)).send_digits("1", 100, 80)
     with pytest.raises(EventRefusedError):

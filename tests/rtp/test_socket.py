@@ -112,6 +112,27 @@ def test_with_many_calls_the_clock_drains(factory: Factory) -> None:
     run(factory, scenario)
 
 
+def test_what_has_arrived_is_heard_before_a_call_is_served() -> None:
+    subject, clock = sockets()
+    order: list[str] = []
+
+    class Call(Idle):
+        def tick(self, now: float) -> None:
+            order.append("turn")
+
+    port = subject.open(lambda data, source, now: order.append("heard"), Ear())
+    loop = asyncio.new_event_loop()
+    subject.start(loop)
+    clock.register(Call())
+    clock.wind(100.0)
+    port.rtp.send(b"x", port.rtp.local)
+    for step in range(1, 5):
+        clock.advance(100.0 + step * 0.005)
+    assert order == ["heard", "turn"]
+    subject.close()
+    loop.close()
+
+
 def test_one_drain_is_bounded_and_serves_every_port() -> None:
     subject, _ = sockets()
     flooded, quiet = Ear(), Ear()

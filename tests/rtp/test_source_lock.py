@@ -114,3 +114,9 @@ def test_addresses_that_must_never_reach_sendto_are_refused(host: str, port: int
         validated_address(host, port)
     assert str(caught.value) == message
     assert caught.value.status == 488
+
+
+def test_an_address_is_known_however_the_description_wrote_it() -> None:
+    subject = SourceLock(SourcePolicy.NEGOTIATED, ("2001:DB8:0::1", 4000), 0.0)
+    assert subject.remote == ("2001:db8::1", 4000)
+    assert subject.consider(("2001:db8::1", 4000), b"", 0, 1, 0.0) is Verdict.LOCKED
