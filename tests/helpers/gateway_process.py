@@ -276,6 +276,8 @@ class GatewayProcess(AbstractContextManager["GatewayProcess"]):
         assert self._process is not None
         assert self._process.stderr is not None
         for line in self._process.stderr:
+            with (self._folder / "stderr.log").open("a") as kept:
+                kept.write(line)
             event = _parse_event(line)
             with self._changed:
                 self._lines.append(line.rstrip("\n"))
