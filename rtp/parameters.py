@@ -1,7 +1,7 @@
 """What was negotiated for one stream. A new offer/answer makes a new value; nothing here is changed in place."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from rtp.codec.format import OPUS_PLAYOUT, PCMU, PayloadFormat
 from rtp.source_lock import Address, SourcePolicy, validated_address
@@ -15,9 +15,12 @@ PTIMES_MS = (10, 20, 30, 40, 50, 60)
 class StreamParameters:
     """One audio stream, both ways.
 
-    `remote` is None while no address is known or the description says 0.0.0.0: then nothing is sent and nobody is
-    heard. `sends` and `receives` are this side's halves of the direction attribute. `source_allowed` narrows the latch
-    to a trunk's media range (it is asked with the host). With `secure` only SRTP is sent and heard, never plain RTP.
+    `remote` is None while no address is known or the description says 0.0.0.0: nothing is sent or heard then.
+    `sends` and `receives` are this side's halves of the direction attribute. `source_allowed` narrows the latch to a
+    trunk's media range (it is asked with the host). With `secure` only SRTP is sent and heard, never plain RTP.
+
+    `remote` is None while no address is known or the description says 0.0.0.0: nothing is sent then, and nobody heard.
+    octets into those of `payload_format` (`rtp.codec.g711.ALAW_TO_ULAW` for PCMA on a PCMU stream).
 
     Raises `AddressRefusedError` for a `remote` that must never be sent to, so a refused description touches no stream.
     """
@@ -35,6 +38,7 @@ class StreamParameters:
     source_policy: SourcePolicy = SourcePolicy.LATCH
     source_allowed: Callable[[str], bool] | None = None
     secure: SrtpKeys | None = None
+    translations: Mapping[int, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.ptime_ms not in PTIMES_MS:

@@ -262,7 +262,7 @@ class RtpReceiver:
             self._discards[DISCARD_OF[error.malformation]] += 1
             return
         _, second, sequence_number, _, ssrc = _unpack_from(data)
-        if second & 0x7F not in (self._payload_type, self._parameters.telephone_event_payload_type_rx):
+        if not self._is_audio_or_event(second & 0x7F):
             self._discards[Discard.RTCP if second in _RTCP_TYPES else Discard.PAYLOAD_TYPE] += 1
             return
         verdict = lock.consider(source, data, sequence_number, ssrc, now)
@@ -336,8 +336,10 @@ class RtpReceiver:
         """Puts a packet of the stream's SSRC into its place."""
         payload_type = second & 0x7F
         audio: bytes | None = None
-        if payload_type == self._payload_type:
+        if payload_type == self._payload_type or payload_type in self._parameters.translations:
             self._measure_jitter(timestamp, now)
+            if payload_type != self._payload_type:
+                payload = payload.translate(self._parameters.translations[payload_type])
             if payload:
                 audio = payload
             else:
@@ -433,7 +435,9 @@ class RtpReceiver:
             self._jitter += (deviation - self._jitter) * _JITTER_GAIN
 
     def _is_audio_or_event(self, payload_type: int) -> bool:
-        return payload_type in (self._payload_type, self._parameters.telephone_event_payload_type_rx)
+        parameters = self._parameters
+        known = (self._payload_type, parameters.telephone_event_payload_type_rx)
+        return payload_type in known or payload_type in parameters.translations
 
     def _synchronise(self, ssrc: int, sequence_number: int) -> None:
         """Follows this SSRC from this packet on."""

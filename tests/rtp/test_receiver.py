@@ -4,6 +4,7 @@ import struct
 
 import pytest
 
+from rtp.codec import g711
 from rtp.codec.format import L16_16K, PCMA
 from rtp.errors import AddressRefusedError
 from rtp.packet import HeaderExtension, RtpPacket
@@ -472,3 +473,18 @@ def test_a_refused_address_touches_no_stream() -> None:
     with pytest.raises(AddressRefusedError):
         StreamParameters(remote=("0.0.0.0", 4000))
     assert stream.remote == FAR_END
+
+
+def test_a_far_end_that_changes_to_the_other_law_in_mid_call_is_understood() -> None:
+    sink, far_end = RecordingSink(), FarEnd()
+    stream = make_stream(sink, StreamParameters(remote=FAR_END, translations={8: g711.ALAW_TO_ULAW}))
+    first = far_end.packets(3)
+    far_end.payload_type = 8
+    second = far_end.packets(3)
+    far_end.payload_type = 0
+    third = far_end.packets(3)
+    feed(stream, first + second + third)
+    assert sink.genuine[:3] == [payload_of(datagram) for datagram in first]
+    assert sink.genuine[3:6] == [payload_of(datagram).translate(g711.ALAW_TO_ULAW) for datagram in second]
+    assert sink.genuine[6:] == [payload_of(datagram) for datagram in third]
+    assert discards(stream) == {}
