@@ -17,7 +17,7 @@ WINDOW_MS: Final = WINDOW_SAMPLES * 1000 // DETECTION_RATE_HZ
 _WINDOWS_TO_START: Final = 2
 # Silero's own hysteresis: speech goes on while the probability stays above the threshold less this.
 _HYSTERESIS: Final = 0.15
-# Below -56 dBFS (root mean square) nothing on a telephone line is speech, and the model, 1 ms a window, is not asked.
+# Below -56 dBFS (root mean square) nothing on a telephone line is speech; the model, 0.3 ms a window, is not asked.
 _SILENCE_LEVEL: Final = 10 ** (-56 / 20)
 
 SpeechProbability = Callable[[NDArray[np.float32]], float]

@@ -53,6 +53,7 @@ class AgentSession(Session):
         self._new_probability = probability
         self._input: list[Samples] = []
         self._input_samples = 0
+        self._rate_hz = self.state.input_format.rate_hz
         self._appended_samples = 0
         self._detector: ActivityDetector | None = None
         self._turn_item_id: str | None = None
@@ -65,7 +66,6 @@ class AgentSession(Session):
         self._user_audio_ms = 0
         self._idle_due: float | None = None
         self._settings_key: object = None
-        self._settings_changed(0.0)
 
     # Listening.
 
@@ -74,17 +74,16 @@ class AgentSession(Session):
         if key == self._settings_key:
             return
         self._settings_key = key
+        appended_ms = self._appended_ms
         self._rate_hz = self.state.input_format.rate_hz
-        self._appended_samples = self._appended_ms * self._rate_hz // 1000 if self._detector else 0
+        self._appended_samples = appended_ms * self._rate_hz // 1000
         self._clear()
 
     def _clear(self) -> None:
         self._input, self._input_samples = [], 0
         self._turn_item_id = None
-        activity = self.state.activity
+        # Made anew with the next audio: it costs two milliseconds, and many sessions are configured before they hear.
         self._detector = None
-        if activity is not None:
-            self._detector = ActivityDetector(activity, self._rate_hz, self._new_probability(), self._appended_ms)
 
     @property
     def _appended_ms(self) -> int:
@@ -94,6 +93,9 @@ class AgentSession(Session):
         samples = self.state.input_format.decode(decode_audio(audio))
         if not len(samples):
             return
+        activity = self.state.activity
+        if self._detector is None and activity is not None:
+            self._detector = ActivityDetector(activity, self._rate_hz, self._new_probability(), self._appended_ms)
         self._input.append(samples)
         self._input_samples += len(samples)
         self._appended_samples += len(samples)
@@ -105,7 +107,7 @@ class AgentSession(Session):
                 self._speech_started(change.audio_ms)
             else:
                 self._speech_stopped(change.audio_ms, now)
-        padding_ms = self.state.activity.prefix_padding_ms if self.state.activity else 0
+        padding_ms = activity.prefix_padding_ms if activity else 0
         self._forget_before(_LONGEST_TURN_S * 1000 if self._turn_item_id else padding_ms + _DETECTION_MS)
 
     def _forget_before(self, keep_ms: int) -> None:

@@ -35,12 +35,11 @@ class Brain:
 
     def __init__(self, script: Script) -> None:
         self._script = script
-        self._by_words = {split_words(phrase): meaning for phrase, meaning in script.meanings.items()}
         self._misunderstood = 0
 
     def answer(self, text: str | None, tools: Collection[str]) -> Reply:
         """The answer to a caller's words; None stands for speech that was not understood."""
-        meaning = None if text is None else self._by_words.get(split_words(text))
+        meaning = None if text is None else self._script.meanings_by_words.get(split_words(text))
         if meaning is None:
             pleas = self._script.not_understood
             self._misunderstood += 1

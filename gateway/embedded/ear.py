@@ -18,7 +18,7 @@ from pocketsphinx.lm import ArpaBoLM
 
 from gateway.embedded.audio import Samples, resample
 from gateway.embedded.errors import SpeechError
-from gateway.embedded.phrase import split_words, word_error_rate
+from gateway.embedded.phrase import edit_distance, split_words, word_error_rate
 from gateway.embedded.pronunciation import pronounce
 
 _MODEL: Final = Path(pocketsphinx.__file__).parent / "model" / "en-us"
@@ -40,7 +40,7 @@ _DOUBTFUL_ERROR_RATE: Final = 0.7
 # The grammar's log likelihood per frame of speech, less the phone loop's (pocketsphinx's units). Said phrases lie
 # between -0.16 and -0.09, forced ones between -0.16 and -0.5.
 _LOWEST_LIKELIHOOD_RATIO: Final = -0.155
-# Word salad comes near a short phrase by chance.
+# Word salad comes near a short phrase by chance. An unstressed word that was not heard ("where you") is no salad.
 _SHORT_PHRASE_WORDS: Final = 3
 # A grammar of all phrases would take seconds; the right one is always among the nearest.
 _CANDIDATES: Final = 8
@@ -100,7 +100,8 @@ class Ear:
         error_rate, nearest = ranked[0]
         if error_rate <= _SURE_ERROR_RATE:
             return Recognition(self._phrases[nearest], 1 - error_rate)
-        if len(nearest) <= _SHORT_PHRASE_WORDS:
+        only_lacks_words = len(heard) > 1 and edit_distance(heard, nearest) == len(nearest) - len(heard)
+        if len(nearest) <= _SHORT_PHRASE_WORDS and not only_lacks_words:
             return None
         return self._decide(prepared, [words for rate, words in ranked[:_CANDIDATES] if rate <= _DOUBTFUL_ERROR_RATE])
 

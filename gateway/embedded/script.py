@@ -22,6 +22,7 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -110,10 +111,15 @@ class Script(_Part):
                 raise ValueError(f"the phrases stand for more than {MAX_PHRASES} ways of saying things")
         return self
 
-    @property
-    def meanings(self) -> "dict[str, Meaning]":
+    @cached_property
+    def meanings(self) -> "Mapping[str, Meaning]":
         """Every phrase with its slots filled, and what it means."""
         return dict(self._expand())
+
+    @cached_property
+    def meanings_by_words(self) -> "Mapping[tuple[str, ...], Meaning]":
+        """The same by the words that recognition compares."""
+        return {split_words(phrase): meaning for phrase, meaning in self.meanings.items()}
 
     def _expand(self) -> "Iterator[tuple[str, Meaning]]":
         for turn in self.turns:

@@ -129,6 +129,16 @@ def test_speech_offsets_count_appended_audio_with_padding_before_and_silence_aft
     assert started["item_id"] == stopped["item_id"] == peer.last("input_audio_buffer.committed")["item_id"]
 
 
+def test_offsets_go_on_in_appended_time_when_the_format_changes() -> None:
+    peer = connected(wire_format=WireFormat.PCM)
+    peer.append(silence(1000, 24_000))
+    peer.format = WireFormat.PCMU
+    peer.configure()
+    peer.append(silence(1000))
+    peer.append(tone(200))
+    assert peer.last("input_audio_buffer.speech_started")["audio_start_ms"] == pytest.approx(1700, abs=64)
+
+
 def test_a_click_is_no_speech() -> None:
     peer = connected()
     assert types(peer.append(np.concatenate([silence(500), tone(10), silence(800)]))) == []

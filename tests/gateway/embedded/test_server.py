@@ -150,6 +150,26 @@ async def test_a_client_that_vanishes_leaves_the_others_alone(server: EmbeddedSe
         await configure(kept)
 
 
+def open_files(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+async def test_a_hundred_sessions_however_they_end_leave_no_descriptor(server: EmbeddedServer) -> None:
+    assert server.pid is not None
+    async with open_session(server, "embedded-agent") as socket:
+        await configure(socket)
+    before = open_files(server.pid)
+    for number in range(100):
+        mode = ("agent", "echo", "talk", "silent")[number % 4]
+        async with open_session(server, f"embedded-{mode}") as socket:
+            await socket.send(json.dumps({"type": "response.create"}))
+            if number % 3 == 0:
+                socket.transport.abort()
+    async with asyncio.timeout(20):
+        while open_files(server.pid) > before:  # noqa: ASYNC110 another process closes them
+            await asyncio.sleep(0.05)
+
+
 async def test_text_frames_that_are_no_events_are_answered(server: EmbeddedServer) -> None:
     async with open_session(server, "embedded-agent") as socket:
         await receive(socket)
