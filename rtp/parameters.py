@@ -19,8 +19,8 @@ class StreamParameters:
     `sends` and `receives` are this side's halves of the direction attribute. `source_allowed` narrows the latch to a
     trunk's media range (it is asked with the host). With `secure` only SRTP is sent and heard, never plain RTP.
 
-    `remote` is None while no address is known or the description says 0.0.0.0: nothing is sent then, and nobody heard.
-    octets into those of `payload_format` (`rtp.codec.g711.ALAW_TO_ULAW` for PCMA on a PCMU stream).
+    `translations` are further payload types that the far end may change to in mid-call, each with the table that turns
+    its octets into those of `payload_format` (`rtp.codec.g711.ALAW_TO_ULAW` for PCMA on a PCMU stream).
 
     Raises `AddressRefusedError` for a `remote` that must never be sent to, so a refused description touches no stream.
     """
