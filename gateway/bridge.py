@@ -72,6 +72,9 @@ class BridgeListener(Protocol):
     def on_said(self, speaker: str, text: str) -> None:
         """One side's words are complete."""
 
+    def on_interrupted(self, heard_ms: int) -> None:
+        """The caller spoke over the agent, of whose words so much had been sent."""
+
     def on_turn(self, latency_ms: int | None) -> None:
         """The first packet of an answer left the socket; latency from the caller's last word, None for a greeting."""
 
@@ -203,6 +206,8 @@ class Bridge(NullSink):
         for played in self._speech.flush():
             self.conversation.agent_interrupted(played.item_id, played.sent_ms)
             self.session.truncate(played.item_id, played.sent_ms)
+            if played.sent_ms:
+                self._listener.on_interrupted(played.sent_ms)
 
     def _speech_stopped(self, event: SpeechStopped) -> None:
         now = self._clock()

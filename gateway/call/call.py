@@ -236,6 +236,10 @@ class Call:
         """One side's words are complete."""
         self._logger.info("said", extra={"event": "said", "speaker": speaker, "text": text})
 
+    def on_interrupted(self, heard_ms: int) -> None:
+        """The caller spoke over the agent."""
+        self._logger.info("interrupted", extra={"event": "interrupted", "heard_ms": heard_ms})
+
     def on_turn(self, latency_ms: int | None) -> None:
         """An answer begins to be heard."""
         self._logger.info("turn", extra={"event": "turn", "latency_ms": latency_ms})

@@ -82,6 +82,9 @@ class Narrator:
                 )
                 self._latency_ms = None
                 self._console.print(f"  [bold yellow]agent[/]   {_plain(event['text'])}{waited}")
+            case "interrupted":
+                heard = event["heard_ms"] / 1000
+                self._console.print(f"          [dim]the caller speaks over the agent after {heard:.1f} s of it[/]")
             case "ended":
                 self._console.print(f"\n  call ended: {event['reason'].replace('_', ' ')}")
             case _:

@@ -21,8 +21,8 @@ SCREENPLAY: Final = (
     Line("I would like to book a table for four on saturday at seven.", interrupts=True),
     Line("No, thank you, goodbye."),
 )
-# Before a caller speaks they wait for this much silence.
-PAUSE_MS: Final = 700
+# Before a caller speaks they wait for this much silence: more than the voice's pause between two sentences.
+PAUSE_MS: Final = 1100
 # How much of the agent's words a caller hears before they speak over it.
 PATIENCE_MS: Final = 1200
 # The caller's voice is the agent's at a lower pitch, so that a listener tells them apart.

@@ -4,6 +4,7 @@ The agent's transcript is held against the caller's lines, and the caller's capt
 recognised from the sound that came over RTP.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -11,13 +12,14 @@ from typing import Final
 import numpy as np
 
 from gateway.audio_file import Samples
-from gateway.call.record import CallRecord
+from gateway.call.record import CallRecord, UtteranceRecord
 from gateway.embedded.ear import Ear
 from gateway.embedded.phrase import split_words, word_error_rate
 
 RATE_HZ: Final = 8000
-# A pause inside a sentence is shorter than this, one between two answers longer.
+# A pause inside a sentence is shorter than this, one between two sentences longer.
 GAP_MS: Final = 450
+SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+")
 FRAME: Final = RATE_HZ // 50
 SPEECH_PEAK: Final = 500
 SHORTEST_UTTERANCE_MS: Final = 300
@@ -47,20 +49,32 @@ def check_agent(record: CallRecord, lines: Sequence[str]) -> list[Check]:
 
 
 def check_caller(record: CallRecord, captured: Samples) -> list[Check]:
-    """What a recogniser makes of the agent's words in the caller's capture. Interrupted words are left out."""
-    said = [utterance for utterance in record.transcript if utterance.speaker == "agent"]
-    whole = [utterance.text for utterance in said if not utterance.interrupted]
-    ear = Ear([utterance.text for utterance in said])
-    understood = [
-        recognition.text for piece in utterances(captured) if (recognition := ear.recognise(piece, RATE_HZ)) is not None
-    ]
+    """What a recogniser makes of the agent's sentences in the caller's capture.
+
+    A sentence that the caller spoke over is left out: nobody heard its end.
+    """
+    agent = [utterance for utterance in record.transcript if utterance.speaker == "agent"]
+    said = [sentence for utterance in agent for sentence in heard(utterance)]
+    if not said:
+        return []
+    ear = Ear(said)
+    recognitions = (ear.recognise(piece, RATE_HZ) for piece in utterances(captured))
+    understood = [recognition.text for recognition in recognitions if recognition is not None]
     checks = []
-    for text in whole:
-        found = text if text in understood else ""
-        if found:
-            understood.remove(found)
-        checks.append(Check("caller", text, found))
+    for sentence in said:
+        arrived = sentence in understood
+        if arrived:
+            understood.remove(sentence)
+        checks.append(Check("caller", sentence, sentence if arrived else ""))
     return checks
+
+
+def heard(utterance: UtteranceRecord) -> list[str]:
+    """The sentences of an utterance that were heard to their end."""
+    sentences = SENTENCE_END.split(utterance.heard_text or "")
+    if utterance.interrupted:
+        sentences.pop()
+    return [sentence for sentence in sentences if sentence]
 
 
 def utterances(samples: Samples) -> Iterator[Samples]:

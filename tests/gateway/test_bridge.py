@@ -76,6 +76,9 @@ class Listener:
     def on_said(self, speaker: str, text: str) -> None:
         self.told.append(("said", speaker, text))
 
+    def on_interrupted(self, heard_ms: int) -> None:
+        self.told.append(("interrupted", heard_ms))
+
     def on_turn(self, latency_ms: int | None) -> None:
         self.told.append(("turn", latency_ms))
 
@@ -133,6 +136,7 @@ def test_speech_of_the_caller_flushes_and_truncates_by_what_was_sent(stage: Stag
     assert stage.model.truncated == [("a1", 600)]
     assert stage.playout.queued_ms == 0
     assert stage.conversation.utterances[0].interrupted
+    assert ("interrupted", 600) in stage.listener.told
 
 
 def test_items_that_nobody_heard_are_truncated_to_nothing(stage: Stage) -> None:

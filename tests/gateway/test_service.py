@@ -1,0 +1,314 @@
+"""A whole gateway in this process, real sockets on loopback, and a model server that does as the test says.
+
+What every test shares: however a call ends, no task, socket, port, dialog or transaction is left, and a record is
+written.
+"""
+
+import asyncio
+import inspect
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import pytest
+
+from gateway.caller import Caller, CallFailedError
+from gateway.config.model import GatewayConfiguration
+from gateway.demo.gateway_process import free_udp_port
+from gateway.service import Service
+from tests.fakes.realtime_server import (
+    Peer,
+    audio_delta,
+    audio_done,
+    function_call,
+    realtime_server,
+    response_created,
+    response_done,
+)
+from tests.helpers.gateway_process import free_rtp_range
+
+LOOPBACK = "127.0.0.1"
+SETTLE_SECONDS = 10.0
+
+
+class House:
+    """A running gateway and how to look into it."""
+
+    def __init__(self, service: Service, folder: Path, target: str) -> None:
+        self.service = service
+        self.folder = folder
+        self.target = target
+
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(path.read_text()) for path in sorted((self.folder / "records").glob("*.json"))]
+
+    async def record(self) -> dict[str, Any]:
+        """The one record, once it is written."""
+        async with asyncio.timeout(SETTLE_SECONDS):
+            while not self.records():
+                await asyncio.sleep(0.01)
+        (record,) = self.records()
+        return record
+
+    async def empty(self) -> None:
+        """Waits until nothing of any call is held."""
+        async with asyncio.timeout(SETTLE_SECONDS):
+            while (state := self.service.state()) is None or state.calls or state.dialogs or state.transactions:
+                await asyncio.sleep(0.01)
+        assert state.ports == 0
+
+
+def configuration(folder: Path, url: str, sip_port: int, **limits: object) -> GatewayConfiguration:
+    first_port, last_port = free_rtp_range(4)
+    agent: Mapping[str, object] = {"backends": ["model"], "instructions": "Be brief.", "greeting": "Hello."}
+    return GatewayConfiguration.model_validate(
+        {
+            "network": {
+                "sip": [{"bind": LOOPBACK, "port": sip_port}],
+                "public_address": LOOPBACK,
+                "rtp": {"bind": LOOPBACK, "first_port": first_port, "last_port": last_port},
+                "sip_timers": {"t1_ms": 20, "t2_ms": 80, "t4_ms": 20},
+            },
+            "trunks": {"loop": {"allow": [f"{LOOPBACK}/32"], "numbers": {"1000": "agent", "1001": "brief"}}},
+            "agents": {"agent": agent, "brief": {**agent, "max_duration_seconds": 1}},
+            "backends": {"model": {"type": "openai", "dialect": "compatible", "url": url, "model": "fake"}},
+            "recording": {"enabled": True, "directory": str(folder / "recordings")},
+            "records": {"directory": str(folder / "records")},
+            "limits": {"drain_timeout_seconds": 0, "setup_timeout_seconds": 1, **limits},
+        }
+    )
+
+
+@asynccontextmanager
+async def house(folder: Path, url: str, **limits: object) -> AsyncIterator[House]:
+    """Runs a gateway, and holds it to leaving nothing behind when it has stopped."""
+    port = free_udp_port()
+    tasks_before, descriptors_before = gateway_tasks(), open_descriptors()
+    service = Service(configuration(folder, url, port, **limits))
+    ready = asyncio.Event()
+    running = asyncio.create_task(service.run(ready))
+    try:
+        async with asyncio.timeout(SETTLE_SECONDS):
+            await ready.wait()
+        yield House(service, folder, f"sip:1000@{LOOPBACK}:{port}")
+    finally:
+        service.stop()
+        async with asyncio.timeout(SETTLE_SECONDS):
+            await running
+    assert gateway_tasks() == tasks_before
+    await until(lambda: open_descriptors() <= descriptors_before)
+
+
+def gateway_tasks() -> set[asyncio.Task[Any]]:
+    """The tasks that run, without those of the fake model server's library."""
+    return {task for task in asyncio.all_tasks() if "/websockets/" not in inspect.getfile(code_of(task))}
+
+
+def code_of(task: asyncio.Task[Any]) -> CodeType:
+    code: CodeType = task.get_coro().cr_code  # type: ignore[union-attr]
+    return code
+
+
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def obliging(peer: Peer) -> None:
+    """A model that takes everything and says nothing."""
+    await peer.greet()
+    await peer.drain()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(SETTLE_SECONDS):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_call_that_the_caller_ends_leaves_nothing_behind(tmp_path: Path) -> None:
+    async with realtime_server(obliging) as model, house(tmp_path, model.url) as gateway:
+        async with Caller(LOOPBACK) as caller:
+            call = caller.place(gateway.target)
+            await call.answered()
+            await until(lambda: len(call.captured) > 1600)
+            call.hang_up()
+            await call.ended()
+        await gateway.empty()
+        record = await gateway.record()
+    assert record["end"]["reason"] == "caller_hung_up"
+    assert record["end"]["by"] == "caller"
+    assert record["media"]["packets_rx"] > 5
+    assert record["recording"]["duration_ms"] > 100
+    assert 180 in call.provisional
+
+
+async def test_the_gateways_bye_leaves_nothing_behind(tmp_path: Path) -> None:
+    async with realtime_server(obliging) as model, house(tmp_path, model.url) as gateway:
+        async with Caller(LOOPBACK) as caller:
+            call = caller.place(gateway.target.replace("1000", "1001"))
+            await call.answered()
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await call.ended()
+            assert call.ended_by_peer
+        await gateway.empty()
+        assert (await gateway.record())["end"]["reason"] == "duration_limit"
+
+
+async def test_an_agent_that_ends_the_call_is_heard_to_its_last_word(tmp_path: Path) -> None:
+    async def farewell(peer: Peer) -> None:
+        await peer.greet()
+        await peer.receive("response.create")
+        await peer.send(
+            response_created(),
+            audio_delta(b"\x10" * 4000),
+            audio_done(),
+            response_done("resp_1", "completed", function_call("call_1", "end_call")),
+        )
+        await peer.drain()
+
+    async with realtime_server(farewell) as model, house(tmp_path, model.url) as gateway:
+        async with Caller(LOOPBACK) as caller:
+            call = caller.place(gateway.target)
+            await call.answered()
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await call.ended()
+        await gateway.empty()
+        record = await gateway.record()
+    assert record["end"]["reason"] == "agent_hung_up"
+    assert [tool["name"] for tool in record["tool_calls"]] == ["end_call"]
+    assert bytes(call.captured).count(b"\x10") == 4000
+
+
+async def test_a_model_that_is_lost_ends_the_call_with_bye(tmp_path: Path) -> None:
+    async def dies(peer: Peer) -> None:
+        await peer.greet()
+        await peer.receive("input_audio_buffer.append")
+        peer.abort()
+
+    async with realtime_server(dies) as model, house(tmp_path, model.url) as gateway:
+        async with Caller(LOOPBACK) as caller:
+            call = caller.place(gateway.target)
+            await call.answered()
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await call.ended()
+            assert call.ended_by_peer
+        await gateway.empty()
+        record = await gateway.record()
+    assert record["end"]["reason"] == "model_lost"
+    assert "connection_lost" in record["end"]["detail"]
+
+
+@pytest.mark.parametrize("status", [401, 404, 429, 500])
+async def test_a_model_that_refuses_is_a_503_and_never_an_answered_call(tmp_path: Path, status: int) -> None:
+    async with realtime_server(obliging, refuse=status) as model, house(tmp_path, model.url) as gateway:
+        async with Caller(LOOPBACK) as caller:
+            call = caller.place(gateway.target)
+            with pytest.raises(CallFailedError) as failure:
+                await call.answered()
+            assert failure.value.status == 503
+        await gateway.empty()
+        record = await gateway.record()
+    assert record["end"]["reason"] == "model_unavailable"
+    assert record["end"]["sip_status"] == 503
+    assert record["answered_at"] is None
+
+
+async def test_a_model_that_never_answers_is_given_up_at_the_set_up_limit(tmp_path: Path) -> None:
+    async with realtime_server(obliging, mute=True) as model, house(tmp_path, model.url) as gateway:
+        async with Caller(LOOPBACK) as caller:
+            call = caller.place(gateway.target)
+            with pytest.raises(CallFailedError) as failure:
+                await call.answered()
+            assert failure.value.status == 503
+        await gateway.empty()
+        assert (await gateway.record())["end"]["reason"] == "setup_expired"
+
+
+async def test_a_caller_who_gives_up_while_it_rings_leaves_nothing_behind(tmp_path: Path) -> None:
+    async with realtime_server(obliging, mute=True) as model, house(tmp_path, model.url) as gateway:
+        async with Caller(LOOPBACK) as caller:
+            call = caller.place(gateway.target)
+            await until(lambda: 180 in call.provisional)
+            call.hang_up()
+            with pytest.raises(CallFailedError) as failure:
+                await call.answered()
+            assert failure.value.status == 487
+        await gateway.empty()
+        assert (await gateway.record())["end"]["reason"] == "cancelled"
+
+
+async def test_a_process_that_stops_hangs_up_on_its_calls(tmp_path: Path) -> None:
+    async with realtime_server(obliging) as model, Caller(LOOPBACK) as caller:
+        async with house(tmp_path, model.url) as gateway:
+            call = caller.place(gateway.target)
+            await call.answered()
+        async with asyncio.timeout(SETTLE_SECONDS):
+            await call.ended()
+        assert call.ended_by_peer
+        assert (await gateway.record())["end"]["reason"] == "gateway_stopped"
+
+
+async def test_a_full_gateway_sends_the_next_call_elsewhere(tmp_path: Path) -> None:
+    async with realtime_server(obliging) as model, house(tmp_path, model.url, calls=1) as gateway:
+        async with Caller(LOOPBACK) as caller:
+            first = caller.place(gateway.target)
+            await first.answered()
+            second = caller.place(gateway.target)
+            with pytest.raises(CallFailedError) as failure:
+                await second.answered()
+            assert failure.value.status == 503
+            first.hang_up()
+            await first.ended()
+        await gateway.empty()
+        await until(lambda: len(gateway.records()) == 2)
+        assert {record["end"]["reason"] for record in gateway.records()} == {"caller_hung_up", "gateway_full"}
+
+
+async def test_a_200_that_nobody_acknowledges_ends_with_bye_and_leaves_nothing(tmp_path: Path) -> None:
+    async with realtime_server(obliging) as model, house(tmp_path, model.url) as gateway:
+        async with silent_caller() as send:
+            seen = await send(gateway.target)
+        await gateway.empty()
+        assert (await gateway.record())["end"]["reason"] == "not_acknowledged"
+    assert seen.count("SIP/2.0 200 OK") >= 3
+    assert seen[-1].startswith("BYE ")
+
+
+@asynccontextmanager
+async def silent_caller() -> AsyncIterator[Callable[[str], Awaitable[list[str]]]]:
+    """Sends an INVITE and never an ACK; gives the start lines of what comes until the BYE."""
+    loop = asyncio.get_running_loop()
+    datagrams: asyncio.Queue[bytes] = asyncio.Queue()
+
+    class Peer(asyncio.DatagramProtocol):
+        def datagram_received(self, data: bytes, addr: object) -> None:
+            datagrams.put_nowait(data)
+
+    transport, _ = await loop.create_datagram_endpoint(Peer, local_addr=(LOOPBACK, 0))
+    port = transport.get_extra_info("sockname")[1]
+    body = f"v=0\r\no=- 1 1 IN IP4 {LOOPBACK}\r\ns=-\r\nc=IN IP4 {LOOPBACK}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n"
+
+    async def send(target: str) -> list[str]:
+        host, gateway_port = target.partition("@")[2].split(":")
+        invite = (
+            f"INVITE {target} SIP/2.0\r\nVia: SIP/2.0/UDP {LOOPBACK}:{port};branch=z9hG4bKsilent\r\n"
+            f"From: <sip:caller@{LOOPBACK}>;tag=1\r\nTo: <{target}>\r\nCall-ID: silent@{LOOPBACK}\r\nCSeq: 1 INVITE\r\n"
+            f"Contact: <sip:caller@{LOOPBACK}:{port}>\r\nMax-Forwards: 70\r\nContent-Type: application/sdp\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n{body}"
+        )
+        transport.sendto(invite.encode(), (host, int(gateway_port)))
+        seen: list[str] = []
+        async with asyncio.timeout(SETTLE_SECONDS):
+            while not seen or not seen[-1].startswith("BYE "):
+                data = await datagrams.get()
+                if data[:1].isalpha():  # not the RTP that the same socket receives
+                    seen.append(data.partition(b"\r\n")[0].decode())
+        return seen
+
+    try:
+        yield send
+    finally:
+        transport.close()
