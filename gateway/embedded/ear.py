@@ -36,7 +36,7 @@ MIN_UTTERANCE_S: Final = 0.2
 # Measured with in-script and out-of-script speech (tests/gateway/embedded/test_ear.py): words as heard differ by at
 # most a fifth from the phrase that was said, word salad by two thirds and more. Between the two the grammar decides.
 _SURE_ERROR_RATE: Final = 0.25
-_DOUBTFUL_ERROR_RATE: Final = 0.7
+_DOUBTFUL_ERROR_RATE: Final = 0.6
 # The grammar's log likelihood per frame of speech, less the phone loop's (pocketsphinx's units). Said phrases lie
 # between -0.16 and -0.09, forced ones between -0.16 and -0.5.
 _LOWEST_LIKELIHOOD_RATIO: Final = -0.155
