@@ -83,16 +83,13 @@ class Playout:
 
     def enqueue(self, item_id: str, audio: bytes) -> None:
         """Appends audio to an item; a new identifier is a new item behind the others. Flushed items take no more."""
-        if item_id in self._flushed:
-            self.refused_octets += len(audio)
-            return
         if not audio:
             return
-        item = self._find(item_id)
+        # Nearly always more of the youngest item; one that was flushed is not among the items any more.
+        item = self._items[-1] if self._items and self._items[-1].item_id == item_id else self._open(item_id)
         if item is None:
-            item = _Item(item_id, deque())
-            item.sent_octets = self._sent.pop(item_id, 0)
-            self._items.append(item)
+            self.refused_octets += len(audio)
+            return
         item.chunks.append(audio)
         item.queued_octets += len(audio)
         self._queued_octets += len(audio)
@@ -148,6 +145,17 @@ class Playout:
         else:
             frame = self._take(item, size)
         return self._account(item, frame, size)
+
+    def _open(self, item_id: str) -> _Item | None:
+        """The item of that name, a new one if there is none; None if it was flushed."""
+        if item_id in self._flushed:
+            return None
+        item = self._find(item_id)
+        if item is None:
+            item = _Item(item_id, deque())
+            item.sent_octets = self._sent.pop(item_id, 0)
+            self._items.append(item)
+        return item
 
     def _account(self, item: _Item, frame: bytes, octets: int) -> bytes:
         if not item.sent_octets:
