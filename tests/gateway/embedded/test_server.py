@@ -166,7 +166,7 @@ async def test_a_hundred_sessions_however_they_end_leave_no_descriptor(server: E
             if number % 3 == 0:
                 socket.transport.abort()
     async with asyncio.timeout(20):
-        while open_files(server.pid) > before:  # noqa: ASYNC110 another process closes them
+        while open_files(server.pid) > before:
             await asyncio.sleep(0.05)
 
 
