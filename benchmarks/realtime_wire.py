@@ -23,11 +23,11 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from gateway.backends.openai.backend import OpenAiBackend, OpenAiEndpoint
-from gateway.realtime.event import AudioDelta, RealtimeEvent
+from gateway.realtime.event import AudioDelta, RealtimeEvent, SessionFailed
 from gateway.realtime.settings import SessionSettings
 
 APPENDS = 20_000
-DELTAS = 20_000
+DELTAS = 5_000
 FRAME = bytes(range(160))
 
 
@@ -40,7 +40,7 @@ def delta_message(length: int, number: int) -> bytes:
         "item_id": "item_CabcdefghijklmnopQRSTU",
         "output_index": 0,
         "content_index": 0,
-        "delta": base64.b64encode(bytes(number % 251 for _ in range(length))).decode(),
+        "delta": base64.b64encode(bytes([number % 251]) * length).decode(),
     }
     return json.dumps(event, separators=(",", ":")).encode()
 
@@ -59,6 +59,7 @@ def serve(listener: socket.socket, length: int) -> None:
         for kind in (b"session.created", b"session.updated"):
             core.send_text(b'{"type":"' + kind + b'","session":{}}')
         connection.sendall(b"".join(core.data_to_send()))
+        connection.recv(65536)  # session.update, or the stock client's first message
         threading.Thread(target=swallow, args=(connection,), daemon=True).start()
         if length:
             for delta in deltas:  # one segment each, as a service sends them
@@ -116,6 +117,8 @@ async def ours_delta(url: str) -> float:
             count += 1
             if count == DELTAS:
                 done.set()
+        elif isinstance(event, SessionFailed):
+            raise SystemExit(event.detail)
 
     session = OpenAiBackend("bench", OpenAiEndpoint(url=url)).create_session(sink)
     begin = cpu_s()
@@ -130,6 +133,7 @@ async def theirs_delta(url: str) -> float:
     """CPU seconds of one delta through websockets' client."""
     begin = cpu_s()
     async with connect(url, compression=None, max_size=None) as connection:
+        await connection.send("{}")
         count = 0
         while count < DELTAS:
             event = json.loads(await connection.recv())

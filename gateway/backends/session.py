@@ -211,17 +211,18 @@ class WireSession:
         transmits, events = protocol.transmits, protocol.events
         while transmits and wire is not None:
             wire.send(transmits.popleft())
+        if not self._ready and not self._over and wire is not None:
+            self._settle_opening()
         while events and not self._over:
+            if wire is None and protocol.configured:
+                return  # `open` has not been told of its wire yet: what came with the greeting waits for that
             event = events.popleft()
             if isinstance(event, SessionFailed):
                 self._fail(event)
                 if wire is not None:
                     wire.abort()
-                return
-            if self._ready:
+            elif self._ready:
                 self.sink(event)
-        if not self._ready and not self._over and wire is not None:
-            self._settle_opening()
 
     def _settle_opening(self) -> None:
         """Wakes `open`. From here on events are told: some may be on their way before `open` has returned."""

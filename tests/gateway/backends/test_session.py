@@ -296,6 +296,7 @@ async def test_greeting_in_the_same_segment_as_the_upgrade_is_heard() -> None:
         core.send_response(core.accept(core.events_received()[0]))  # type: ignore[arg-type]
         created = Frame(Opcode.TEXT, b'{"type":"session.created","session":{}}').serialize(mask=False)
         updated = Frame(Opcode.TEXT, b'{"type":"session.updated","session":{}}').serialize(mask=False)
+        updated += Frame(Opcode.TEXT, b'{"type":"response.created","response":{"id":"resp_1"}}').serialize(mask=False)
         writer.write(b"".join(core.data_to_send()) + created + updated[:7])
         await writer.drain()
         await reader.read(4096)
@@ -310,6 +311,35 @@ async def test_greeting_in_the_same_segment_as_the_upgrade_is_heard() -> None:
         port = server.sockets[0].getsockname()[1]
         caller = Caller(OpenAiEndpoint(url=f"ws://127.0.0.1:{port}/v1/realtime", close_timeout_s=0.05))
         await caller.session.open(SessionSettings())
+        await caller.wait_for(lambda event: isinstance(event, ResponseStarted))
+        await caller.session.aclose()
+
+
+async def test_nothing_is_lost_that_comes_before_open_has_its_wire() -> None:
+    from websockets.frames import Frame, Opcode
+    from websockets.server import ServerProtocol
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        core = ServerProtocol()
+        core.receive_data(await reader.read(4096))
+        core.send_response(core.accept(core.events_received()[0]))  # type: ignore[arg-type]
+        kinds = (
+            'session.created","session":{}',
+            'session.updated","session":{}',
+            'response.created","response":{"id":"r"}',
+        )
+        messages = [f'{{"type":"{kind}}}'.encode() for kind in kinds]
+        frames = b"".join(Frame(Opcode.TEXT, message).serialize(mask=False) for message in messages)
+        writer.write(b"".join(core.data_to_send()) + frames)
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        caller = Caller(OpenAiEndpoint(url=f"ws://127.0.0.1:{port}/v1/realtime", close_timeout_s=0.05))
+        await caller.session.open(SessionSettings())
+        assert caller.events == [ResponseStarted("r")]
         await caller.session.aclose()
 
 
