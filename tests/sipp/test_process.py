@@ -36,7 +36,7 @@ def a_running_call(
 
     thread.start()
     try:
-        gateway.wait_until_state(lambda state: state["calls"] == 1 and state["ports"] >= 1)
+        gateway.wait_for_event("answered", within_s=10)
         yield finish
     finally:
         thread.join()
