@@ -4,9 +4,9 @@ Everything here is a synchronous call from the socket to the WebSocket's queue o
 nothing awaits, and what the call must decide goes to its inbox as an event.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway.call.conversation import Conversation
 from gateway.realtime.event import (
@@ -123,18 +123,6 @@ class Bridge(NullSink):
         self._append = session.append_audio
         self._first_audio_at: float | None = None
         self._items: dict[str, _Item] = {}
-        self._handlers: dict[type[RealtimeEvent], Callable[..., None]] = {
-            AudioDelta: self._audio_delta,
-            AudioDone: self._audio_done,
-            SpeechStarted: self._speech_started,
-            SpeechStopped: self._speech_stopped,
-            ResponseStarted: self._response_started,
-            ResponseDone: self._response_done,
-            AgentTranscript: self._agent_transcript,
-            CallerTranscript: self._caller_transcript,
-            ToolCall: self._listener.on_tool_call,
-            SessionFailed: self._listener.on_model_failed,
-        }
 
     def attach(self, speech: Speech) -> None:
         """Gives the bridge the leg that it speaks on."""
@@ -178,9 +166,15 @@ class Bridge(NullSink):
 
     def on_model_event(self, event: RealtimeEvent) -> None:
         """Takes an event of the session, in its order. Called by the session's reader; never blocks."""
-        handler = self._handlers.get(type(event))
+        handler = _HANDLERS.get(type(event))
         if handler is not None:
-            handler(event)
+            handler(self, event)
+
+    def _tool_call(self, event: ToolCall) -> None:
+        self._listener.on_tool_call(event)
+
+    def _session_failed(self, event: SessionFailed) -> None:
+        self._listener.on_model_failed(event)
 
     def _audio_delta(self, event: AudioDelta) -> None:
         item = self._items.get(event.item_id)
@@ -244,3 +238,18 @@ class Bridge(NullSink):
         for name in Usage.__dataclass_fields__:
             if value := getattr(usage, name):
                 self.usage[name] = self.usage.get(name, 0) + value
+
+
+# A table of the class, not of each bridge: bound methods in an instance would be a reference cycle for every call.
+_HANDLERS: Final[Mapping[type[RealtimeEvent], Callable[..., None]]] = {
+    AudioDelta: Bridge._audio_delta,
+    AudioDone: Bridge._audio_done,
+    SpeechStarted: Bridge._speech_started,
+    SpeechStopped: Bridge._speech_stopped,
+    ResponseStarted: Bridge._response_started,
+    ResponseDone: Bridge._response_done,
+    AgentTranscript: Bridge._agent_transcript,
+    CallerTranscript: Bridge._caller_transcript,
+    ToolCall: Bridge._tool_call,
+    SessionFailed: Bridge._session_failed,
+}

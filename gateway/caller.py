@@ -43,7 +43,7 @@ BYE_PATIENCE_SECONDS: Final = 2.0
 
 
 class CallFailedError(GatewayError):
-    """The call came to nothing; `status` is the final SIP status, or 408 or 503 for silence and a network that refuses."""
+    """The call came to nothing. `status` is the final SIP status; 408 and 503 stand for silence and a refusing network."""
 
     label = "call_failed"
 

@@ -108,7 +108,7 @@ class StereoRecording:
 
     def _open(self) -> wave.Wave_write:
         # Unbuffered: what was written, and the header that says how much it is, must survive the process.
-        self._file = self.path.open("wb", buffering=0)
+        self._file = self.path.open("wb", buffering=0)  # noqa: SIM115 - open for the length of the call
         out = wave.open(self._file, "wb")
         out.setnchannels(2)
         out.setsampwidth(2)

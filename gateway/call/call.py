@@ -373,10 +373,21 @@ class Call:
         if self._recording is not None:
             await self._recording.aclose()
         record = self._record(ended_at, duration_ms, media)
+        self._break_cycles()
         await asyncio.to_thread(keep, record, self._environment.records)
         self._logger.info(
             "call ended", extra={"event": "ended", "reason": record.end.reason, "duration_ms": record.duration_ms}
         )
+
+    def _break_cycles(self) -> None:
+        """Lets the call's parts go by reference count.
+
+        What is left to the garbage collector makes its full runs long, and while one runs nobody is served: with 250
+        objects a call in cycles, a run of 80 ms was a gap that every caller heard.
+        """
+        if self._model is not None:
+            self._model.sink = _ignore
+        self._bridge = None
 
     def _account_for_unheard_speech(self) -> None:
         for played in self._leg.flush():
