@@ -48,7 +48,7 @@ async def test_media_is_one_unbroken_pcmu_stream__rfc3550_5_1(gateway: GatewayPr
     assert len({packet.source for packet in packets}) == 1
     assert peer.sequence_faults() == 0
     steps = {(later.timestamp - earlier.timestamp) & 0xFFFF_FFFF for earlier, later in pairwise(packets)}
-    # A gateway that the machine keeps from running misses a turn: the timestamp counts it, the sequence number does not.
+    # Where the machine keeps the gateway from running, the timestamp counts the missed turn and the sequence does not.
     assert min(steps) == FRAME_BYTES
     assert all(step % FRAME_BYTES == 0 for step in steps)
     assert any(packet.first_loud_sample is not None for packet in packets), "the agent talks"
