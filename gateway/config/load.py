@@ -14,8 +14,9 @@ from pydantic_core import ErrorDetails
 
 from gateway.config.errors import ConfigurationError, Fault, FaultLevel
 from gateway.config.explain import explain, is_about_key, tree_path, value_at
+from gateway.config.finding import Subject
 from gateway.config.model import GatewayConfiguration
-from gateway.config.rule import Subject, findings
+from gateway.config.rule import findings
 from gateway.config.source import Source, Tree, TreePath, dotted, read_source
 
 AGENT_FILE_SUFFIXES: Final = frozenset({".yaml", ".yml"})

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from gateway.config.agent import AgentSettings
 from gateway.config.backend import BackendSettings
+from gateway.config.identity import IdentitySettings
 from gateway.config.network import NetworkSettings
 from gateway.config.trunk import TrunkSettings
 from gateway.config.value import InputPath, Name, OutputPath, Settings
@@ -84,6 +85,8 @@ class GatewayConfiguration(Settings):
     """Folder in which each YAML file is one agent, named after the file; relative to this file."""
     backends: Mapping[Name, BackendSettings] = Field(default={}, json_schema_extra={"minProperties": 1})
     """Model services, by a name of your choice."""
+    identity: IdentitySettings = IdentitySettings()
+    """What all trunks share that verify callers' numbers."""
     recording: RecordingSettings = RecordingSettings()
     """Recordings of calls."""
     records: RecordsSettings = RecordsSettings()

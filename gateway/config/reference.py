@@ -56,10 +56,16 @@ def _inner(key: str, field: dict[str, Any], definitions: dict[str, Any]) -> Iter
     if "items" in target:
         suffix, target = f"{suffix}[]", target["items"]
     for choice in target.get("oneOf", [target]):
-        found = _definition(choice, definitions)
+        found = _definition(_present(choice), definitions)
         if "properties" in found:
             tag = found["properties"].get("type", {}).get("const")
             yield (f"{suffix} (type: {tag})" if "oneOf" in target else suffix), found
+
+
+def _present(field: dict[str, Any]) -> dict[str, Any]:
+    """What stands in a field that may be absent."""
+    choices = [choice for choice in field.get("anyOf", ()) if choice.get("type") != "null"]
+    return choices[0] if len(choices) == 1 else field
 
 
 def _definition(field: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:

@@ -5,15 +5,19 @@ out, so that the user sees every fault at once; `Subject` therefore carries the 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from ipaddress import IPv4Network
 from itertools import combinations
 from typing import Final
 
 from gateway.carrier import Carrier, Network
+from gateway.config.access_rule import (
+    credentials_are_usable,
+    identity_policies_are_consistent,
+    registrars_are_reachable,
+)
 from gateway.config.backend import OPENAI_URL, Dialect, EmbeddedSettings, OpenAiSettings
 from gateway.config.errors import FaultLevel
-from gateway.config.model import GatewayConfiguration
+from gateway.config.finding import Finding, Subject
 from gateway.config.network import ListenerSettings
 from gateway.config.source import TreePath
 from gateway.config.trunk import MediaSource, TrunkSettings
@@ -22,26 +26,6 @@ from gateway.config.value import suggestion
 # A range wider than this is not somebody's network, it is a slip or a wish to be open, which `anyone` says plainly.
 WIDEST_IPV4_PREFIX: Final = 8
 WIDEST_IPV6_PREFIX: Final = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One broken rule. `at_key` places it at the key rather than at the value."""
-
-    path: TreePath
-    reason: str
-    level: FaultLevel = FaultLevel.ERROR
-    at_key: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What is judged, and what is known beside it."""
-
-    configuration: GatewayConfiguration
-    agent_names: frozenset[str] | None  # None where the section is no mapping, so that nothing can be said of names
-    backend_names: frozenset[str] | None
-    ephemeral_ports: tuple[int, int] | None  # first and last; None where the kernel does not say
 
 
 def sections_are_there(subject: Subject) -> Iterator[Finding]:
@@ -101,8 +85,13 @@ def _wide_ranges(path: TreePath, trunk: TrunkSettings) -> Iterator[Finding]:
 
 
 def trunks_stay_apart(subject: Subject) -> Iterator[Finding]:
-    """A source address belongs to one trunk: it decides which numbers are looked up."""
+    """A source address belongs to one trunk: it decides which numbers are looked up.
+
+    A trunk for everyone who shows credentials takes what the others leave, so it may stand beside them.
+    """
     for (first_name, first), (name, trunk) in combinations(subject.configuration.trunks.items(), 2):
+        if (first.is_fallback or trunk.is_fallback) and not (first.anyone and trunk.anyone):
+            continue
         shared = next(
             (
                 _narrower(one, other)
@@ -228,6 +217,9 @@ RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     public_address_is_reachable,
     backends_are_usable,
     directories_are_directories,
+    credentials_are_usable,
+    registrars_are_reachable,
+    identity_policies_are_consistent,
 )
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from gateway.carrier import PROFILES, Carrier, CarrierProfile, Network
+from gateway.config.access import CredentialSettings, OutboundCredentialSettings, Realm, RegisterSettings
+from gateway.config.identity import IdentityPolicySettings
 from gateway.config.value import (
     ANY_NUMBER,
     E164,
@@ -49,7 +51,19 @@ class TrunkSettings(Settings):
     media_allow: tuple[AddressRange, ...] = ()
     """Address ranges from which media is accepted, beside the carrier's own, where `media_source` is `carrier`."""
     anyone: bool = False
-    """Accept SIP from every address. The source address is the only authentication of a trunk: for laboratories."""
+    """Accept SIP from every address. Without `credentials` that means calls from everybody: for laboratories. With
+    them, the trunk takes whoever belongs to no other trunk."""
+    credentials: tuple[CredentialSettings, ...] = ()
+    """Names and passwords of which callers must show one (digest, SHA-256 or MD5), beside coming from an address that
+    the trunk accepts. For PBXes and telephones; carriers do not answer such challenges."""
+    realm: Realm | None = None
+    """The realm that callers are challenged for. When absent, the gateway's public address."""
+    authenticate: OutboundCredentialSettings | None = None
+    """What the gateway shows when this trunk challenges calls that it places."""
+    registration: RegisterSettings | None = Field(default=None, alias="register")  # a name that pydantic's base has
+    """Registration with this trunk's registrar, so that it sends its calls here."""
+    identity: IdentityPolicySettings = IdentityPolicySettings()
+    """Verification of callers' numbers (STIR/SHAKEN), and what follows from the verdict."""
     numbers: Annotated[Mapping[DialledNumber, Name], Field(min_length=1)]
     """Dialled number → agent. A number in E.164 form (+15550001111), the exact user part of the SIP URI (reception), or
     "*" for every number that is not listed."""
@@ -78,6 +92,11 @@ class TrunkSettings(Settings):
         if self.anyone:
             return EVERYONE
         return (*self.profile.signalling_networks, *self.allow)
+
+    @property
+    def is_fallback(self) -> bool:
+        """Whether the trunk is for whoever belongs to no other trunk and shows credentials."""
+        return self.anyone and bool(self.credentials)
 
     @property
     def media_networks(self) -> tuple[Network, ...]:

@@ -58,7 +58,8 @@ class Settings(BaseModel):
     @classmethod
     def _leave_out_empty_values(cls, data: Any) -> Any:
         if isinstance(data, dict):
-            return {key: value for key, value in data.items() if value is not None or key not in cls.model_fields}
+            known = {field.alias or name for name, field in cls.model_fields.items()}
+            return {key: value for key, value in data.items() if value is not None or key not in known}
         return data
 
 
