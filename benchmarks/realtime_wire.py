@@ -96,7 +96,7 @@ async def ours_append(url: str) -> float:
 
 async def theirs_append(url: str) -> float:
     """CPU seconds of one append through websockets' client."""
-    async with connect(url, compression=None, max_size=None) as connection:
+    async with connect(url, compression=None, max_size=None, close_timeout=0.1) as connection:
         begin = cpu_s()
         for number in range(APPENDS):
             audio = base64.b64encode(FRAME).decode()
@@ -132,7 +132,7 @@ async def ours_delta(url: str) -> float:
 async def theirs_delta(url: str) -> float:
     """CPU seconds of one delta through websockets' client."""
     begin = cpu_s()
-    async with connect(url, compression=None, max_size=None) as connection:
+    async with connect(url, compression=None, max_size=None, close_timeout=0.1) as connection:
         await connection.send("{}")
         count = 0
         while count < DELTAS:
