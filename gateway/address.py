@@ -2,19 +2,30 @@
 
 import socket
 from ipaddress import ip_address
+from typing import Final
+
+LOOPBACK: Final = {4: "127.0.0.1", 6: "::1"}
+# Documentation addresses (RFC 5737, RFC 3849): routed like any other far host, and nothing is ever sent to them.
+FAR_HOST: Final = {4: "192.0.2.1", 6: "2001:db8::1"}
+_DISCARD_PORT: Final = 9
 
 
 def outward_address(version: int) -> str:
-    """The address of the interface that the machine reaches the world through. Nothing is sent.
+    """The address of the interface that the machine reaches the world through; loopback where it has no route.
 
-    Falls back to loopback on a machine without a route.
+    Args:
+        version: 4 or 6, of the Internet Protocol.
     """
-    family, beyond, loopback = (
-        (socket.AF_INET, "192.0.2.1", "127.0.0.1") if version == 4 else (socket.AF_INET6, "2001:db8::1", "::1")
-    )
+    return address_towards(FAR_HOST[version])
+
+
+def address_towards(host: str) -> str:
+    """Our address as `host`, an IP literal, sees it. Nothing is sent; the kernel is asked for its route."""
+    version = ip_address(host).version
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect((beyond, 9))
+            probe.connect((host, _DISCARD_PORT))
         except OSError:
-            return loopback
+            return LOOPBACK[version]
         return str(ip_address(probe.getsockname()[0]))

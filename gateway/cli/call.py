@@ -6,9 +6,11 @@ from pathlib import Path
 import uvloop
 from rich.console import Console
 
-from gateway.audio_file import AudioFileError, read_audio, write_wav
+from gateway.address import address_towards
+from gateway.audio_file import AudioFileError, Samples, read_audio, write_wav
 from gateway.caller import SAMPLE_RATE_HZ, Caller, CallFailedError, PlacedCall
 from sip.errors import SipError
+from sip.uri import Uri
 
 
 def run(
@@ -45,13 +47,13 @@ def run(
 async def _place(
     console: Console,
     target: str,
-    samples: object,
+    samples: Samples | None,
     digits: str,
     duration_seconds: float,
     caller: str,
     bind: str | None,
 ) -> PlacedCall:
-    async with Caller(bind) as agent:
+    async with Caller(bind or _address_for(target)) as agent:
         call = agent.place(target, caller=caller)
         await call.answered()
         console.print(f"answered after {call.set_up_ms} ms")
@@ -66,8 +68,17 @@ async def _place(
         return call
 
 
-async def _talk(console: Console, call: PlacedCall, samples: object, digits: str) -> None:
+async def _talk(console: Console, call: PlacedCall, samples: Samples | None, digits: str) -> None:
     if digits and not call.press(digits):
         console.print("the far end takes no telephone-events; no digits were sent")
     if samples is not None:
-        await call.say(samples)  # type: ignore[arg-type]
+        await call.say(samples)
+
+
+def _address_for(target: str) -> str | None:
+    """The address to call from: the one that leads to the target, where that is an IP literal."""
+    host = Uri.parse(target).host.strip("[]")
+    try:
+        return address_towards(host)
+    except ValueError:
+        return None  # a name: the address that leads outside will do
