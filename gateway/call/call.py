@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from gateway.call.record import (
     CallRecord,
     DigitRecord,
     EndRecord,
+    IdentityRecord,
     MediaRecord,
     ModelRecord,
     RecordingRecord,
@@ -31,6 +32,7 @@ from gateway.call.record import (
 )
 from gateway.call.settings import settings_of
 from gateway.call.transition import CALL_TABLE, CallAct, CallInput, CallState, EndReason
+from gateway.identity.check import IdentityCheck
 from gateway.leg import AudioLeg
 from gateway.log import ContextLogger
 from gateway.realtime.errors import ModelError
@@ -92,6 +94,7 @@ class Call:
         answer: the session description that goes into the 200.
         route: trunk, number and agent.
         environment: what the process gives.
+        identity: the check of the caller's number, where the trunk asks for one.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class Call:
         answer: bytes,
         route: Route,
         environment: CallEnvironment,
+        identity: IdentityCheck | None = None,
     ) -> None:
         self.call_id = call_id
         self.route = route
@@ -111,6 +115,7 @@ class Call:
         self._leg = leg
         self._answer = answer
         self._environment = environment
+        self._identity = identity
         self._inbox: asyncio.Queue[CallInput] = asyncio.Queue(INBOX_LIMIT)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._model: RealtimeSession | None = None
@@ -136,14 +141,16 @@ class Call:
         """Lives the call to its end. Whatever happens, everything is released and one record is written."""
         self._log_start()
         self._arm("setup", self._environment.setup_timeout_seconds, CallInput.SETUP_EXPIRED)
-        opening = asyncio.create_task(self._open_model(), name=f"open-model-{self.call_id}")
+        checking = asyncio.create_task(self._check_identity(), name=f"check-identity-{self.call_id}")
+        opening = asyncio.create_task(self._open_model(checking), name=f"open-model-{self.call_id}")
         try:
             self._environment.perform(self._session.ring)
             while self.state is not CallState.ENDED:
                 self._step(await self._inbox.get())
         finally:
             opening.cancel()
-            await asyncio.gather(opening, return_exceptions=True)
+            checking.cancel()
+            await asyncio.gather(opening, checking, return_exceptions=True)
             await self._release()
 
     def stop(self) -> None:
@@ -272,8 +279,11 @@ class Call:
         self._logger.info("answered", extra={"event": "answered", "set_up_ms": self._set_up_ms()})
 
     def _act_refuse(self) -> None:
+        headers: tuple[tuple[str, str], ...] = ()
         self._sip_status = 503
-        self._environment.perform(self._session.reject, self._sip_status)
+        if self._reason is EndReason.IDENTITY_REFUSED and self._identity is not None:
+            self._sip_status, headers = self._identity.refusal
+        self._environment.perform(self._session.reject, self._sip_status, headers=headers)
 
     def _act_greet(self) -> None:
         self._leg.resume()
@@ -285,8 +295,39 @@ class Call:
 
     # The model.
 
-    async def _open_model(self) -> None:
-        """Opens a session with the first backend of the agent's list that can be had."""
+    async def _check_identity(self) -> None:
+        """Gets the verdict about the caller's number, and refuses or routes the call by it."""
+        if self._identity is None:
+            return
+        verdict = await self._identity.settle()
+        self._logger.info(
+            "identity",
+            extra={
+                "event": "identity",
+                "status": verdict.status.value,
+                "attestation": verdict.attestation,
+                "source": verdict.source.value,
+                "detail": verdict.detail,
+            },
+        )
+        if self._identity.is_refused:
+            self._detail = f"caller's number: {verdict.status.value}: {verdict.detail}"
+            self.post(CallInput.IDENTITY_REFUSED)
+        elif (agent := self._identity.agent) is not None:
+            self.route = replace(self.route, agent_name=agent[0], agent=agent[1])
+
+    async def _open_model(self, checking: asyncio.Task[None]) -> None:
+        """Opens a session with the first backend of the agent's list that can be had.
+
+        The verdict about the caller's number comes first where it chooses the agent, otherwise meanwhile. It is there
+        before the call is answered, and the agent is told with its instructions or, if it came late, right after them.
+        """
+        identity = self._identity
+        if identity is not None and (identity.chooses_agent or identity.verdict is not None):
+            await checking
+            if identity.is_refused:
+                return
+        context = None if identity is None else identity.sentence
         refusals = []
         for name in self.route.agent.backends:
             backend = self._environment.backends.get(name)
@@ -296,7 +337,7 @@ class Call:
             bridge = self._create_bridge(model)
             model.sink = bridge.on_model_event
             try:
-                await model.open(settings_of(self.route.agent))
+                await model.open(settings_of(self.route.agent, context))
             except ModelError as error:
                 refusals.append(f"{name}: {error}")
                 self._logger.warning("model refused", extra={"backend": name, "reason": error.label})
@@ -306,6 +347,9 @@ class Call:
                 raise
             self._model, self._bridge, self._backend_name = model, bridge, name
             self._model_opened = self._environment.clock()
+            await checking
+            if identity is not None and context is None and identity.sentence is not None:
+                model.send_text(identity.sentence, role=TextRole.SYSTEM)
             self.post(CallInput.MODEL_READY)
             return
         self._detail = "; ".join(refusals) or "no backend of the agent can be used"
@@ -409,6 +453,7 @@ class Call:
             set_up_ms=self._set_up_ms(),
             duration_ms=duration_ms,
             end=EndRecord(reason=reason.value, by=_ENDED_BY[reason], sip_status=self._sip_status, detail=self._detail),
+            identity=self._identity_record(),
             transcript=transcript_of(self._conversation),
             turns=turns_of(self._conversation),
             digits=tuple(self._digits),
@@ -417,6 +462,10 @@ class Call:
             media=media,
             recording=self._recording_record(),
         )
+
+    def _identity_record(self) -> IdentityRecord | None:
+        verdict = None if self._identity is None else self._identity.verdict
+        return None if verdict is None else IdentityRecord.of(verdict)
 
     def _model_record(self) -> ModelRecord | None:
         if self._model is None or self._backend_name is None or self._model_opened is None:
@@ -474,6 +523,7 @@ _ENDED_BY: Final[Mapping[EndReason, str]] = {
     EndReason.MODEL_LOST: "gateway",
     EndReason.MEDIA_LOST: "gateway",
     EndReason.SETUP_EXPIRED: "gateway",
+    EndReason.IDENTITY_REFUSED: "gateway",
     EndReason.DURATION_LIMIT: "gateway",
     EndReason.GATEWAY_STOPPED: "gateway",
 }

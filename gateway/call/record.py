@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.call.conversation import Conversation, Turn, Utterance
+from gateway.identity.verdict import Verdict
 
 _log = logging.getLogger(__name__)
 
@@ -129,6 +130,31 @@ class RecordingRecord(_Value):
     fault: str | None = None
 
 
+class IdentityRecord(_Value):
+    """What is known of the right to the caller's number."""
+
+    status: str
+    source: str = Field(description="passport: verified here; carrier: what the carrier said")
+    attestation: str | None = Field(
+        default=None, description="A, B or C as claimed; it counts where the status is passed"
+    )
+    number: str | None = Field(default=None, description="the number that was signed for, digits only")
+    diverted: bool = False
+    detail: str | None = None
+
+    @classmethod
+    def of(cls, verdict: Verdict) -> "IdentityRecord":
+        """The record of a verdict."""
+        return cls(
+            status=verdict.status.value,
+            source=verdict.source.value,
+            attestation=verdict.attestation,
+            number=verdict.number,
+            diverted=verdict.diverted,
+            detail=verdict.detail or None,
+        )
+
+
 class CallRecord(_Value):
     """All that is kept of one call."""
 
@@ -146,6 +172,9 @@ class CallRecord(_Value):
     set_up_ms: int | None = Field(default=None, description="from the INVITE to the 200")
     duration_ms: int = Field(default=0, description="from the answer to the end")
     end: EndRecord
+    identity: IdentityRecord | None = Field(
+        default=None, description="None where the trunk does not ask, or no verdict came"
+    )
     transcript: Annotated[tuple[UtteranceRecord, ...], Field()] = ()
     turns: tuple[TurnRecord, ...] = ()
     digits: tuple[DigitRecord, ...] = ()

@@ -5,14 +5,17 @@ from gateway.realtime.settings import Eagerness, SemanticVad, ServerVad, Session
 from gateway.tool import END_CALL
 
 
-def settings_of(agent: AgentSettings) -> SessionSettings:
-    """The session that an agent wants on a telephone line: G.711 μ-law both ways, undecoded."""
+def settings_of(agent: AgentSettings, context: str | None = None) -> SessionSettings:
+    """The session that an agent wants on a telephone line: G.711 μ-law both ways, undecoded.
+
+    `context` is what this call adds to the agent's instructions.
+    """
     language = None if agent.language is None else agent.language.partition("-")[0]
     transcription = None
     if agent.transcription.enabled:
         transcription = Transcription(agent.transcription.model, language, agent.transcription.prompt)
     return SessionSettings(
-        instructions=agent.instructions,
+        instructions=agent.instructions if context is None else f"{agent.instructions.rstrip()}\n\n{context}",
         voice=agent.voice,
         language=agent.language,
         turn_detection=_turn_detection(agent.turn_detection),

@@ -30,6 +30,7 @@ class CallInput(Enum):
     MODEL_READY = "model_ready"
     MODEL_REFUSED = "model_refused"
     SETUP_EXPIRED = "setup_expired"
+    IDENTITY_REFUSED = "identity_refused"
     CANCELLED = "cancelled"
     ACKNOWLEDGED = "acknowledged"
     NOT_ACKNOWLEDGED = "not_acknowledged"
@@ -65,6 +66,7 @@ class EndReason(Enum):
     MODEL_LOST = "model_lost"
     MEDIA_LOST = "media_lost"
     SETUP_EXPIRED = "setup_expired"
+    IDENTITY_REFUSED = "identity_refused"
     DURATION_LIMIT = "duration_limit"
     GATEWAY_STOPPED = "gateway_stopped"
     DIALOG_LOST = "dialog_lost"
@@ -97,6 +99,7 @@ CALL_TABLE: Final[Mapping[CallState, Mapping[CallInput, CallStep]]] = {
         CallInput.MODEL_REFUSED: _refused(EndReason.MODEL_UNAVAILABLE),
         CallInput.MODEL_LOST: _refused(EndReason.MODEL_UNAVAILABLE),
         CallInput.SETUP_EXPIRED: _refused(EndReason.SETUP_EXPIRED),
+        CallInput.IDENTITY_REFUSED: _refused(EndReason.IDENTITY_REFUSED),
         CallInput.CANCELLED: _released(EndReason.CANCELLED),
         CallInput.CALLER_HUNG_UP: _released(EndReason.CALLER_HUNG_UP),
         CallInput.STOPPED: _refused(EndReason.GATEWAY_STOPPED),

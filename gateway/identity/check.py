@@ -5,10 +5,11 @@ its outcome before it answers.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from ipaddress import ip_address
 
 from gateway.carrier import PROFILES, Carrier
+from gateway.config.agent import AgentSettings
 from gateway.config.identity import IdentityCheckKind, IdentityPolicySettings
 from gateway.config.trunk import TrunkSettings
 from gateway.identity.certificate import CertificateChain, TrustList
@@ -27,11 +28,15 @@ class IdentityCheck:
 
     Args:
         policy: the trunk's.
+        agents: by name, those that the policy may route to.
         outcome: the verdict, or what gets it; that must end by itself.
     """
 
-    def __init__(self, policy: IdentityPolicySettings, outcome: Verdict | Finish) -> None:
+    def __init__(
+        self, policy: IdentityPolicySettings, agents: Mapping[str, AgentSettings], outcome: Verdict | Finish
+    ) -> None:
         self.policy = policy
+        self._agents = agents
         self.verdict = outcome if isinstance(outcome, Verdict) else None
         self._outcome = outcome
 
@@ -47,9 +52,10 @@ class IdentityCheck:
         return bool(self.policy.route)
 
     @property
-    def agent_name(self) -> str | None:
-        """The agent that answers instead of the number's own."""
-        return None if self.verdict is None else self.policy.route.get(self.verdict.status)
+    def agent(self) -> tuple[str, AgentSettings] | None:
+        """Name and settings of the agent that answers instead of the number's own."""
+        name = None if self.verdict is None else self.policy.route.get(self.verdict.status)
+        return None if name is None else (name, self._agents[name])
 
     @property
     def is_refused(self) -> bool:
@@ -76,15 +82,22 @@ class IdentityDesk:
         source: certificates by URL.
         wall_clock: seconds since 1970: PASSporTs say when they were signed.
         timeout_seconds: longest wait for certificates.
+        agents: by name, those that a policy may route to.
     """
 
     def __init__(
-        self, trust: TrustList, source: CertificateSource, wall_clock: Callable[[], float], timeout_seconds: float
+        self,
+        trust: TrustList,
+        source: CertificateSource,
+        wall_clock: Callable[[], float],
+        timeout_seconds: float,
+        agents: Mapping[str, AgentSettings],
     ) -> None:
         self._trust = trust
         self._source = source
         self._wall_clock = wall_clock
         self._timeout_seconds = timeout_seconds
+        self._agents = agents
 
     def begin(self, trunk: TrunkSettings, invite: Request, host: str, dialled: str) -> IdentityCheck | None:
         """The check of a call; None where its trunk asks for none.
@@ -101,9 +114,10 @@ class IdentityDesk:
             case IdentityCheckKind.CARRIER:
                 values = invite.headers.get_all(VERSTAT_HEADER)
                 believed = trunk.carrier is Carrier.TWILIO and is_twilio(host)
-                return IdentityCheck(trunk.identity, judge_verstat(values) if believed else disbelieve(values))
+                outcome = judge_verstat(values) if believed else disbelieve(values)
+                return IdentityCheck(trunk.identity, self._agents, outcome)
             case IdentityCheckKind.PASSPORT:
-                return IdentityCheck(trunk.identity, self._check_passports(invite, dialled))
+                return IdentityCheck(trunk.identity, self._agents, self._check_passports(invite, dialled))
 
     def _check_passports(self, invite: Request, dialled: str) -> Verdict | Finish:
         numbers = CallNumbers.of(invite, dialled)
