@@ -137,7 +137,16 @@ async def measure_load(gateway: GatewayProcess, folder: Path) -> Iterable[Measur
         told("  INVITE → 200 under load p95", f"{percentile(run.response_times_ms, 95):.0f} ms"),
         told("  retransmissions", str(run.retransmissions)),
         told("  the gateway's processor time", f"{cpu * 100:.0f} % of a core"),
+        told("  the machine's processors wanted in vain, of the last minute", wanted_in_vain()),
     )  # fmt: skip
+
+
+def wanted_in_vain() -> str:
+    """How much of the time something waited for a processor: where it is much, the gaps are the machine's."""
+    pressure = Path("/proc/pressure/cpu")
+    if not pressure.exists():
+        return "not known"
+    return f"{pressure.read_text().partition('avg60=')[2].partition(' ')[0]} %"
 
 
 def measure_set_up(gateway: GatewayProcess, folder: Path) -> Iterator[Measure]:
