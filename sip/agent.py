@@ -79,14 +79,19 @@ class UserAgent:
         try:
             message = parse_message(data)
         except SipParseError as error:
-            self.counters[error.label] += 1
-            if error.partial is not None:
-                self._answer_malformed(error.partial, error, flow)
+            self.receive_fault(error, flow, now)
             return
         if isinstance(message, Request):
             self._reception.receive_request(message, flow, now)
         else:
             self._receive_response(message, now)
+
+    def receive_fault(self, error: SipParseError, flow: Flow, now: float) -> None:
+        """A stream could not be cut into messages: counts it, and answers if it can. The driver closes the stream."""
+        self._now = now
+        self.counters[error.label] += 1
+        if error.partial is not None:
+            self._answer_malformed(error.partial, error, flow)
 
     def transmits(self) -> Iterator[Transmit]:
         """Drains what is to be sent, in order."""

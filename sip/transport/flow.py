@@ -19,13 +19,15 @@ class Address(NamedTuple):
 class Flow:
     """A path between two transport addresses (RFC 5626): a message arrives on one, and its answer goes back on it.
 
-    `id` names the socket or connection; the driver that made the flow knows which.
+    `id` names the socket or connection; the driver that made the flow knows which. `peer_names` are the names in the
+    client certificate that the peer has shown and that we have verified (RFC 5922 §7.1); without one there are none.
     """
 
     transport: str
     local: Address
     remote: Address
     id: int = 0
+    peer_names: tuple[str, ...] = ()
 
     @property
     def is_reliable(self) -> bool:
@@ -35,12 +37,17 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A destination still to be resolved: finding its addresses is the transport's work (RFC 3263)."""
+    """A destination still to be resolved: finding its addresses is the transport's work (RFC 3263).
+
+    `after` is the branch of an earlier attempt that met silence or 503: this one goes to the address that comes next
+    (RFC 3263 §4.3). Where no address is left it fails at once.
+    """
 
     transport: str
     host: str
     port: int | None = None
     sips: bool = False
+    after: str = ""
 
     @property
     def is_reliable(self) -> bool:
@@ -53,13 +60,15 @@ class Transmit:
     """One message to be sent.
 
     `prefer` is the flow that the dialog began on: the driver sends from the same socket, and over the same
-    connection where that leads to the target. `owner` is opaque to the driver; it comes back with a failure.
+    connection where that leads to the target. `owner` is opaque to the driver; it comes back with a failure. `branch`
+    names the client transaction: its retransmissions, its ACK and its CANCEL take the way that its request took.
     """
 
     data: bytes
     to: Flow | Target
     prefer: Flow | None = None
     owner: object | None = field(default=None, repr=False, compare=False)
+    branch: str = ""
 
 
 def is_usable_port(port: int) -> bool:
