@@ -78,6 +78,7 @@ class SessionCore(ABC):
         body: bytes = b"",
         attempt: int = 1,
         dialog: Dialog | None = None,
+        is_resent: bool = True,
     ) -> None:
         """Sends a request of the dialog, or of another one of a forked call; answers its challenges."""
         dialog = dialog or self.dialog
@@ -98,7 +99,10 @@ class SessionCore(ABC):
                 method, on_outcome, now, headers=[*kept, credentials], body=body, attempt=attempt + 1, dialog=dialog
             )
 
-        host.transactions.request(request, target, handle, now, prefer=self.flow)
+        patience = host.configuration.ring_limit if method == "INVITE" else None
+        host.transactions.request(
+            request, target, handle, now, prefer=self.flow, is_resent=is_resent, patience=patience
+        )
 
     def _credentials(self, request: Request, outcome: Response | Failure, attempt: int) -> tuple[str, str] | None:
         if self.authenticator is None or not isinstance(outcome, Response) or outcome.status not in {401, 407}:
@@ -134,10 +138,10 @@ class SessionCore(ABC):
         self.state = to
         return True
 
-    def _end(self, cause: EndCause) -> None:
+    def _end(self, cause: EndCause, now: float) -> None:
         """The last act of every session. The state is ENDED already."""
         self.end_cause = cause
-        self._clear()
+        self._clear(now)
         if self.dialog is not None:
             self.host.unregister(self.dialog.id)
         self.host.forget(self.as_session())
@@ -148,7 +152,7 @@ class SessionCore(ABC):
         """The peer does not know the dialog or is silent (RFC 3261 §12.2.1.2): ends it, with a BYE for what is left."""
         if self._step(SessionInput.LOST):
             self.send_bye(now, ())
-            self._end(EndCause.LOST)
+            self._end(EndCause.LOST, now)
 
     def respond(
         self,
@@ -178,8 +182,9 @@ class SessionCore(ABC):
         """The transport that our Contact is for."""
         return self.flow.transport if self.flow is not None else "udp"
 
-    def _clear(self) -> None:
+    def _clear(self, now: float) -> None:
         """Nothing more is waited for."""
+        del now
         for part in self._parts:
             part.stop()
 

@@ -76,7 +76,7 @@ class InviteSession(SessionCore):
         if not self._step(SessionInput.HANG_UP):
             return False
         self.send_bye(now, headers)
-        self._end(EndCause.LOCAL_BYE)
+        self._end(EndCause.LOCAL_BYE, now)
         return True
 
     def hang_up(self, *, now: float, headers: HeaderFields = ()) -> bool:
@@ -242,7 +242,7 @@ class InviteSession(SessionCore):
         if self._step(SessionInput.LOST):
             self.host.counters["session_expired"] += 1
             self.send_bye(now, (("Reason", 'SIP;cause=408;text="Session expired"'),))
-            self._end(EndCause.EXPIRED)
+            self._end(EndCause.EXPIRED, now)
 
     def _handle_deadline(self, deadline: Deadline, now: float) -> None:
         if deadline is Deadline.USER:
@@ -254,8 +254,10 @@ class InviteSession(SessionCore):
         if self._step(SessionInput.UNACKNOWLEDGED):
             self.host.counters["not_acknowledged"] += 1
             self.host.emit(NotAcknowledged(self))
-            self.send_bye(now, self._bye_headers or ())
-            self._end(EndCause.NOT_ACKNOWLEDGED if self._bye_headers is None else EndCause.LOCAL_BYE)
+            # Once only: who never acknowledged may be nobody, and the INVITE's sender address forged (promise 10).
+            headers = self._bye_headers or ()
+            self.send_request("BYE", self.count_outcome("bye"), now, headers=headers, is_resent=False)
+            self._end(EndCause.NOT_ACKNOWLEDGED if self._bye_headers is None else EndCause.LOCAL_BYE, now)
 
     # -- received requests -------------------------------------------------------------------------------------------
 
@@ -263,10 +265,8 @@ class InviteSession(SessionCore):
         self.respond(transaction, 200, now)
         if not self._step(SessionInput.BYE_RECEIVED):
             return
-        if self._update is not None or self._is_user_busy():
-            self._finish_pending(487, None, (), b"", now)  # RFC 3261 §15.1.2
         self.host.emit(ByeReceived(self, request.headers.get("Reason"), request))
-        self._end(EndCause.REMOTE_BYE)
+        self._end(EndCause.REMOTE_BYE, now)
 
     def _receive_info(self, transaction: NonInviteServerTransaction, request: Request, now: float) -> None:
         content_type = request.content_type.essence if request.content_type is not None else None
@@ -335,12 +335,13 @@ class InviteSession(SessionCore):
         self.changed()
         return result
 
-    def _clear(self) -> None:
+    def _clear(self, now: float) -> None:
+        if self._update is not None or self._is_user_busy():
+            self._finish_pending(487, None, (), b"", now)  # RFC 3261 §15.1.2: the transaction must not be left open
         self._deadlines.clear()
-        self._update = None
         if self._received is not None:
             self._received.stop()
-        super()._clear()
+        super()._clear(now)
 
     def _refuse_invite(
         self, transaction: InviteServerTransaction, status: int, label: str, now: float, headers: HeaderFields = ()

@@ -163,9 +163,10 @@ class ClientSession(InviteSession):
         self.host.counters["unwanted_2xx"] += 1
         self._acknowledger.acknowledge(dialog, self.request, response)
         self.send_bye(now, (), dialog)
+        self.host.unregister(dialog.id)
         if self._step(SessionInput.ACCEPTED):  # only CANCELLING takes it here
             self._forget_early()
-            self._end(EndCause.CANCELLED)
+            self._end(EndCause.CANCELLED, now)
 
     def _try_again(self, response: Response, now: float) -> bool:
         """Answers a challenge, or a 422: same Call-ID, From tag and To, next CSeq (RFC 3261 §22.2, RFC 4028 §7.3)."""
@@ -198,16 +199,15 @@ class ClientSession(InviteSession):
         self.begin(now)
 
     def _refused(self, status: int, reason: str, response: Response | None, now: float) -> None:
-        del now
         was_cancelled = self.state is SessionState.CANCELLING
         if not self._step(SessionInput.REFUSED):
             return
         self._forget_early()
         if was_cancelled:
-            self._end(EndCause.CANCELLED)
+            self._end(EndCause.CANCELLED, now)
             return
         self.host.emit(Failed(self, status, reason, response))
-        self._end(EndCause.REFUSED)
+        self._end(EndCause.REFUSED, now)
 
     # -- the rest ----------------------------------------------------------------------------------------------------
 
@@ -231,7 +231,7 @@ class ClientSession(InviteSession):
             if self._transaction is not None:
                 self.host.transactions.abandon(self._transaction)
             self._forget_early()
-            self._end(EndCause.CANCELLED)
+            self._end(EndCause.CANCELLED, now)
         else:
             super()._handle_deadline(deadline, now)
 

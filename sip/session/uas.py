@@ -109,7 +109,7 @@ class ServerSession(InviteSession):
         if not self._step(SessionInput.REJECT):
             return False
         self._invite.respond(status, reason, headers, b"", now)
-        self._end(EndCause.REJECTED)
+        self._end(EndCause.REJECTED, now)
         return True
 
     # -- what the wire does ------------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ class ServerSession(InviteSession):
         self.host.counters["prack_missing"] += 1
         if self._step(SessionInput.REJECT):
             self._invite.respond(504, None, (), b"", now)
-            self._end(EndCause.EXPIRED)
+            self._end(EndCause.EXPIRED, now)
 
     def _is_reliable(self, body: bytes) -> bool:
         if RELIABLE not in self.host.configuration.supported:
@@ -150,7 +150,7 @@ class ServerSession(InviteSession):
         if self._step(SessionInput.CANCELLED):
             self._invite.respond(487, None, (), b"", now)
             self.host.emit(Cancelled(self, request.headers.get("Reason")))
-            self._end(EndCause.CANCELLED)
+            self._end(EndCause.CANCELLED, now)
 
     def _handle_deadline(self, deadline: Deadline, now: float) -> None:
         if deadline is Deadline.PROVISIONAL and self._last_provisional is not None:
@@ -160,7 +160,7 @@ class ServerSession(InviteSession):
             self.host.counters["invite_unanswered"] += 1
             self._step(SessionInput.REJECT)
             self._invite.respond(480, None, (), b"", now)
-            self._end(EndCause.EXPIRED)
+            self._end(EndCause.EXPIRED, now)
         else:
             super()._handle_deadline(deadline, now)
 

@@ -9,7 +9,7 @@ from sip.agenda import Agenda
 from sip.message import Request, Response
 from sip.transaction.invite_client import InviteClientTransaction
 from sip.transaction.invite_server import InviteServerTransaction
-from sip.transaction.machine import Act, Failure, Output, Transaction
+from sip.transaction.machine import Act, Failure, Output, State, Transaction
 from sip.transaction.non_invite_client import NonInviteClientTransaction
 from sip.transaction.non_invite_server import NonInviteServerTransaction
 from sip.transaction.timer import TimerValues
@@ -100,6 +100,11 @@ class TransactionLayer:
         return len(self._clients)
 
     @property
+    def unanswered_count(self) -> int:
+        """How many requests of ours still wait for a final response."""
+        return sum(_is_unanswered(client) for client in self._clients.values())
+
+    @property
     def is_full(self) -> bool:
         """Whether no further transaction may be begun for a stranger's request."""
         return len(self) >= self._limit
@@ -150,11 +155,19 @@ class TransactionLayer:
         now: float,
         *,
         prefer: Flow | None = None,
+        is_resent: bool = True,
+        patience: float | None = None,
     ) -> ClientTransaction:
-        """Sends a request (no ACK) through a new transaction; `on_outcome` gets every response or the failure."""
+        """Sends a request (no ACK) through a new transaction; `on_outcome` gets every response or the failure.
+
+        An INVITE that got a 1xx has no timer in RFC 3261; `patience`, in seconds, is its time for a final response.
+        """
         maker = InviteClientTransaction if request.method == "INVITE" else NonInviteClientTransaction
         transaction: ClientTransaction = maker(request, to, self.values, now)
+        if not is_resent:
+            transaction.send_once()
         client = _Client(self, transaction, on_outcome, prefer)
+        client.give_up_at = now + patience if patience is not None else None
         self._clients[client.key] = client
         self.settle(client, now)
         return transaction
@@ -182,6 +195,10 @@ class TransactionLayer:
             owner.transaction.transport_failed(now)
             self.settle(owner, now)
 
+    def is_unanswered(self, owner: object) -> bool:
+        """Whether `owner`, as named in a Transmit, is a request of ours that still waits for a final response."""
+        return isinstance(owner, _Client) and _is_unanswered(owner)
+
     def settle(self, keeper: "_Keeper", now: float) -> None:
         """Drains a transaction's outputs and forgets it when it has terminated."""
         transaction = keeper.transaction
@@ -189,7 +206,7 @@ class TransactionLayer:
             outputs, transaction.outputs = transaction.outputs, []
             for output in outputs:
                 if output.data:
-                    self._transmit(Transmit(output.data, transaction.peer, keeper.prefer, keeper))
+                    self._transmit(Transmit(output.data, transaction.peer, keeper.prefer, keeper, keeper.branch))
                     if output.act is Act.RESEND:
                         self._counters["retransmission_sent"] += 1
                 else:
@@ -226,6 +243,11 @@ class _Keeper(ABC):
     def __init__(self, layer: TransactionLayer, prefer: Flow | None) -> None:
         self.layer = layer
         self.prefer = prefer
+
+    @property
+    def branch(self) -> str:
+        """What the transport knows a request by, so that all of its transmissions take one way; "" for responses."""
+        return ""
 
     def next_timer(self) -> float | None:
         return self.transaction.next_timer()
@@ -268,7 +290,7 @@ class _Server(_Keeper):
 
 
 class _Client(_Keeper):
-    __slots__ = ("key", "on_outcome", "transaction")
+    __slots__ = ("give_up_at", "key", "on_outcome", "transaction")
 
     def __init__(
         self, layer: TransactionLayer, transaction: ClientTransaction, on_outcome: OnOutcome, prefer: Flow | None
@@ -277,6 +299,17 @@ class _Client(_Keeper):
         self.transaction: ClientTransaction = transaction
         self.key = (transaction.request.top_via.branch or "", transaction.request.method)
         self.on_outcome = on_outcome
+        self.give_up_at: float | None = None
+
+    def next_timer(self) -> float | None:
+        at = self.transaction.next_timer()
+        return self.give_up_at if at is None and not self.transaction.is_terminated else at
+
+    def handle_timer(self, now: float) -> None:
+        if self.transaction.next_timer() is None and self.give_up_at is not None and self.give_up_at <= now:
+            self.transaction.destroy()
+            self.on_outcome(Failure.TIMEOUT, now)
+        super().handle_timer(now)
 
     def receive_response(self, response: Response, now: float) -> None:
         self.transaction.receive_response(response, now)
@@ -289,3 +322,10 @@ class _Client(_Keeper):
             self.on_outcome(Failure.TIMEOUT, now)
         elif output.act is Act.TELL_TRANSPORT_ERROR and self.transaction.is_terminated:
             self.on_outcome(Failure.TRANSPORT_ERROR, now)
+
+
+def _is_unanswered(client: _Client) -> bool:
+    return client.transaction.state in _UNANSWERED
+
+
+_UNANSWERED: Final = frozenset({State.CALLING, State.TRYING, State.PROCEEDING})

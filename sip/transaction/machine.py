@@ -6,7 +6,7 @@ from enum import Enum, auto
 from typing import ClassVar, Final
 
 from sip.message import Request, Response
-from sip.transaction.timer import Timer, TimerValues
+from sip.transaction.timer import RETRANSMISSIONS, Timer, TimerValues
 from sip.transport.flow import Flow, Target
 
 
@@ -124,6 +124,11 @@ class Transaction:
     def transport_failed(self, now: float) -> None:
         """The transport could not send what this transaction handed out (RFC 3261 §17.1.4, §17.2.4)."""
         self.step(Input.TRANSPORT_ERROR, now)
+
+    def send_once(self) -> None:
+        """Leaves out the retransmissions; the timeout stays."""
+        for timer in RETRANSMISSIONS:
+            self._timers.pop(timer, None)
 
     def destroy(self) -> None:
         """Ends the transaction without another word."""

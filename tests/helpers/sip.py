@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from sip.agent import UserAgent
 from sip.configuration import AgentConfiguration
+from sip.errors import SipParseError
 from sip.event import AgentEvent, IncomingInvite
 from sip.header import NameAddr
 from sip.message import Request, Response, parse_message
@@ -229,9 +230,13 @@ class WireHost:
         self.network = network
         self.address = address
         self.inbox: list[Request | Response] = []
+        self.garbled: list[bytes] = []  # such as a 400 that quotes a malformed From back
 
     def receive(self, packet: Packet) -> None:
-        self.inbox.append(packet.message)
+        try:
+            self.inbox.append(packet.message)
+        except SipParseError:
+            self.garbled.append(packet.data)
 
     def next_timer(self) -> float | None:
         return None

@@ -171,3 +171,25 @@ def test_call_ids_tags_and_branches_are_all_tokens() -> None:
     assert first.call_id != second.call_id
     assert first.from_.tag != second.from_.tag
     assert first.top_via.branch != second.top_via.branch
+
+
+@pytest.mark.parametrize("headers", [(), (("X-Padding", "x" * 900),)])
+@pytest.mark.parametrize("outcome", ["answer", "reject", "silence"])
+def test_one_unacknowledged_invite_causes_at_most_12_times_its_bytes__promise_10(
+    headers: tuple[tuple[str, str], ...], outcome: str
+) -> None:
+    network = Network()
+    alice, bob = network.wire("192.0.2.1"), network.agent("192.0.2.2")
+    invite = request(headers=headers)
+    alice.send(invite, bob)
+    network.run(0.1)
+    bob.do(bob.incoming.ring)
+    if outcome == "answer":
+        bob.do(bob.incoming.answer, ANSWER)
+    elif outcome == "reject":
+        bob.do(bob.incoming.reject, 486)
+    network.run(400.0)
+    assert sum(len(packet.data) for packet in network.sent(bob)) <= 12 * len(bytes(invite))
+    if outcome == "answer":
+        assert len(alice.requests("BYE")) == 1
+    bob.assert_empty()

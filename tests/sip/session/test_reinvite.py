@@ -402,3 +402,27 @@ def test_byes_crossing_are_both_answered__rfc3261_15() -> None:
     network.run(60.0)
     alice.assert_empty()
     bob.assert_empty()
+
+
+def test_our_bye_during_the_peer_s_reinvite_answers_it_with_487__rfc3261_15_1_2() -> None:
+    network = Network()
+    alice, bob, invite, ok, session = wired(network)
+    alice.send(in_dialog(invite, ok, "INVITE"), bob)
+    network.run(0.1)
+    bob.do(session.bye)
+    network.run(0.1)
+    assert alice.last(487).cseq.number == 2
+    network.run(70.0)
+    bob.assert_empty()
+
+
+def test_a_reinvite_that_gets_100_and_no_more_ends_the_call_in_time() -> None:
+    network = Network()
+    alice, bob, _, _, session = wired(network)
+    bob.do(session.reinvite, HOLD)
+    network.run(0.1)
+    alice.send(alice.requests("INVITE")[0].create_response(100), bob)
+    network.run(bob.agent.configuration.ring_limit + 1.0)
+    assert session.end_cause is EndCause.LOST
+    network.run(70.0)
+    bob.assert_empty()
