@@ -12,7 +12,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from gateway.admission import Route
 from gateway.bridge import Bridge
@@ -139,18 +139,20 @@ class Call:
 
     async def run(self) -> None:
         """Lives the call to its end. Whatever happens, everything is released and one record is written."""
-        self._log_start()
-        self._arm("setup", self._environment.setup_timeout_seconds, CallInput.SETUP_EXPIRED)
-        checking = asyncio.create_task(self._check_identity(), name=f"check-identity-{self.call_id}")
-        opening = asyncio.create_task(self._open_model(checking), name=f"open-model-{self.call_id}")
+        tasks: list[asyncio.Task[Any]] = []
         try:
+            self._log_start()
+            self._arm("setup", self._environment.setup_timeout_seconds, CallInput.SETUP_EXPIRED)
+            checking = asyncio.create_task(self._check_identity(), name=f"check-identity-{self.call_id}")
+            opening = asyncio.create_task(self._open_model(checking), name=f"open-model-{self.call_id}")
+            tasks += checking, opening
             self._environment.perform(self._session.ring)
             while self.state is not CallState.ENDED:
                 self._step(await self._inbox.get())
         finally:
-            opening.cancel()
-            checking.cancel()
-            await asyncio.gather(opening, checking, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._release()
 
     def stop(self) -> None:
