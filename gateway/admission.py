@@ -112,8 +112,9 @@ class Admission:
     def __init__(self, trunks: Mapping[str, TrunkSettings], agents: Mapping[str, AgentSettings]) -> None:
         self._trunks = trunks
         self._agents = agents
-        self._names = tuple(trunks)
-        self._table = NetworkTable([trunk.signalling_networks for trunk in trunks.values()])
+        # A trunk for whoever shows credentials takes those whom no other trunk knows, wherever it stands in the file.
+        self._names = tuple(sorted(trunks, key=lambda name: trunks[name].is_fallback))
+        self._table = NetworkTable([trunks[name].signalling_networks for name in self._names])
         self._verdicts: dict[str, str] = {}
 
     def admits(self, transport: str, source: Address) -> bool:

@@ -11,6 +11,7 @@ from gateway.config.agent import AgentSettings
 from gateway.config.backend import BackendSettings
 from gateway.config.identity import IdentitySettings
 from gateway.config.network import NetworkSettings
+from gateway.config.overload import OverloadSettings
 from gateway.config.trunk import TrunkSettings
 from gateway.config.value import InputPath, Name, OutputPath, Settings
 
@@ -59,6 +60,8 @@ class LimitsSettings(Settings):
     a gateway that rings and does not answer, so this stays well below 8 s."""
     drain_timeout_seconds: Annotated[float, Field(ge=0, le=3600)] = 30.0
     """How long running calls may go on when the gateway is told to stop; then they are ended with BYE."""
+    overload: OverloadSettings = OverloadSettings()
+    """What holds when somebody, by fault or by intent, sends too much."""
 
 
 class LoggingSettings(Settings):

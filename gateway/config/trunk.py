@@ -10,6 +10,7 @@ from pydantic import Field
 from gateway.carrier import PROFILES, Carrier, CarrierProfile, Network
 from gateway.config.access import CredentialSettings, OutboundCredentialSettings, Realm, RegisterSettings
 from gateway.config.identity import IdentityPolicySettings
+from gateway.config.overload import RateSettings
 from gateway.config.value import (
     ANY_NUMBER,
     E164,
@@ -76,6 +77,8 @@ class TrunkSettings(Settings):
     puts it in `diversion` when the origination URI has a user part of its own."""
     calls: Annotated[int, Field(ge=1)] | None = None
     """Most calls at once on this trunk; one more is answered 503. When absent only `limits.calls` applies."""
+    rate: RateSettings | None = None
+    """New calls on this trunk; one more is answered 503 with Retry-After. When absent, `limits.overload.trunk_rate`."""
     media_source: MediaSource = MediaSource.SAME_HOST
     """Where media may come from: `negotiated` (the SDP's address and port only), `same_host` (the SDP's address, any
     port), `carrier` (also the carrier's media ranges and `media_allow`), `any` (the first source that sends four

@@ -77,6 +77,13 @@ def test_a_trunk_for_anyone_takes_whom_no_other_trunk_knows() -> None:
     assert heard.trunk_of("2001:db8::9") == "laboratory"
 
 
+def test_a_trunk_for_whoever_shows_credentials_comes_last_wherever_it_stands() -> None:
+    credentials = [{"user": "desk", "password": "secret"}]
+    heard = admission(phones=trunk(anyone=True, credentials=credentials), carrier=trunk(carrier="twilio"))
+    assert heard.trunk_of("54.172.60.1") == "carrier"
+    assert heard.trunk_of("203.0.113.9") == "phones"
+
+
 def test_the_table_agrees_with_the_ranges_at_their_edges() -> None:
     settings = [trunk(carrier="twilio"), trunk(carrier="telnyx", allow=["10.0.0.0/8", "2001:db8::/33"])]
     table = NetworkTable([one.signalling_networks for one in settings])
