@@ -5,24 +5,20 @@ recognised from the sound that came over RTP.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
-
-import numpy as np
 
 from gateway.audio_file import Samples
 from gateway.call.record import CallRecord, UtteranceRecord
 from gateway.embedded.ear import Ear
 from gateway.embedded.phrase import split_words, word_error_rate
+from gateway.embedded.utterance import split_utterances
 
 RATE_HZ: Final = 8000
-# A pause inside a sentence is shorter than this, one between two sentences longer.
-GAP_MS: Final = 450
+# A pause inside a sentence is shorter than this, one between two sentences longer (docs/decisions/embedded-speech.md).
+PAUSE_MS: Final = 300
 SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+")
-FRAME: Final = RATE_HZ // 50
-SPEECH_PEAK: Final = 500
-SHORTEST_UTTERANCE_MS: Final = 300
 # Of ten words one may be misheard.
 ACCEPTED_WORD_ERROR_RATE: Final = 0.1
 
@@ -57,9 +53,7 @@ def check_caller(record: CallRecord, captured: Samples) -> list[Check]:
     said = [sentence for utterance in agent for sentence in heard(utterance)]
     if not said:
         return []
-    ear = Ear(said)
-    recognitions = (ear.recognise(piece, RATE_HZ) for piece in utterances(captured))
-    understood = [recognition.text for recognition in recognitions if recognition is not None]
+    understood = recognise(captured, said)
     checks = []
     for sentence in said:
         arrived = sentence in understood
@@ -69,22 +63,17 @@ def check_caller(record: CallRecord, captured: Samples) -> list[Check]:
     return checks
 
 
+def recognise(channel: Samples, sentences: Sequence[str]) -> list[str]:
+    """Which of the sentences are heard in one channel at 8 kHz, in the order of their speaking."""
+    ear = Ear(sentences)
+    pieces = split_utterances(channel, RATE_HZ, pause_ms=PAUSE_MS)
+    found = (ear.recognise(piece.samples, RATE_HZ) for piece in pieces)
+    return [recognition.text for recognition in found if recognition is not None]
+
+
 def heard(utterance: UtteranceRecord) -> list[str]:
     """The sentences of an utterance that were heard to their end."""
     sentences = SENTENCE_END.split(utterance.heard_text or "")
     if utterance.interrupted:
         sentences.pop()
     return [sentence for sentence in sentences if sentence]
-
-
-def utterances(samples: Samples) -> Iterator[Samples]:
-    """Cuts a channel at its pauses into pieces that hold speech."""
-    frames = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME).astype(np.int32)
-    loud = np.flatnonzero(np.abs(frames).max(axis=1, initial=0) > SPEECH_PEAK)
-    if not len(loud):
-        return
-    pieces = np.split(loud, np.flatnonzero(np.diff(loud) * 20 > GAP_MS) + 1)
-    for piece in pieces:
-        first, last = int(piece[0]), int(piece[-1]) + 1
-        if (last - first) * 20 >= SHORTEST_UTTERANCE_MS:
-            yield samples[first * FRAME : last * FRAME]
