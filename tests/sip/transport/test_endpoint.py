@@ -195,7 +195,7 @@ def test_look_ups_under_way_are_bounded_and_end_with_the_endpoint(monkeypatch: p
             await asyncio.Event().wait()
             return []
 
-    monkeypatch.setattr("sip.transport.endpoint.RESOLUTION_LIMIT", 2)
+    monkeypatch.setattr("sip.transport.delivery.RESOLUTION_LIMIT", 2)
 
     async def main() -> None:
         alice = Phone()
