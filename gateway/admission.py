@@ -41,6 +41,7 @@ class RefusalReason(Enum):
     """
 
     UNKNOWN_NUMBER = ("unknown_number", 404)
+    IDENTITY_REFUSED = ("identity_refused", 603)
     TRUNK_FULL = ("trunk_full", 503)
     GATEWAY_FULL = ("gateway_full", 503)
     DRAINING = ("draining", 503)

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from gateway.access import TrunkAccess
 from gateway.address import outward_address
 from gateway.admission import Admission
 from gateway.backends.catalog import create_backend
@@ -25,8 +26,12 @@ from gateway.config.backend import EmbeddedSettings
 from gateway.config.model import GatewayConfiguration
 from gateway.config.network import NetworkSettings
 from gateway.embedded.process import EmbeddedServer
+from gateway.identity.certificate import TrustList
+from gateway.identity.check import IdentityDesk
+from gateway.identity.fetch import CertificateSource, HttpsFetcher
 from gateway.leg import MediaPlane
 from gateway.realtime.session import RealtimeBackend
+from gateway.registration import TrunkRegistrations
 from gateway.switchboard import Switchboard
 from rtp.clock import Media, MediaClock
 from rtp.socket import MediaSockets, random_port_pool
@@ -69,6 +74,7 @@ class _Running:
     endpoint: SipEndpoint
     sockets: MediaSockets
     switchboard: Switchboard
+    registrations: TrunkRegistrations
 
     def state(self) -> ServiceState:
         return ServiceState(
@@ -114,6 +120,7 @@ class Service:
                 ready.set()
             await self._stopping.wait()
             _log.info("draining", extra={"event": "draining", "calls": running.switchboard.call_count})
+            running.registrations.stop()  # before the drain: whoever keeps registrations sends new calls elsewhere
             await running.switchboard.drain(self.configuration.limits.drain_timeout_seconds)
         self._running = None
         _log.info("stopped", extra={"event": "stopped"})
@@ -126,7 +133,16 @@ class Service:
         """Writes `state` and every counter into the log, for an operator who asks with SIGUSR1."""
         if (running := self._running) is not None:
             counters = {**running.agent.counters, **running.switchboard.counters}
-            _log.info("state", extra={"event": "state", **asdict(running.state()), "counters": counters})
+            registrations = running.registrations.state()
+            _log.info(
+                "state",
+                extra={
+                    "event": "state",
+                    **asdict(running.state()),
+                    "counters": counters,
+                    "registrations": registrations,
+                },
+            )
 
     async def _start(self, stack: AsyncExitStack, tasks: asyncio.TaskGroup) -> _Running:
         configuration = self.configuration
@@ -158,11 +174,16 @@ class Service:
         )
         environment = _create_environment(configuration, backends, endpoint, stack)
         plane = MediaPlane(clock, sockets, public_host, time.monotonic)
-        switchboard = Switchboard(admission, plane, environment, configuration.limits, tasks)
+        access = TrunkAccess(configuration.trunks, public_host, secrets.token_bytes(TOKEN_BYTES), time.monotonic)
+        identity = _create_identity_desk(configuration, stack)
+        switchboard = Switchboard(admission, plane, environment, configuration.limits, tasks, access, identity)
         agent.screen = switchboard.screen
         await endpoint.start()
         stack.push_async_callback(endpoint.aclose, BYE_PATIENCE_SECONDS)
-        return _Running(agent, endpoint, sockets, switchboard)
+        registrations = TrunkRegistrations(agent, endpoint.perform, configuration.trunks, loop.time)
+        registrations.start()
+        stack.callback(registrations.stop)
+        return _Running(agent, endpoint, sockets, switchboard, registrations)
 
 
 def _spare_the_collector() -> None:
@@ -211,6 +232,14 @@ def _create_environment(
         setup_timeout_seconds=configuration.limits.setup_timeout_seconds,
         clock=time.monotonic,
     )
+
+
+def _create_identity_desk(configuration: GatewayConfiguration, stack: AsyncExitStack) -> IdentityDesk:
+    settings = configuration.identity
+    source = CertificateSource(HttpsFetcher(), time.monotonic)
+    stack.push_async_callback(source.aclose)
+    trust = TrustList() if settings.trust_list is None else TrustList.load(settings.trust_list)
+    return IdentityDesk(trust, source, time.time, settings.timeout_seconds, configuration.agents)
 
 
 async def _create_backends(configuration: GatewayConfiguration, stack: AsyncExitStack) -> dict[str, RealtimeBackend]:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from gateway.access import TrunkAccess
 from gateway.admission import Admission, RefusalReason, Route
 from gateway.call.call import Call, CallEnvironment
-from gateway.call.record import CallRecord, EndRecord, keep
+from gateway.call.record import CallRecord, EndRecord, IdentityRecord, keep
 from gateway.config.model import LimitsSettings
+from gateway.identity.check import IdentityCheck, IdentityDesk
 from gateway.leg import AudioLeg, MediaPlane, SourceRule
 from rtp.errors import PortsExhaustedError
 from sip.errors import SipError
@@ -38,6 +40,7 @@ class _Refused:
     route: Route | None = None
     sip_status: int | None = None
     detail: str | None = None
+    identity: IdentityCheck | None = None
 
     @property
     def status(self) -> int:
@@ -54,6 +57,8 @@ class Switchboard:
         environment: what every call is given.
         limits: how many calls at once.
         tasks: owns the task of every call; it must outlive them.
+        access: challenges callers on trunks with credentials.
+        identity: checks callers' numbers.
     """
 
     def __init__(
@@ -63,6 +68,8 @@ class Switchboard:
         environment: CallEnvironment,
         limits: LimitsSettings,
         tasks: asyncio.TaskGroup,
+        access: TrunkAccess,
+        identity: IdentityDesk,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self._admission = admission
@@ -70,6 +77,8 @@ class Switchboard:
         self._environment = environment
         self._limits = limits
         self._tasks = tasks
+        self._access = access
+        self._identity = identity
         self._calls: dict[InviteSession, Call] = {}
         self._calls_by_trunk: Counter[str] = Counter()
         self._is_draining = False
@@ -92,8 +101,13 @@ class Switchboard:
                 call.stop()
 
     def screen(self, request: Request, flow: Flow) -> Refusal | None:
-        """A draining gateway answers OPTIONS with 503, so that a dispatcher sends its calls elsewhere."""
-        del flow
+        """A draining gateway answers OPTIONS with 503, so that a dispatcher sends its calls elsewhere.
+
+        Trunks with credentials have every request outside a dialog show them.
+        """
+        trunk_name = self._admission.trunk_of(flow.remote.host)
+        if trunk_name is not None and (challenge := self._access.challenge(trunk_name, request)) is not None:
+            return challenge
         if self._is_draining and request.method == "OPTIONS":
             return Refusal(RefusalReason.DRAINING.sip_status, RefusalReason.DRAINING.label)
         return None
@@ -106,8 +120,9 @@ class Switchboard:
             call.on_session_event(event)
 
     def _on_invite(self, session: ServerSession, offer: bytes | None) -> None:
-        trunk_name = None if session.flow is None else self._admission.trunk_of(session.flow.remote.host)
-        if trunk_name is None:
+        flow = session.flow
+        trunk_name = None if flow is None else self._admission.trunk_of(flow.remote.host)
+        if flow is None or trunk_name is None:
             # The datagram was admitted, so this is a trunk that a reload has just taken away.
             self._environment.perform(session.reject, 403)
             return
@@ -117,6 +132,11 @@ class Switchboard:
             return
         if (reason := self._obstacle(route)) is not None:
             self._refuse(session, _Refused(reason, trunk_name, route))
+            return
+        identity = self._identity.begin(route.trunk, session.request, flow.remote.host, route.dialled)
+        if identity is not None and identity.is_refused:
+            refused = RefusalReason.IDENTITY_REFUSED
+            self._refuse(session, _Refused(refused, trunk_name, route, detail=identity.detail, identity=identity))
             return
         try:
             leg = AudioLeg(self._plane, SourceRule.of(route.trunk))
@@ -129,7 +149,7 @@ class Switchboard:
             leg.close()
             self._refuse(session, _Refused(RefusalReason.BAD_OFFER, trunk_name, route, error.status, str(error)))
             return
-        self._begin(session, leg, answer, route)
+        self._begin(session, leg, answer, route, identity)
 
     def _obstacle(self, route: Route) -> RefusalReason | None:
         """Why no further call can be taken on this route at this moment."""
@@ -143,8 +163,10 @@ class Switchboard:
             return RefusalReason.NO_BACKEND
         return None
 
-    def _begin(self, session: ServerSession, leg: AudioLeg, answer: bytes, route: Route) -> None:
-        call = Call(secrets.token_hex(CALL_ID_BYTES), session, leg, answer, route, self._environment)
+    def _begin(
+        self, session: ServerSession, leg: AudioLeg, answer: bytes, route: Route, identity: IdentityCheck | None
+    ) -> None:
+        call = Call(secrets.token_hex(CALL_ID_BYTES), session, leg, answer, route, self._environment, identity)
         self._calls[session] = call
         self._calls_by_trunk[route.trunk_name] += 1
         self._idle.clear()
@@ -165,7 +187,11 @@ class Switchboard:
                 self._idle.set()
 
     def _refuse(self, session: ServerSession, refused: _Refused) -> None:
-        headers = (("Retry-After", str(RETRY_AFTER_SECONDS)),) if refused.status == 503 else ()
+        headers: tuple[tuple[str, str], ...] = ()
+        if refused.identity is not None:
+            _, headers = refused.identity.refusal
+        elif refused.status == 503:
+            headers = (("Retry-After", str(RETRY_AFTER_SECONDS)),)
         self._environment.perform(session.reject, refused.status, headers=headers)
         self.counters[f"refused_{refused.reason.label}"] += 1
         request = session.request
@@ -195,5 +221,10 @@ class Switchboard:
             started_at=now,
             ended_at=now,
             end=EndRecord(reason=refused.reason.label, by="gateway", sip_status=refused.status, detail=refused.detail),
+            identity=_identity_record(refused.identity),
         )
         self._tasks.create_task(asyncio.to_thread(keep, record, self._environment.records))
+
+
+def _identity_record(identity: IdentityCheck | None) -> IdentityRecord | None:
+    return None if identity is None or identity.verdict is None else IdentityRecord.of(identity.verdict)

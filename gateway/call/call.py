@@ -313,7 +313,7 @@ class Call:
             },
         )
         if self._identity.is_refused:
-            self._detail = f"caller's number: {verdict.status.value}: {verdict.detail}"
+            self._detail = self._identity.detail
             self.post(CallInput.IDENTITY_REFUSED)
         elif (agent := self._identity.agent) is not None:
             self.route = replace(self.route, agent_name=agent[0], agent=agent[1])

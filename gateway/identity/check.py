@@ -69,6 +69,11 @@ class IdentityCheck:
         return REFUSAL_STATUS, () if reason is None else (("Reason", reason),)
 
     @property
+    def detail(self) -> str | None:
+        """The verdict for logs and records."""
+        return None if self.verdict is None else f"caller's number: {self.verdict.status.value}: {self.verdict.detail}"
+
+    @property
     def sentence(self) -> str | None:
         """What the agent is told; None where it is told nothing, or nothing yet."""
         return sentence(self.verdict) if self.policy.tell_agent and self.verdict is not None else None
