@@ -8,7 +8,7 @@ differ per account and belong in the `allow` list of a trunk whose carrier is `c
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -34,6 +34,7 @@ class CarrierProfile:
     media: tuple[Network, ...]
     media_first_port: int = 1024
     media_last_port: int = 65535
+    domains: tuple[str, ...] = ()  # one of them stands in the carrier's certificates, or one below them
 
     @property
     def signalling_networks(self) -> tuple[Network, ...]:
@@ -64,6 +65,7 @@ TWILIO: Final = CarrierProfile(
     media=_networks("168.86.128.0/18"),
     media_first_port=10000,
     media_last_port=60000,
+    domains=("twilio.com",),
 )
 
 # Telnyx, https://sip.telnyx.com (the machine-readable form is https://sip.telnyx.com/voice.json). Inbound calls in the
@@ -99,6 +101,7 @@ TELNYX: Final = CarrierProfile(
     ),
     media_first_port=16384,
     media_last_port=32768,
+    domains=("telnyx.com", "telnyx.eu"),
 )
 
 CUSTOM: Final = CarrierProfile(carrier=Carrier.CUSTOM, signalling=MappingProxyType({}), media=())
@@ -106,3 +109,13 @@ CUSTOM: Final = CarrierProfile(carrier=Carrier.CUSTOM, signalling=MappingProxyTy
 PROFILES: Final[Mapping[Carrier, CarrierProfile]] = MappingProxyType(
     {profile.carrier: profile for profile in (TWILIO, TELNYX, CUSTOM)}
 )
+
+
+def certified_domains(address: tuple[str, int]) -> tuple[str, ...]:
+    """What a peer's certificate must name that is reached over TLS by its address (host, port) alone.
+
+    Record-Route and Contact of Twilio hold addresses, its certificates hold names such as *.pstn.twilio.com.
+    """
+    host = ip_address(address[0])
+    profiles = (profile for profile in PROFILES.values() if any(host in net for net in profile.signalling_networks))
+    return next((profile.domains for profile in profiles), ())

@@ -1,24 +1,41 @@
 """The network section: where SIP and RTP are received, and which address the far end is told."""
 
 from ipaddress import IPv4Address
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from gateway.config.value import Address, Port, Settings
+from gateway.config.value import Address, InputPath, Port, Settings
 
 PORTS_A_CALL = 2  # an even RTP port and the odd RTCP port above it (RFC 3550 §11)
+TLS_PORT = 5061  # RFC 3261 §19.1.2
 
 
 class ListenerSettings(Settings):
-    """One socket on which SIP is received."""
+    """One socket on which SIP is received. Several may stand beside each other, of any transport and IP version."""
 
-    transport: Literal["udp"] = "udp"
+    transport: Literal["udp", "tcp", "tls"] = "udp"
     """Transport of this listener."""
     bind: Address = IPv4Address("0.0.0.0")  # noqa: S104 a gateway is there to be reached; trunks decide who is heard
     """Address to bind; 0.0.0.0 and :: mean every interface."""
     port: Annotated[int, Field(ge=0, le=65535)] = 5060
-    """Port to bind; 0 takes any free port (for tests)."""
+    """Port to bind. With TLS the default is 5061; 0 takes any free port (for tests)."""
+    certificate: InputPath | None = None
+    """Our certificate with its chain, in PEM, for TLS. Twilio offers cipher suites for RSA certificates only. A renewed
+    file is taken up within half a minute, without a restart."""
+    key: InputPath | None = None
+    """The private key of the certificate, in PEM and without a passphrase."""
+    client_ca: InputPath | None = None
+    """Authorities for client certificates, in PEM. When given, TLS clients are asked for a certificate."""
+    require_client_certificate: bool = False
+    """Refuse TLS clients that show no certificate of `client_ca`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _know_the_port_of_tls(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("transport") == "tls" and data.get("port") is None:
+            return {**data, "port": TLS_PORT}
+        return data
 
 
 class SipTimerSettings(Settings):
@@ -57,6 +74,8 @@ class NetworkSettings(Settings):
     public_address: Address | None = None
     """Address advertised in Contact, Via and SDP: what the carrier can reach. Needed where the machine stands behind
     1:1 NAT (most clouds); when absent it is detected from the machine's interfaces."""
+    tls_ca: InputPath | None = None
+    """Authorities that may certify the servers to which we connect over TLS, in PEM; when absent the system's."""
     sip_timers: SipTimerSettings = SipTimerSettings()
     """Base values of SIP's timers."""
     rtp: RtpSettings = RtpSettings()

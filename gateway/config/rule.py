@@ -123,14 +123,42 @@ def listeners_stay_apart(subject: Subject) -> Iterator[Finding]:
             yield Finding(
                 ("network", "sip", index, "port"), f"{listener.port} is already taken by network.sip[{taken}]"
             )
-        if network.rtp.first_port <= listener.port <= network.rtp.last_port:
+        if listener.transport == "udp" and network.rtp.first_port <= listener.port <= network.rtp.last_port:
             reason = (
                 f"{listener.port} lies in the range of the RTP ports, {network.rtp.first_port}–{network.rtp.last_port}"
             )
             yield Finding(("network", "sip", index, "port"), reason)
 
 
+def tls_listeners_have_certificates(subject: Subject) -> Iterator[Finding]:
+    """TLS needs a certificate and its key; UDP and TCP have no use for them."""
+    for index, listener in enumerate(subject.configuration.network.sip):
+        path = ("network", "sip", index)
+        given = {
+            "certificate": listener.certificate is not None,
+            "key": listener.key is not None,
+            "client_ca": listener.client_ca is not None,
+            "require_client_certificate": listener.require_client_certificate,
+        }
+        if listener.transport != "tls":
+            useless = (name for name, is_given in given.items() if is_given)
+            yield from (
+                Finding((*path, name), f"is for TLS; this listener's transport is {listener.transport}")
+                for name in useless
+            )
+            continue
+        yield from (Finding((*path, name), "is required for TLS") for name in ("certificate", "key") if not given[name])
+        files = {"certificate": listener.certificate, "key": listener.key, "client_ca": listener.client_ca}
+        for name, file in files.items():
+            if file is not None and not file.is_file():
+                yield Finding((*path, name), f"there is no file {file}")
+        if listener.require_client_certificate and listener.client_ca is None:
+            yield Finding((*path, "client_ca"), "is needed to judge the certificates that are required")
+
+
 def _collide(one: ListenerSettings, other: ListenerSettings) -> bool:
+    if (one.transport == "udp") is not (other.transport == "udp"):
+        return False
     if not one.port or one.port != other.port or one.bind.version != other.bind.version:
         return False
     return one.bind == other.bind or one.bind.is_unspecified or other.bind.is_unspecified
@@ -212,6 +240,7 @@ RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     trunks_admit_somebody,
     trunks_stay_apart,
     listeners_stay_apart,
+    tls_listeners_have_certificates,
     sip_timers_are_in_order,
     rtp_ports_fit,
     public_address_is_reachable,

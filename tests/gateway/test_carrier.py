@@ -2,7 +2,7 @@
 
 from itertools import combinations
 
-from gateway.carrier import PROFILES, TELNYX, TWILIO, Carrier
+from gateway.carrier import PROFILES, TELNYX, TWILIO, Carrier, certified_domains
 
 
 def test_twilio_has_eight_edges_of_four_addresses() -> None:
@@ -23,3 +23,9 @@ def test_no_address_belongs_to_two_edges_or_carriers() -> None:
 def test_all_ranges_are_public() -> None:
     ranges = [*TWILIO.signalling_networks, *TWILIO.media, *TELNYX.signalling_networks, *TELNYX.media]
     assert all(network.is_global for network in ranges)
+
+
+def test_carriers_reached_by_address_show_certificates_of_their_domains() -> None:
+    assert certified_domains(("54.172.60.0", 5061)) == ("twilio.com",)
+    assert "telnyx.com" in certified_domains(("192.76.120.10", 5061))
+    assert certified_domains(("192.0.2.1", 5061)) == ()

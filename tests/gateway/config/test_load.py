@@ -38,7 +38,7 @@ def test_configuration_cannot_be_changed(inspect_text: Inspect, minimal: str) ->
 def test_every_fault_is_reported_at_once_with_its_place(inspect_text: Inspect) -> None:
     text = """\
     network:
-      sip: [{transport: tcp}]
+      sip: [{transport: sctp}]
       rtp: {first_prt: 20000}
     trunks:
       twilio:
@@ -60,7 +60,7 @@ def test_every_fault_is_reported_at_once_with_its_place(inspect_text: Inspect) -
     bakends: {}
     """
     assert found(inspect_text, text) == [
-        "2:21 network.sip[0].transport: must be 'udp', not 'tcp'",
+        "2:21 network.sip[0].transport: must be 'udp', 'tcp' or 'tls', not 'sctp'",
         "3:9 network.rtp.first_prt: is not known here; did you mean 'first_port'?",
         "8:21 trunks.twilio.numbers.+15550001111: there is no agent 'receptoin'; did you mean 'reception'?",
         "9:7 trunks.twilio.numbers.+1 555 000 2222: '+1 555 000 2222' is not an E.164 number; write it as +15550002222",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.config.network import RtpSettings, SipTimerSettings
+from gateway.config.network import ListenerSettings, RtpSettings, SipTimerSettings
 from sip.transaction.timer import TimerValues
 
 
@@ -17,3 +17,16 @@ def test_range_carries_a_call_for_each_even_port_with_its_neighbour(first: int, 
 def test_sip_timers_are_the_rfcs_unless_told__rfc3261_17_1_1_1() -> None:
     timers, values = SipTimerSettings(), TimerValues()
     assert (timers.t1_ms / 1000, timers.t2_ms / 1000, timers.t4_ms / 1000) == (values.t1, values.t2, values.t4)
+
+
+@pytest.mark.parametrize(
+    ("given", "port"),
+    [
+        ({}, 5060),
+        ({"transport": "tcp"}, 5060),
+        ({"transport": "tls"}, 5061),
+        ({"transport": "tls", "port": 5060}, 5060),
+    ],
+)
+def test_ports_are_the_rfcs_unless_told__rfc3261_19_1_2(given: dict[str, object], port: int) -> None:
+    assert ListenerSettings.model_validate(given).port == port

@@ -116,6 +116,8 @@ def test_media_allow_without_its_policy_has_no_effect(inspect_text: Inspect, min
         ("[{port: 5060}, {port: 5062}]", False),
         ("[{port: 5060}, {port: 5060, bind: '::'}]", False),
         ("[{port: 0}, {port: 0}]", False),
+        ("[{port: 5060}, {port: 5060, transport: tcp}]", False),
+        ("[{port: 5060, transport: tcp}, {port: 5060, transport: tcp, bind: 192.0.2.1}]", True),
     ],
 )
 def test_listeners_do_not_share_a_port(inspect_text: Inspect, minimal: str, listeners: str, taken: bool) -> None:
@@ -127,6 +129,29 @@ def test_sip_port_inside_the_rtp_range_is_a_fault(inspect_text: Inspect, minimal
     assert errors(inspect_text, minimal + "network: {sip: [{port: 25060}]}\n") == [
         "network.sip[0].port: 25060 lies in the range of the RTP ports, 20000–29999"
     ]
+
+
+def test_tls_listener_needs_its_certificate_and_others_have_no_use_for_one(
+    inspect_text: Inspect, minimal: str, tmp_path: Path
+) -> None:
+    def of(listener: str) -> list[str]:
+        return errors(inspect_text, f"{minimal}network: {{sip: [{listener}]}}\n")
+
+    for name in ("cert.pem", "key.pem"):
+        (tmp_path / name).touch()
+    files = "certificate: cert.pem, key: key.pem"
+    assert of(f"{{transport: tls, {files}}}") == []
+    assert of("{transport: tls}") == [
+        "network.sip[0].certificate: is required for TLS",
+        "network.sip[0].key: is required for TLS",
+    ]
+    assert of("{transport: tls, certificate: cert.pem, key: other.pem}") == [
+        f"network.sip[0].key: there is no file {tmp_path}/other.pem"
+    ]
+    assert of(f"{{transport: tls, {files}, require_client_certificate: true}}") == [
+        "network.sip[0].client_ca: is needed to judge the certificates that are required"
+    ]
+    assert of("{transport: tcp, key: key.pem}") == ["network.sip[0].key: is for TLS; this listener's transport is tcp"]
 
 
 def test_t2_is_not_less_than_t1(inspect_text: Inspect, minimal: str) -> None:
