@@ -21,6 +21,7 @@ from gateway.realtime.event import (
     SpeechStarted,
     SpeechStopped,
     ToolCall,
+    ToolCallCancelled,
     Usage,
 )
 from gateway.realtime.session import RealtimeSession
@@ -62,6 +63,9 @@ class BridgeListener(Protocol):
 
     def on_tool_call(self, call: ToolCall) -> None:
         """The model wants a tool."""
+
+    def on_tool_cancelled(self, tool_call_id: str) -> None:
+        """The model no longer wants a tool's result."""
 
     def on_model_failed(self, failure: SessionFailed) -> None:
         """The model session is over."""
@@ -173,6 +177,9 @@ class Bridge(NullSink):
     def _tool_call(self, event: ToolCall) -> None:
         self._listener.on_tool_call(event)
 
+    def _tool_call_cancelled(self, event: ToolCallCancelled) -> None:
+        self._listener.on_tool_cancelled(event.call_id)
+
     def _session_failed(self, event: SessionFailed) -> None:
         self._listener.on_model_failed(event)
 
@@ -251,5 +258,6 @@ _HANDLERS: Final[Mapping[type[RealtimeEvent], Callable[..., None]]] = {
     AgentTranscript: Bridge._agent_transcript,
     CallerTranscript: Bridge._caller_transcript,
     ToolCall: Bridge._tool_call,
+    ToolCallCancelled: Bridge._tool_call_cancelled,
     SessionFailed: Bridge._session_failed,
 }

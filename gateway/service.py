@@ -21,26 +21,33 @@ from gateway.address import outward_address
 from gateway.admission import Admission
 from gateway.backends.catalog import create_backend
 from gateway.call.call import CallEnvironment
+from gateway.carrier import certified_domains
 from gateway.config.availability import availability, obstacle
 from gateway.config.backend import EmbeddedSettings
 from gateway.config.model import GatewayConfiguration
-from gateway.config.network import NetworkSettings
+from gateway.config.network import ListenerSettings, NetworkSettings
 from gateway.embedded.process import EmbeddedServer
 from gateway.identity.certificate import TrustList
 from gateway.identity.check import IdentityDesk
 from gateway.identity.fetch import CertificateSource, HttpsFetcher
 from gateway.leg import MediaPlane
+from gateway.overload.gate import Gate
+from gateway.overload.load import LoopLoad
+from gateway.overload.pulse import Pulse
 from gateway.realtime.session import RealtimeBackend
 from gateway.registration import TrunkRegistrations
 from gateway.switchboard import Switchboard
+from gateway.tools.catalog import ToolCatalog
 from rtp.clock import Media, MediaClock
 from rtp.socket import MediaSockets, random_port_pool
 from sip.agent import UserAgent
 from sip.configuration import AgentConfiguration
 from sip.event import AgentEvent
 from sip.transaction.timer import TimerValues
-from sip.transport.endpoint import SipEndpoint
+from sip.transport.endpoint import Listener, SipEndpoint
 from sip.transport.flow import Address
+from sip.transport.stream import TcpListener
+from sip.transport.tls import TlsListener, client_context
 from sip.transport.udp import UdpListener
 
 PRODUCT: Final = "Trunkline"
@@ -75,6 +82,7 @@ class _Running:
     sockets: MediaSockets
     switchboard: Switchboard
     registrations: TrunkRegistrations
+    gate: Gate
 
     def state(self) -> ServiceState:
         return ServiceState(
@@ -132,7 +140,7 @@ class Service:
     def log_state(self) -> None:
         """Writes `state` and every counter into the log, for an operator who asks with SIGUSR1."""
         if (running := self._running) is not None:
-            counters = {**running.agent.counters, **running.switchboard.counters}
+            counters = {**running.agent.counters, **running.switchboard.counters, **running.gate.counters}
             registrations = running.registrations.state()
             _log.info(
                 "state",
@@ -161,6 +169,7 @@ class Service:
 
         public_host = _public_host(configuration.network)
         admission = Admission(configuration.trunks, configuration.agents)
+        gate = _create_gate(configuration, admission, stack)
         agent = UserAgent(_agent_configuration(configuration, public_host), token=_token)
 
         def on_event(event: AgentEvent) -> None:
@@ -168,22 +177,28 @@ class Service:
 
         endpoint = SipEndpoint(
             agent,
-            listeners=[UdpListener(str(listener.bind), listener.port) for listener in configuration.network.sip],
+            listeners=[create_listener(listener) for listener in configuration.network.sip],
             on_event=on_event,
-            admit=admission.admits,
+            admit=gate.admits,
+            sift=gate.sift,
+            trust=client_context(configuration.network.tls_ca),
+            domains_of=certified_domains,
         )
-        environment = _create_environment(configuration, backends, endpoint, stack)
+        catalog = await stack.enter_async_context(ToolCatalog())
+        for name, settings in configuration.agents.items():
+            catalog.equip(name, settings)
+        environment = _create_environment(configuration, backends, endpoint, catalog, stack)
         plane = MediaPlane(clock, sockets, public_host, time.monotonic)
         access = TrunkAccess(configuration.trunks, public_host, secrets.token_bytes(TOKEN_BYTES), time.monotonic)
         identity = _create_identity_desk(configuration, stack)
-        switchboard = Switchboard(admission, plane, environment, configuration.limits, tasks, access, identity)
+        switchboard = Switchboard(admission, plane, environment, configuration.limits, tasks, access, identity, gate)
         agent.screen = switchboard.screen
         await endpoint.start()
         stack.push_async_callback(endpoint.aclose, BYE_PATIENCE_SECONDS)
         registrations = TrunkRegistrations(agent, endpoint.perform, configuration.trunks, loop.time)
         registrations.start()
         stack.callback(registrations.stop)
-        return _Running(agent, endpoint, sockets, switchboard, registrations)
+        return _Running(agent, endpoint, sockets, switchboard, registrations, gate)
 
 
 def _spare_the_collector() -> None:
@@ -196,6 +211,15 @@ def _spare_the_collector() -> None:
     gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
 
 
+def _create_gate(configuration: GatewayConfiguration, admission: Admission, stack: AsyncExitStack) -> Gate:
+    load = LoopLoad(configuration.limits.overload.lag_ms / 1000)
+    gate = Gate(admission, configuration.trunks, configuration.limits, load)
+    pulse = Pulse(load, gate.beat)
+    pulse.start()
+    stack.callback(pulse.stop)
+    return gate
+
+
 def _token() -> str:
     return secrets.token_hex(TOKEN_BYTES)
 
@@ -203,7 +227,7 @@ def _token() -> str:
 def _agent_configuration(configuration: GatewayConfiguration, public_host: str) -> AgentConfiguration:
     timers = configuration.network.sip_timers
     return AgentConfiguration(
-        advertised={"udp": Address(public_host, 0)},
+        advertised={transport: Address(public_host, 0) for transport in ("udp", "tcp", "tls")},
         product=PRODUCT,
         # Twice the calls: those that are refused at the limit live a moment too.
         max_sessions=2 * configuration.limits.calls,
@@ -215,6 +239,7 @@ def _create_environment(
     configuration: GatewayConfiguration,
     backends: Mapping[str, RealtimeBackend],
     endpoint: SipEndpoint,
+    catalog: ToolCatalog,
     stack: AsyncExitStack,
 ) -> CallEnvironment:
     executor = ThreadPoolExecutor(1, thread_name_prefix="recording")
@@ -231,6 +256,7 @@ def _create_environment(
         recording_executor=executor,
         setup_timeout_seconds=configuration.limits.setup_timeout_seconds,
         clock=time.monotonic,
+        tools_of=catalog.tools_of,
     )
 
 
@@ -258,6 +284,21 @@ async def _create_backends(configuration: GatewayConfiguration, stack: AsyncExit
             url = server.url
         backends[name] = create_backend(name, settings, embedded_url=url)
     return backends
+
+
+def create_listener(settings: ListenerSettings) -> Listener:
+    """What the endpoint is to bind."""
+    host = str(settings.bind)
+    if settings.transport == "tls" and settings.certificate is not None and settings.key is not None:
+        return TlsListener(
+            host,
+            settings.port,
+            certificate=settings.certificate,
+            key=settings.key,
+            client_ca=settings.client_ca,
+            client_required=settings.require_client_certificate,
+        )
+    return TcpListener(host, settings.port) if settings.transport == "tcp" else UdpListener(host, settings.port)
 
 
 def _say_availability(configuration: GatewayConfiguration) -> None:

@@ -5,18 +5,17 @@ SIP, the model, the media leg and timers put inputs into the inbox; `run` takes 
 """
 
 import asyncio
-import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from gateway.admission import Route
 from gateway.bridge import Bridge
-from gateway.call.conversation import Conversation
+from gateway.call.conversation import Conversation, Speaker
 from gateway.call.record import (
     CallRecord,
     DigitRecord,
@@ -30,7 +29,7 @@ from gateway.call.record import (
     transcript_of,
     turns_of,
 )
-from gateway.call.settings import settings_of
+from gateway.call.settings import say_exactly, settings_of
 from gateway.call.transition import CALL_TABLE, CallAct, CallInput, CallState, EndReason
 from gateway.identity.check import IdentityCheck
 from gateway.leg import AudioLeg
@@ -38,9 +37,11 @@ from gateway.log import ContextLogger
 from gateway.realtime.errors import ModelError
 from gateway.realtime.event import RealtimeEvent, SessionFailed, ToolCall
 from gateway.realtime.session import RealtimeBackend, RealtimeSession, TextRole
-from gateway.realtime.settings import ServerVad
+from gateway.realtime.settings import ServerVad, SessionSettings
 from gateway.recording import StereoRecording
-from gateway.tool import END_CALL
+from gateway.tools.catalog import Toolbox
+from gateway.tools.desk import ToolDesk, ToolWork
+from gateway.tools.tool import ToolContext
 from sip.errors import SipError
 from sip.event import (
     Acknowledged,
@@ -68,6 +69,11 @@ _log = logging.getLogger(__name__)
 Perform = Callable[..., None]
 
 
+def _no_tools(agent_name: str) -> Toolbox:
+    """What an agent has that nobody equipped."""
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class CallEnvironment:
     """What the process gives to its calls.
@@ -82,6 +88,7 @@ class CallEnvironment:
     recording_executor: Executor
     setup_timeout_seconds: float
     clock: Callable[[], float]
+    tools_of: Callable[[str], Toolbox] = _no_tools
 
 
 class Call:
@@ -134,26 +141,38 @@ class Call:
         self._answered: float | None = None
         self._answered_at: datetime | None = None
         self._model_opened: float | None = None
+        self._tasks: asyncio.TaskGroup
+        self._desk: ToolDesk | None = None
         self._conversation = Conversation(started=self._invited)
         self._logger = ContextLogger(_log, {"call_id": call_id, "trunk": route.trunk_name})
 
     async def run(self) -> None:
         """Lives the call to its end. Whatever happens, everything is released and one record is written."""
-        tasks: list[asyncio.Task[Any]] = []
         try:
-            self._log_start()
-            self._arm("setup", self._environment.setup_timeout_seconds, CallInput.SETUP_EXPIRED)
-            checking = asyncio.create_task(self._check_identity(), name=f"check-identity-{self.call_id}")
-            opening = asyncio.create_task(self._open_model(checking), name=f"open-model-{self.call_id}")
-            tasks += checking, opening
+            async with asyncio.TaskGroup() as self._tasks:
+                await self._live()
+        finally:
+            await self._release()
+
+    async def _live(self) -> None:
+        """Takes the inputs one by one until the call has ended, and then stops what still runs for it."""
+        self._log_start()
+        self._arm("setup", self._environment.setup_timeout_seconds, CallInput.SETUP_EXPIRED)
+        checking = self._spawn(self._check_identity())
+        opening = self._spawn(self._open_model(checking))
+        try:
             self._environment.perform(self._session.ring)
             while self.state is not CallState.ENDED:
                 self._step(await self._inbox.get())
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await self._release()
+            checking.cancel()
+            opening.cancel()
+            if self._desk is not None:
+                self._desk.close()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Starts a task that ends with the call at the latest."""
+        return self._tasks.create_task(work, name=f"call-{self.call_id}-work")
 
     def stop(self) -> None:
         """Asks the call to end because the gateway does."""
@@ -215,21 +234,68 @@ class Call:
             self._call_later("digits", DIGIT_PAUSE_SECONDS, self._tell_digits)
 
     def on_tool_call(self, call: ToolCall) -> None:
-        """Carries out what the gateway can do itself; of anything else the model is told that there is no such tool."""
-        known = call.name == END_CALL.name
-        self._tool_calls.append(
-            ToolCallRecord(name=call.name, at_ms=self._at_ms(), outcome="done" if known else "unknown_tool")
-        )
-        self._logger.info("tool call", extra={"tool": call.name, "arguments": call.arguments})
-        if not known:
-            if self._model is not None:
-                self._model.send_tool_result(call.call_id, json.dumps({"error": f"There is no tool {call.name}."}))
+        """Lets the agent's tools do it, each as a task of the call."""
+        if self.state is CallState.ENDED:
             return
+        if self._desk is None:
+            self._desk = ToolDesk(
+                self._environment.tools_of(self.route.agent_name),
+                self._tool_context,
+                self,
+                self._spawn,
+                self._environment.clock,
+                self._logger,
+            )
+        self._desk.take(call)
+
+    def on_tool_cancelled(self, tool_call_id: str) -> None:
+        """The model no longer wants a result."""
+        if self._desk is not None:
+            self._desk.cancel(tool_call_id)
+
+    # What tools may do (gateway.tools.tool.Line) and what their desk needs (gateway.tools.desk.ToolFloor).
+
+    def _tool_context(self, tool_call_id: str) -> ToolContext:
+        return ToolContext(self.call_id, tool_call_id, self.route.caller, self.route.dialled, self)
+
+    def end_call(self) -> None:
+        """Hangs up when the agent's last word has been heard."""
         self._leaving = True
         if self._leg.queued_ms:
             self._arm("farewell", FAREWELL_SECONDS, CallInput.AGENT_HUNG_UP)
         else:
             self.post(CallInput.AGENT_HUNG_UP)
+
+    def send_digits(self, digits: str) -> bool:
+        """Sends keys to the caller's side; False where the far end takes none."""
+        return self._leg.send_digits(digits)
+
+    @property
+    def caller_turns(self) -> int:
+        """How often the caller has spoken so far."""
+        return sum(utterance.speaker is Speaker.CALLER for utterance in self._conversation.utterances)
+
+    def answer_tool(self, tool_call_id: str, output: str) -> None:
+        """Gives the model the result of a tool."""
+        if self._model is not None:
+            self._model.send_tool_result(tool_call_id, output)
+
+    def say_filler(self, words: str) -> None:
+        """Lets the agent say something while a tool runs, unless it is speaking already."""
+        if self._model is not None and not self._leg.queued_ms:
+            self._model.create_response(say_exactly(words))
+
+    def keep_tool_call(self, work: ToolWork) -> None:
+        """A tool's work is settled."""
+        ended = work.began if work.ended is None else work.ended
+        self._tool_calls.append(
+            ToolCallRecord(
+                name=work.call.name,
+                at_ms=round((work.began - self._conversation.started) * 1000),
+                duration_ms=round((ended - work.began) * 1000),
+                outcome=work.outcome,
+            )
+        )
 
     def on_playout_drained(self) -> None:
         """The goodbye has been heard: an agent that wants to leave leaves now."""
@@ -339,7 +405,7 @@ class Call:
             bridge = self._create_bridge(model)
             model.sink = bridge.on_model_event
             try:
-                await model.open(settings_of(self.route.agent, context))
+                await model.open(self._session_settings(context))
             except ModelError as error:
                 refusals.append(f"{name}: {error}")
                 self._logger.warning("model refused", extra={"backend": name, "reason": error.label})
@@ -356,6 +422,10 @@ class Call:
             return
         self._detail = "; ".join(refusals) or "no backend of the agent can be used"
         self.post(CallInput.MODEL_REFUSED)
+
+    def _session_settings(self, context: str | None = None) -> SessionSettings:
+        tools = self._environment.tools_of(self.route.agent_name).values()
+        return settings_of(self.route.agent, context, tuple(tool.definition for tool in tools))
 
     def _create_bridge(self, model: RealtimeSession) -> Bridge:
         turn_detection = settings_of(self.route.agent).turn_detection
@@ -434,6 +504,8 @@ class Call:
         if self._model is not None:
             self._model.sink = _ignore
         self._bridge = None
+        self._desk = None
+        del self._tasks
 
     def _account_for_unheard_speech(self) -> None:
         for played in self._leg.flush():

@@ -97,6 +97,7 @@ class ToolCallRecord(_Value):
 
     name: str
     at_ms: int
+    duration_ms: int = 0
     outcome: str
 
 
@@ -111,14 +112,24 @@ class ModelRecord(_Value):
 
 
 class MediaRecord(_Value):
-    """RTP as received and sent."""
+    """RTP as received and sent, and what RTCP told of it."""
 
     codec: str
+    ptime_ms: int = 20
+    encrypted: str | None = Field(default=None, description="the SRTP suite, where the media was encrypted")
     packets_rx: int = 0
     packets_tx: int = 0
     lost: int = 0
     concealed_ms: int = 0
+    concealed_share: float = Field(default=0.0, description="of all audio that was heard: 0 to 1")
     jitter_ms: float = 0.0
+    peak_jitter_ms: float = 0.0
+    round_trip_ms: float | None = Field(default=None, description="mean, by RTCP")
+    remote_lost: int | None = Field(default=None, description="of our packets, by the far end's last report")
+    remote_jitter_ms: float | None = None
+    reports_rx: int = 0
+    reports_tx: int = 0
+    mos: float | None = Field(default=None, description="estimate of what the caller's audio sounded like: 1 to 4.41")
     discarded: dict[str, int] = Field(default_factory=dict, description="packets not played, by cause")
 
 

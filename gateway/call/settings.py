@@ -1,11 +1,20 @@
 """From an agent's configuration to what a call asks of a model session."""
 
 from gateway.config.agent import AgentSettings, SemanticVadSettings, TurnDetectionSettings
-from gateway.realtime.settings import Eagerness, SemanticVad, ServerVad, SessionSettings, Transcription, TurnDetection
-from gateway.tool import END_CALL
+from gateway.realtime.settings import (
+    Eagerness,
+    SemanticVad,
+    ServerVad,
+    SessionSettings,
+    ToolDefinition,
+    Transcription,
+    TurnDetection,
+)
 
 
-def settings_of(agent: AgentSettings, context: str | None = None) -> SessionSettings:
+def settings_of(
+    agent: AgentSettings, context: str | None = None, tools: tuple[ToolDefinition, ...] = ()
+) -> SessionSettings:
     """The session that an agent wants on a telephone line: G.711 μ-law both ways, undecoded.
 
     `context` is what this call adds to the agent's instructions.
@@ -20,7 +29,7 @@ def settings_of(agent: AgentSettings, context: str | None = None) -> SessionSett
         language=agent.language,
         turn_detection=_turn_detection(agent.turn_detection),
         transcription=transcription,
-        tools=(END_CALL,),
+        tools=tools,
     )
 
 
@@ -33,3 +42,9 @@ def _turn_detection(settings: TurnDetectionSettings) -> TurnDetection:
         settings.silence_duration_ms,
         interrupt_response=settings.interrupt_response,
     )
+
+
+def say_exactly(words: str) -> str:
+    """The instructions of one response that is words of ours."""
+    quoted = words.replace('"', "'")
+    return f'Say exactly these words to the caller, and nothing else: "{quoted}"'

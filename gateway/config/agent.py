@@ -1,9 +1,11 @@
 """The agents section: who answers, with which words and on which model."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from gateway.config.tool import BuiltInTool, ToolName, ToolSettings
 from gateway.config.value import Language, Name, Settings
 from gateway.realtime.settings import Eagerness
 
@@ -70,3 +72,8 @@ class AgentSettings(Settings):
     """Transcription of the caller's words."""
     max_duration_seconds: Annotated[int, Field(ge=1, le=LONGEST_SESSION_SECONDS)] = 3300
     """Longest call; then the gateway hangs up. At most the 60 minutes after which OpenAI ends a session."""
+    built_in_tools: tuple[BuiltInTool, ...] = (BuiltInTool.END_CALL,)
+    """Tools of the gateway that the model may use: `end_call` hangs up after the agent's last word,
+    `send_digits` presses keys."""
+    tools: Mapping[ToolName, ToolSettings] = {}
+    """Tools of your own, by the name that the model sees."""

@@ -67,6 +67,9 @@ class Listener:
     def on_tool_call(self, call: ToolCall) -> None:
         self.told.append(("tool", call.name))
 
+    def on_tool_cancelled(self, tool_call_id: str) -> None:
+        self.told.append(("tool_cancelled", tool_call_id))
+
     def on_model_failed(self, failure: SessionFailed) -> None:
         self.told.append(("failed", failure.reason))
 

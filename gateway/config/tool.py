@@ -1,0 +1,118 @@
+"""The tools of an agent: what the model may ask the gateway to do, and how long the caller waits for it."""
+
+import enum
+import re
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from gateway.config.value import Settings
+
+# What OpenAI takes as the name of a function; the other services take no less.
+_TOOL_NAME: Final = r"^[A-Za-z0-9_\-]{1,64}$"
+_REFERENCE: Final = r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$"
+_LOOPBACK_HOST: Final = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
+# A caller hangs up on a minute of nothing; a tool that needs longer answers at once and calls back.
+LONGEST_TOOL_SECONDS: Final = 60
+
+
+def parse_webhook_url(value: str) -> str:
+    """An https:// URL without user information; http:// only to this machine, where nobody listens in."""
+    try:
+        parts = urlsplit(value)
+        parts.port  # noqa: B018 raises for a port that is none
+    except ValueError:
+        raise ValueError("is not a URL with a host and a port") from None
+    if "@" in parts.netloc:
+        raise ValueError("must not hold a user name or password")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"{value!r} is not a URL such as https://example.com/tools/book")
+    if parts.scheme == "http" and not _LOOPBACK_HOST.fullmatch(parts.hostname):
+        raise ValueError("would send what callers say without encryption; use https")
+    return value
+
+
+ToolName = Annotated[str, Field(pattern=_TOOL_NAME)]
+WebhookUrl = Annotated[str, AfterValidator(parse_webhook_url), Field(pattern="^https?://")]
+
+
+class BuiltInTool(enum.StrEnum):
+    """What the gateway can do by itself."""
+
+    END_CALL = "end_call"
+    SEND_DIGITS = "send_digits"
+
+
+class ParameterType(enum.StrEnum):
+    """The type of one argument."""
+
+    STRING = "string"
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+
+
+class ParameterSettings(Settings):
+    """One argument of a tool."""
+
+    type: ParameterType = ParameterType.STRING
+    """Type of the value."""
+    description: str | None = None
+    """What the model is told about it."""
+    required: bool = True
+    """Whether the tool cannot run without it."""
+    choices: tuple[str, ...] = ()
+    """The only values that are taken, for a `string`."""
+
+
+class _Waiting(Settings):
+    """What all tools have in common."""
+
+    timeout_seconds: Annotated[float, Field(gt=0, le=LONGEST_TOOL_SECONDS)] = 10.0
+    """Longest time that the tool may take. Then the model is told that it failed, and the conversation goes on."""
+    fallback: str | None = None
+    """What the agent should say when the tool fails or takes too long."""
+    filler: str | None = None
+    """What the agent says while the tool runs, when it takes longer than `filler_after_seconds`."""
+    filler_after_seconds: Annotated[float, Field(ge=0, le=LONGEST_TOOL_SECONDS)] = 1.5
+    """How long the caller hears nothing before the agent says the filler."""
+    confirm: bool = False
+    """Whether the caller must agree first. The first request of the model is answered with the order to ask; the same
+    request runs once the caller has spoken since."""
+
+
+class PythonToolSettings(_Waiting):
+    """A Python function."""
+
+    type: Literal["python"]
+    """A Python function."""
+    function: Annotated[str, Field(pattern=_REFERENCE)]
+    """The function as `module:function`; the module must be one that Python finds (installed, or on PYTHONPATH). Its
+    typed parameters become the schema of the arguments. A plain function runs in a thread, a coroutine as a task."""
+    description: str | None = None
+    """What the model is told about the tool. When absent, the function's docstring."""
+
+
+class WebhookToolSettings(_Waiting):
+    """A request to a web server of yours."""
+
+    type: Literal["webhook"]
+    """A request to a web server of yours."""
+    url: WebhookUrl
+    """Where the arguments are sent, as JSON by POST. It never depends on what a model says, and redirects are not
+    followed, so a tool cannot be talked into asking another server. Without encryption only on this machine."""
+    description: Annotated[str, Field(min_length=1)]
+    """What the model is told about the tool."""
+    parameters: Mapping[ToolName, ParameterSettings] = {}
+    """The arguments, by name."""
+    secret: SecretStr | None = None
+    """Signs each request (HMAC-SHA256, the headers of Standard Webhooks). Write it as ${NAME}, never in the file."""
+    idempotent: bool = False
+    """Whether the server may be asked twice: then a request that was answered with 502, 503 or 504, or not at all, is
+    sent again under the same `Idempotency-Key`. A request that never reached the server is sent again in any case."""
+
+
+ToolValue: TypeAlias = PythonToolSettings | WebhookToolSettings
+ToolSettings = Annotated[ToolValue, Field(discriminator="type")]

@@ -1,0 +1,77 @@
+"""Tools that the gateway itself carries out on the call."""
+
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.config.tool import BuiltInTool
+from gateway.realtime.settings import ToolDefinition
+from gateway.tools.errors import ToolFailedError
+from gateway.tools.tool import Arguments, Tool, ToolContext, ToolPolicy, check_arguments, schema_of
+
+
+class EndCallArguments(BaseModel):
+    """What `end_call` takes."""
+
+    # A model that adds a word to the reason must still be able to hang up.
+    model_config = ConfigDict(extra="ignore")
+    reason: Annotated[str | None, Field(description="Why the call ends.")] = None
+
+
+class SendDigitsArguments(BaseModel):
+    """What `send_digits` takes."""
+
+    model_config = ConfigDict(extra="forbid")
+    digits: Annotated[str, Field(pattern=r"^[0-9A-D*#]{1,32}$", description="The keys to press, such as 1 or 4711#.")]
+
+
+END_CALL: Final = ToolDefinition(
+    name="end_call",
+    description=(
+        "Ends the telephone call. Say goodbye first; the line is closed when your last word has been heard. "
+        "Use it when the caller has said goodbye or has nothing more to ask."
+    ),
+    parameters=schema_of(EndCallArguments),
+)
+SEND_DIGITS: Final = ToolDefinition(
+    name="send_digits",
+    description="Presses keys on the telephone keypad, for an automatic system at the other end of the line.",
+    parameters=schema_of(SendDigitsArguments),
+)
+
+
+class EndCall:
+    """Hangs up after the agent's last word. It gives no result: there is nobody left to speak to."""
+
+    definition = END_CALL
+    policy = ToolPolicy(answers=False)
+
+    def check(self, arguments: str) -> Arguments:
+        """See `Tool`."""
+        return check_arguments(EndCallArguments, arguments)
+
+    async def run(self, arguments: Arguments, context: ToolContext) -> object:
+        """See `Tool`."""
+        context.line.end_call()
+        return None
+
+
+class SendDigits:
+    """Sends telephone-events to the far end."""
+
+    definition = SEND_DIGITS
+    policy = ToolPolicy()
+
+    def check(self, arguments: str) -> Arguments:
+        """See `Tool`."""
+        return check_arguments(SendDigitsArguments, arguments)
+
+    async def run(self, arguments: Arguments, context: ToolContext) -> object:
+        """See `Tool`."""
+        if not context.line.send_digits(str(arguments["digits"])):
+            raise ToolFailedError("The other end takes no telephone keys.")
+        return {"sent": arguments["digits"]}
+
+
+BUILT_IN: Final[Mapping[BuiltInTool, Tool]] = {BuiltInTool.END_CALL: EndCall(), BuiltInTool.SEND_DIGITS: SendDigits()}

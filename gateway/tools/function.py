@@ -1,0 +1,109 @@
+"""Python functions as tools: the schema comes from the signature, the values arrive as the declared types."""
+
+import asyncio
+import importlib
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, create_model
+from pydantic.errors import PydanticUserError
+
+from gateway.realtime.settings import ToolDefinition
+from gateway.tools.errors import ToolConfigurationError, ToolError, ToolFailedError
+from gateway.tools.tool import Arguments, ToolContext, ToolPolicy, check_arguments, schema_of
+
+Function = Callable[..., Any]
+_VARIADIC: Final = frozenset((inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD))
+
+
+class FunctionTool:
+    """A Python function. A parameter of type `ToolContext` is filled by the gateway and never seen by the model.
+
+    Args:
+        name: what the model calls it.
+        function: plain or a coroutine function, every parameter with a type.
+        policy: how a call treats it.
+        executor: where plain functions run.
+        description: what the model is told; the docstring where there is none.
+
+    Raises:
+        ToolConfigurationError: the signature is not one that a schema can be made of.
+    """
+
+    def __init__(
+        self, name: str, function: Function, policy: ToolPolicy, executor: Executor, description: str | None = None
+    ) -> None:
+        self._function = function
+        self._executor = executor
+        self._is_async = inspect.iscoroutinefunction(function)
+        self._model, self._context_name = _model_of(name, function)
+        self.policy = policy
+        self.definition = ToolDefinition(
+            name, description or inspect.getdoc(function) or name.replace("_", " "), schema_of(self._model)
+        )
+
+    def check(self, arguments: str) -> Arguments:
+        """See `Tool`."""
+        return check_arguments(self._model, arguments)
+
+    async def run(self, arguments: Arguments, context: ToolContext) -> object:
+        """See `Tool`. Whatever the function raises is its failure, not the call's."""
+        values = dict(arguments)
+        if self._context_name is not None:
+            values[self._context_name] = context
+        try:
+            if self._is_async:
+                return await self._function(**values)
+            return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: self._function(**values))
+        except ToolError:
+            raise
+        except Exception as error:
+            # The edge to code that is not ours: its fault is told to the model and written into the log.
+            raise ToolFailedError(f"{type(error).__name__}: {error}") from error
+
+
+def load_function(reference: str) -> Function:
+    """The function behind `module:function`. Raises ToolConfigurationError."""
+    module_name, _, name = reference.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ToolConfigurationError(f"{reference}: the module cannot be imported: {error}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise ToolConfigurationError(f"{reference}: {module_name} has no function {name}")
+    return typing.cast("Function", function)
+
+
+def _model_of(name: str, function: Function) -> tuple[type[BaseModel], str | None]:
+    """The arguments as a pydantic model, and the name of the parameter that takes the context."""
+    hints = _hints(name, function)
+    fields: dict[str, Any] = {}
+    context_name = None
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in _VARIADIC or parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            raise ToolConfigurationError(f"{name}: the parameter {parameter.name} cannot be filled by name")
+        if parameter.name not in hints:
+            raise ToolConfigurationError(f"{name}: the parameter {parameter.name} has no type")
+        hint = hints[parameter.name]
+        if hint is ToolContext:
+            context_name = parameter.name
+            continue
+        default = ... if parameter.default is inspect.Parameter.empty else parameter.default
+        fields[parameter.name] = (hint, default)
+    try:
+        model = create_model(f"{name}_arguments", __config__=ConfigDict(extra="forbid"), **fields)
+        model.model_json_schema()
+    except (PydanticUserError, NameError, TypeError) as error:
+        raise ToolConfigurationError(f"{name}: no schema can be made of its signature: {error}") from error
+    return model, context_name
+
+
+def _hints(name: str, function: Function) -> Mapping[str, Any]:
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except (NameError, TypeError) as error:
+        raise ToolConfigurationError(f"{name}: its types cannot be read: {error}") from error

@@ -1,0 +1,143 @@
+"""Python functions as tools: what the model is told of them, and what reaches them."""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import Field
+
+from gateway.tools.errors import ToolArgumentsError, ToolConfigurationError, ToolFailedError
+from gateway.tools.function import FunctionTool, load_function
+from gateway.tools.tool import ToolContext, ToolPolicy
+
+EXECUTOR = ThreadPoolExecutor(1)
+
+
+class NoLine:
+    """A call that takes nothing."""
+
+    def end_call(self) -> None: ...
+
+    def send_digits(self, digits: str) -> bool:
+        return False
+
+
+CONTEXT = ToolContext("c1", "t1", "+15551234567", "+15550001111", NoLine())
+
+
+def book_table(
+    guests: Annotated[int, Field(ge=1, le=12, description="How many people.")],
+    day: date,
+    seat: Literal["inside", "garden"] = "inside",
+) -> dict[str, object]:
+    """Books a table."""
+    return {"guests": guests, "day": day.isoformat(), "seat": seat}
+
+
+async def who_calls(context: ToolContext) -> str:
+    """Says who calls."""
+    return context.caller
+
+
+def tool(function: Any) -> FunctionTool:
+    return FunctionTool(function.__name__, function, ToolPolicy(), EXECUTOR)
+
+
+def test_the_schema_is_the_signature() -> None:
+    definition = tool(book_table).definition
+    assert definition.description == "Books a table."
+    assert definition.parameters == {
+        "type": "object",
+        "properties": {
+            "guests": {"type": "integer", "minimum": 1, "maximum": 12, "description": "How many people."},
+            "day": {"type": "string", "format": "date"},
+            "seat": {"type": "string", "enum": ["inside", "garden"], "default": "inside"},
+        },
+        "required": ["guests", "day"],
+        "additionalProperties": False,
+    }
+
+
+def test_the_context_is_not_shown_to_the_model() -> None:
+    assert tool(who_calls).definition.parameters["properties"] == {}
+
+
+async def test_values_arrive_as_the_declared_types() -> None:
+    booking = tool(book_table)
+    arguments = booking.check('{"guests": 4, "day": "2026-11-22"}')
+    assert arguments["day"] == date(2026, 11, 22)
+    assert await booking.run(arguments, CONTEXT) == {"guests": 4, "day": "2026-11-22", "seat": "inside"}
+
+
+async def test_a_coroutine_gets_the_context_of_its_call() -> None:
+    assert await tool(who_calls).run({}, CONTEXT) == "+15551234567"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        '{"guests": 4, "day": "2026-11',  # cut short when the caller interrupted
+        '{"guests": 4}',
+        '{"guests": 400, "day": "2026-11-22"}',
+        '{"guests": 4, "day": "2026-11-22", "price": 0}',
+        '[4, "2026-11-22"]',
+        "null",
+        '{"guests": 4, "day": "' + "9" * 70_000 + '"}',
+    ],
+)
+def test_arguments_that_are_not_of_the_schema_are_refused(arguments: str) -> None:
+    with pytest.raises(ToolArgumentsError):
+        tool(book_table).check(arguments)
+
+
+async def test_a_plain_function_does_not_stop_the_loop() -> None:
+    threads = []
+
+    def where() -> None:
+        threads.append(threading.current_thread())
+
+    await tool(where).run({}, CONTEXT)
+    assert threads != [threading.current_thread()]
+
+
+async def test_what_a_function_raises_is_its_failure() -> None:
+    def fails() -> None:
+        raise KeyError("no such guest")
+
+    with pytest.raises(ToolFailedError, match="KeyError: 'no such guest'"):
+        await tool(fails).run({}, CONTEXT)
+
+
+async def test_cancellation_is_not_a_failure() -> None:
+    async def waits() -> None:
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(tool(waits).run({}, CONTEXT))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def untyped(day) -> None:  # type: ignore[no-untyped-def]
+    ...
+
+
+def open_ended(*days: str) -> None: ...
+
+
+@pytest.mark.parametrize("function", [untyped, open_ended])
+def test_a_signature_without_types_is_no_tool(function: Any) -> None:
+    with pytest.raises(ToolConfigurationError):
+        tool(function)
+
+
+def test_a_reference_leads_to_its_function() -> None:
+    assert load_function("json:dumps").__name__ == "dumps"
+    with pytest.raises(ToolConfigurationError, match="cannot be imported"):
+        load_function("no_such_module:f")
+    with pytest.raises(ToolConfigurationError, match="has no function"):
+        load_function("json:no_such_function")
