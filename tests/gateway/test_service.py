@@ -61,7 +61,7 @@ class House:
         assert state.ports == 0
 
 
-def configuration(folder: Path, url: str, sip_port: int, **limits: object) -> GatewayConfiguration:
+def configuration(folder: Path, url: str, sip_port: int, dialect: str, **limits: object) -> GatewayConfiguration:
     first_port, last_port = free_rtp_range(4)
     agent: Mapping[str, object] = {"backends": ["model"], "instructions": "Be brief.", "greeting": "Hello."}
     return GatewayConfiguration.model_validate(
@@ -74,7 +74,7 @@ def configuration(folder: Path, url: str, sip_port: int, **limits: object) -> Ga
             },
             "trunks": {"loop": {"allow": [f"{LOOPBACK}/32"], "numbers": {"1000": "agent", "1001": "brief"}}},
             "agents": {"agent": agent, "brief": {**agent, "max_duration_seconds": 1}},
-            "backends": {"model": {"type": "openai", "dialect": "compatible", "url": url, "model": "fake"}},
+            "backends": {"model": {"type": "openai", "dialect": dialect, "url": url, "model": "fake"}},
             "recording": {"enabled": True, "directory": str(folder / "recordings")},
             "records": {"directory": str(folder / "records")},
             "limits": {"drain_timeout_seconds": 0, "setup_timeout_seconds": 1, **limits},
@@ -83,11 +83,11 @@ def configuration(folder: Path, url: str, sip_port: int, **limits: object) -> Ga
 
 
 @asynccontextmanager
-async def house(folder: Path, url: str, **limits: object) -> AsyncIterator[House]:
+async def house(folder: Path, url: str, *, dialect: str = "compatible", **limits: object) -> AsyncIterator[House]:
     """Runs a gateway, and holds it to leaving nothing behind when it has stopped."""
     port = free_udp_port()
     tasks_before, descriptors_before = gateway_tasks(), open_descriptors()
-    service = Service(configuration(folder, url, port, **limits))
+    service = Service(configuration(folder, url, port, dialect, **limits))
     ready = asyncio.Event()
     running = asyncio.create_task(service.run(ready))
     try:
@@ -214,6 +214,20 @@ async def test_a_model_that_refuses_is_a_503_and_never_an_answered_call(tmp_path
     assert record["end"]["reason"] == "model_unavailable"
     assert record["end"]["sip_status"] == 503
     assert record["answered_at"] is None
+
+
+async def test_a_missing_key_is_said_at_the_start_and_each_call_is_refused_with_503(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with house(tmp_path, "wss://model.invalid/v1/realtime", dialect="openai") as gateway:
+        assert "agent has no backend: its calls are refused with 503" in caplog.text
+        async with Caller(LOOPBACK) as caller:
+            call = caller.place(gateway.target)
+            with pytest.raises(CallFailedError) as failure:
+                await call.answered()
+            assert failure.value.status == 503
+        await gateway.empty()
+        assert (await gateway.record())["end"]["reason"] == "no_backend"
 
 
 async def test_a_model_that_never_answers_is_given_up_at_the_set_up_limit(tmp_path: Path) -> None:
