@@ -43,7 +43,7 @@ BYE_PATIENCE_SECONDS: Final = 2.0
 
 
 class CallFailedError(GatewayError):
-    """The call came to nothing. `status` is the final SIP status; 408 and 503 stand for silence and a refusing network."""
+    """The call came to nothing. `status` is the final SIP status; 408 and 503 stand for silence and a dead network."""
 
     label = "call_failed"
 
