@@ -7,7 +7,7 @@ paused, and that is the one bounded queue on the path.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway.backends.endpoint import WireEndpoint
@@ -61,12 +61,14 @@ class WireSession:
         capabilities: RealtimeCapabilities,
         sink: EventSink,
         timing: SessionTiming | None = None,
+        voice: str | None = None,
     ) -> None:
         self.capabilities: Final = capabilities
         self.sink = sink
         self._endpoint = endpoint
         self._protocol = protocol
         self._timing = timing or SessionTiming()
+        self._voice = voice
         self._wire: Wire | None = None
         self._tick: asyncio.TimerHandle | None = None
         self._configured: asyncio.Future[None] | None = None
@@ -105,6 +107,8 @@ class WireSession:
         """See `RealtimeSession`."""
         if self._wire is not None or self._over:
             raise ModelSessionLostError("a session is opened once")
+        if self._voice is not None:  # names of voices differ from service to service
+            settings = replace(settings, voice=self._voice)
         self._bytes_per_ms = settings.input_format.bytes_per_ms
         self._input.measure_by(self._bytes_per_ms)
         self.append_ms = self._timing.append_ms

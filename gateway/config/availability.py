@@ -9,7 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.config.backend import BackendValue, EmbeddedSettings, OpenAiSettings
+from gateway.config.backend import (
+    BackendValue,
+    EmbeddedSettings,
+    GeminiSettings,
+    OpenAiLiveSettings,
+    OpenAiSettings,
+)
 from gateway.config.model import GatewayConfiguration
 
 # What gateway/embedded imports beyond the gateway's own dependencies: the extra `embedded`. Its server loads all of
@@ -44,6 +50,9 @@ def obstacle(backend: BackendValue, installed: Callable[[str], bool] = is_instal
     match backend:
         case OpenAiSettings():
             if backend.needs_key and not backend.key:
+                return "it has no api_key"
+        case GeminiSettings() | OpenAiLiveSettings():
+            if not backend.key:
                 return "it has no api_key"
         case EmbeddedSettings():
             missing = [module for module in EMBEDDED_MODULES if not installed(module)]

@@ -5,11 +5,17 @@ import re
 from typing import Annotated, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
+from gateway.config.price import PriceSettings
 from gateway.config.value import InputPath, Settings
 
 OPENAI_URL: Final = "wss://api.openai.com/v1/realtime"
+OPENAI_LIVE_URL: Final = "wss://api.openai.com/v1/live/sessions"
+GEMINI_URL: Final = (
+    "wss://generativelanguage.googleapis.com/ws/google.ai.generativelanguage.v1beta.GenerativeService"
+    ".BidiGenerateContent"
+)
 _LOOPBACK_HOST: Final = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
 
 
@@ -49,6 +55,15 @@ def parse_websocket_url(value: str) -> str:
 WebSocketUrl = Annotated[str, AfterValidator(parse_websocket_url), Field(pattern="^wss?://")]
 
 
+def _clear(key: SecretStr | None) -> str:
+    return "" if key is None else key.get_secret_value().strip()
+
+
+def _is_exposed(url: str, key: str) -> bool:
+    parts = urlsplit(url)
+    return bool(key) and parts.scheme == "ws" and not _LOOPBACK_HOST.fullmatch(parts.hostname or "")
+
+
 class OpenAiSettings(Settings):
     """OpenAI Realtime, Azure OpenAI, or a server that speaks the same protocol."""
 
@@ -69,11 +84,15 @@ class OpenAiSettings(Settings):
     """OpenAI organization that is charged, where the key belongs to several."""
     project: str | None = None
     """OpenAI project that is charged, where the key belongs to several."""
+    voice: str | None = None
+    """Voice with this backend, whatever the agent's is: names of voices differ from service to service."""
+    prices: PriceSettings | None = None
+    """What the service charges, so that the cost of calls can be counted and limited."""
 
     @property
     def key(self) -> str:
         """The key in clear, empty where there is none."""
-        return "" if self.api_key is None else self.api_key.get_secret_value().strip()
+        return _clear(self.api_key)
 
     @property
     def needs_key(self) -> bool:
@@ -83,8 +102,58 @@ class OpenAiSettings(Settings):
     @property
     def sends_key_in_clear(self) -> bool:
         """Whether the key would leave this machine without encryption."""
-        parts = urlsplit(self.url)
-        return bool(self.key) and parts.scheme == "ws" and not _LOOPBACK_HOST.fullmatch(parts.hostname or "")
+        return _is_exposed(self.url, self.key)
+
+
+class _KeyedSettings(Settings):
+    """A service that refuses who comes without a key."""
+
+    api_key: SecretStr | None = None
+    """Key of the service. Write it as ${NAME}, never in the file. Without a key the backend is not used."""
+    voice: str | None = None
+    """Voice with this backend, whatever the agent's is: names of voices differ from service to service."""
+    prices: PriceSettings | None = None
+    """What the service charges, so that the cost of calls can be counted and limited."""
+
+    @property
+    def key(self) -> str:
+        """The key in clear, empty where there is none."""
+        return _clear(self.api_key)
+
+    @field_validator("url", check_fields=False)
+    @classmethod
+    def _keep_the_key_secret(cls, url: str, info: ValidationInfo) -> str:
+        if _is_exposed(url, _clear(info.data.get("api_key"))):
+            raise ValueError("would send the key unencrypted; use wss://")
+        return url
+
+
+class GeminiSettings(_KeyedSettings):
+    """Gemini Live of Google. Its audio is linear, so the gateway converts it."""
+
+    type: Literal["gemini"]
+    """Gemini Live of Google. Its audio is linear, so the gateway converts it."""
+    url: WebSocketUrl = GEMINI_URL
+    """Address of the Live endpoint."""
+    model: Annotated[str, Field(min_length=1)] = "gemini-3.8-live"
+    """Model, with or without `models/` before it."""
+
+
+class OpenAiLiveSettings(_KeyedSettings):
+    """GPT-Live of OpenAI. It costs by the second from the moment a session is open."""
+
+    type: Literal["openai_live"]
+    """GPT-Live of OpenAI. It costs by the second from the moment a session is open."""
+    url: WebSocketUrl = OPENAI_LIVE_URL
+    """Address of the Live endpoint."""
+    model: Annotated[str, Field(min_length=1)] = "gpt-live-1"
+    """Model that hears and speaks."""
+    delegate_model: Annotated[str, Field(min_length=1)] = "gpt-5.5"
+    """Model that calls the agent's tools: the speaking one hands that work on."""
+    organization: str | None = None
+    """OpenAI organization that is charged, where the key belongs to several."""
+    project: str | None = None
+    """OpenAI project that is charged, where the key belongs to several."""
 
 
 class EmbeddedSettings(Settings):
@@ -98,7 +167,9 @@ class EmbeddedSettings(Settings):
     script: InputPath | None = None
     """YAML file with the phrases that it understands and the words that it says. Relative to this
     file; when absent, the demo's script."""
+    prices: PriceSettings | None = None
+    """What it would charge if it were a service: for trying out limits of cost."""
 
 
-BackendValue: TypeAlias = OpenAiSettings | EmbeddedSettings
+BackendValue: TypeAlias = OpenAiSettings | GeminiSettings | OpenAiLiveSettings | EmbeddedSettings
 BackendSettings = Annotated[BackendValue, Field(discriminator="type")]

@@ -36,6 +36,7 @@ class GeminiEndpoint:
     open_timeout_s: float = 5.0
     settings_timeout_s: float = 5.0
     append_ms: int = 20
+    voice: str | None = None  # goes before the one that the settings name
 
 
 class GeminiBackend:
@@ -45,6 +46,7 @@ class GeminiBackend:
         self.name: Final = name
         self.capabilities: Final = CAPABILITIES
         self._model = endpoint.model
+        self._voice = endpoint.voice
         self._timing = SessionTiming(endpoint.settings_timeout_s, endpoint.append_ms)
         self._wire = WireEndpoint(
             url=endpoint.url,
@@ -56,7 +58,7 @@ class GeminiBackend:
     def create_session(self, sink: EventSink, resumption_handle: str | None = None) -> WireSession:
         """Makes a session that is still to be opened; with a handle it goes on where the lost one ended."""
         protocol = GeminiProtocol(self._model, resumption_handle)
-        return WireSession(self._wire, protocol, self.capabilities, sink, self._timing)
+        return WireSession(self._wire, protocol, self.capabilities, sink, self._timing, self._voice)
 
 
 def _credentials(endpoint: GeminiEndpoint) -> tuple[tuple[str, str], ...]:

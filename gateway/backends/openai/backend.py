@@ -35,6 +35,7 @@ class OpenAiEndpoint:
     ping_timeout_s: float = 10.0
     write_stall_s: float = 5.0
     append_ms: int = 20
+    voice: str | None = None  # goes before the one that the settings name
 
     @property
     def session_url(self) -> str:
@@ -51,6 +52,7 @@ class OpenAiBackend:
         self.name: Final = name
         self.capabilities: Final[RealtimeCapabilities] = endpoint.dialect.capabilities
         self._dialect = endpoint.dialect
+        self._voice = endpoint.voice
         self._timing = SessionTiming(endpoint.settings_timeout_s, endpoint.append_ms)
         secure = urlsplit(endpoint.url).scheme == "wss"
         self._wire = WireEndpoint(
@@ -66,7 +68,8 @@ class OpenAiBackend:
 
     def create_session(self, sink: EventSink) -> WireSession:
         """Makes a session that is still to be opened."""
-        return WireSession(self._wire, OpenAiProtocol(self._dialect), self.capabilities, sink, self._timing)
+        protocol = OpenAiProtocol(self._dialect)
+        return WireSession(self._wire, protocol, self.capabilities, sink, self._timing, self._voice)
 
 
 def _credentials(endpoint: OpenAiEndpoint) -> tuple[tuple[str, str], ...]:

@@ -33,6 +33,7 @@ class OpenAiLiveEndpoint:
     open_timeout_s: float = 5.0
     settings_timeout_s: float = 5.0
     append_ms: int = 20
+    voice: str | None = None  # goes before the one that the settings name
 
 
 class OpenAiLiveBackend:
@@ -54,4 +55,4 @@ class OpenAiLiveBackend:
     def create_session(self, sink: EventSink) -> WireSession:
         """Makes a session that is still to be opened."""
         protocol = OpenAiLiveProtocol(self._endpoint.model, self._endpoint.delegate_model)
-        return WireSession(self._wire, protocol, self.capabilities, sink, self._timing)
+        return WireSession(self._wire, protocol, self.capabilities, sink, self._timing, self._endpoint.voice)

@@ -55,7 +55,7 @@ def test_every_fault_is_reported_at_once_with_its_place(inspect_text: Inspect) -
         greetings: Hello
     backends:
       openai: {type: openai, api_key: "${KEY}"}
-      gemini: {type: gemini}
+      parrot: {type: parrot}
     limits: {calls: many}
     bakends: {}
     """
@@ -71,7 +71,7 @@ def test_every_fault_is_reported_at_once_with_its_place(inspect_text: Inspect) -
         "15:16 agents.reception.backends[0]: there is no backend 'opnai'; did you mean 'openai'?",
         "16:5 agents.reception.greetings: is not known here; did you mean 'greeting'?",
         "18:35 backends.openai.api_key: the environment variable KEY is not set and has no default",
-        "19:18 backends.gemini.type: must be 'openai' or 'embedded', not 'gemini'",
+        "19:18 backends.parrot.type: must be 'openai' or 'gemini' or 'openai_live' or 'embedded', not 'parrot'",
         "20:17 limits.calls: must be a whole number, not 'many'",
         "21:1 bakends: is not known here; did you mean 'backends'?",
     ]
