@@ -15,6 +15,7 @@ from gateway.call.record import CallRecord, EndRecord, IdentityRecord, keep
 from gateway.config.model import LimitsSettings
 from gateway.identity.check import IdentityCheck, IdentityDesk
 from gateway.leg import AudioLeg, MediaPlane, SourceRule
+from gateway.overload.gate import Gate
 from rtp.errors import PortsExhaustedError
 from sip.errors import SipError
 from sip.event import AgentEvent, IncomingInvite
@@ -59,6 +60,7 @@ class Switchboard:
         tasks: owns the task of every call; it must outlive them.
         access: challenges callers on trunks with credentials.
         identity: checks callers' numbers.
+        gate: keeps rates and caps.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Switchboard:
         tasks: asyncio.TaskGroup,
         access: TrunkAccess,
         identity: IdentityDesk,
+        gate: Gate,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self._admission = admission
@@ -79,6 +82,7 @@ class Switchboard:
         self._tasks = tasks
         self._access = access
         self._identity = identity
+        self._gate = gate
         self._calls: dict[InviteSession, Call] = {}
         self._calls_by_trunk: Counter[str] = Counter()
         self._is_draining = False
@@ -103,17 +107,19 @@ class Switchboard:
     def screen(self, request: Request, flow: Flow) -> Refusal | None:
         """A draining gateway answers OPTIONS with 503, so that a dispatcher sends its calls elsewhere.
 
-        Trunks with credentials have every request outside a dialog show them.
+        Trunks with credentials have every request outside a dialog show them. What is over a rate or a cap goes no
+        further, statelessly.
         """
         trunk_name = self._admission.trunk_of(flow.remote.host)
         if trunk_name is not None and (challenge := self._access.challenge(trunk_name, request)) is not None:
             return challenge
         if self._is_draining and request.method == "OPTIONS":
             return Refusal(RefusalReason.DRAINING.sip_status, RefusalReason.DRAINING.label)
-        return None
+        return self._gate.screen(request, flow)
 
     def on_event(self, event: AgentEvent) -> None:
         """Takes an event of the user agent, synchronously."""
+        self._gate.on_event(event)
         if isinstance(event, IncomingInvite):
             self._on_invite(event.session, event.offer)
         elif (call := self._calls.get(event.session)) is not None:

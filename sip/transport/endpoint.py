@@ -22,6 +22,7 @@ CLOSE_STEP: Final = 0.02  # seconds between looks at what is still under way
 
 Listener = UdpListener | TcpListener | TlsListener
 R = TypeVar("R")
+Sift = Callable[[bytes, Flow, float], bool]
 
 
 def admit_all(transport: str, source: Address) -> bool:
@@ -34,7 +35,8 @@ class SipEndpoint:
     """The listeners of one user agent, and the one timer that serves all its transactions and sessions.
 
     `on_event` is called synchronously for every event and must not block; it may call `perform`. `admit` is asked with
-    the transport and the source of every datagram and of every connection before anything is read or parsed. `trust`
+    the transport and the source of every datagram and of every connection before anything is read or parsed, and `sift`
+    with every message, its flow and `now` before it is parsed: what it does not let through is dropped. `trust`
     holds the authorities of outgoing TLS (the system's, when absent), and `domains_of` says which domains a peer may
     show that is reached by its address alone, such as "twilio.com" for Twilio's ranges.
     """
@@ -46,6 +48,7 @@ class SipEndpoint:
         listeners: Sequence[Listener],
         on_event: Callable[[AgentEvent], None],
         admit: Admit = admit_all,
+        sift: Sift | None = None,
         resolver: Resolver | None = None,
         limits: ConnectionLimits | None = None,
         trust: ssl.SSLContext | None = None,
@@ -55,6 +58,7 @@ class SipEndpoint:
         self._listeners = tuple(listeners)
         self._on_event = on_event
         self._admit = admit
+        self._sift = sift
         self._resolver = resolver
         self._sockets: list[UdpSocket] = []
         self._addresses: list[Address] = []
@@ -157,8 +161,11 @@ class SipEndpoint:
         bound.receive_batch(self._admit, self._receive, self._running_loop().time)
 
     def _receive(self, data: bytes, flow: Flow) -> None:
+        now = self._running_loop().time()
+        if self._sift is not None and not self._sift(data, flow, now):
+            return
         try:
-            self.agent.receive_message(data, flow, self._running_loop().time())
+            self.agent.receive_message(data, flow, now)
         finally:
             self._drain()
 

@@ -1,0 +1,70 @@
+"""How well the event loop keeps up, from beats that it should have served at given times.
+
+Two signs, since either alone is blind. *Lag* is how late a beat was served: it grows where one piece of work is long,
+or where other processes take the processor. *Occupancy* is the share of time in which the loop's thread worked: it is
+near 1 where too much comes in, although batches are cut so short that nothing is late yet.
+"""
+
+from collections import deque
+from enum import IntEnum
+from statistics import median
+from typing import Final
+
+# How often the loop is asked for a sign of life.
+BEAT_SECONDS: Final = 0.02
+# The median of so many beats: a collection of garbage or one slow call is one late beat, and no reason to refuse calls.
+BEATS: Final = 15
+# Weight of a new beat in the occupancy's moving average: at 20 ms a beat it settles within half a second.
+OCCUPANCY_WEIGHT: Final = 0.05
+# Above the first share sources that never acknowledged a call wait, above the second everybody: the rest is for media.
+BUSY_FROM: Final = 0.8
+OVERLOADED_FROM: Final = 0.95
+# What was entered is left at this part of its threshold, so that the verdict does not flutter.
+LEAVE_AT: Final = 0.8
+
+
+class LoadLevel(IntEnum):
+    """What a gateway can take on."""
+
+    CALM = 0
+    BUSY = 1  # known callers only
+    OVERLOADED = 2  # no new call
+
+
+class LoopLoad:
+    """The load of one event loop.
+
+    Args:
+        lag_limit_s: the lag from which on nothing new is taken.
+    """
+
+    def __init__(self, lag_limit_s: float) -> None:
+        self.level = LoadLevel.CALM
+        self.occupancy = 0.0
+        self._lag_limit_s = lag_limit_s
+        self._lags: deque[float] = deque([0.0] * BEATS, BEATS)
+
+    @property
+    def lag_s(self) -> float:
+        """How late the loop serves, as the median of the last beats."""
+        return median(self._lags)
+
+    def beat(self, lag_s: float, worked_s: float, elapsed_s: float) -> LoadLevel:
+        """Takes a beat that was served `lag_s` late; the thread worked `worked_s` of the `elapsed_s` since the last."""
+        self._lags.append(max(0.0, lag_s))
+        if elapsed_s > 0:
+            share = min(1.0, worked_s / elapsed_s)
+            # A late beat stands for all the time that it covers.
+            self.occupancy += (share - self.occupancy) * min(1.0, OCCUPANCY_WEIGHT * (1 + lag_s / BEAT_SECONDS))
+        self.level = self._judge()
+        return self.level
+
+    def _judge(self) -> LoadLevel:
+        def above(value: float, limit: float, level: LoadLevel) -> bool:
+            return value > (limit * LEAVE_AT if self.level >= level else limit)
+
+        if above(self.lag_s, self._lag_limit_s, LoadLevel.OVERLOADED):
+            return LoadLevel.OVERLOADED
+        if above(self.occupancy, OVERLOADED_FROM, LoadLevel.OVERLOADED):
+            return LoadLevel.OVERLOADED
+        return LoadLevel.BUSY if above(self.occupancy, BUSY_FROM, LoadLevel.BUSY) else LoadLevel.CALM
