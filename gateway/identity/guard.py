@@ -41,7 +41,7 @@ def locate(url: str, ports: frozenset[int] = PORTS) -> Location:
         raise FetchError("The certificate's URL is too long or holds characters that no URL has")
     try:
         parts = urlsplit(url)
-        port = parts.port or 443
+        port = 443 if parts.port is None else parts.port
     except ValueError:
         raise FetchError("The certificate's URL is malformed") from None
     if parts.scheme != "https" or not parts.hostname or "@" in parts.netloc or "\\" in parts.netloc:

@@ -74,6 +74,8 @@ class Passport:
         header, claims = _decode_json(match[1], "header"), _decode_json(match[2], "claims")
         parameters = _parse_parameters(match[4])
         extension = header.get("ppt")
+        if extension is not None and not isinstance(extension, str):
+            raise PassportError("PASSporT has a ppt that is no word")
         if extension != parameters.get("ppt", extension):
             raise PassportError("ppt of the Identity header and of its PASSporT disagree")
         if extension not in EXTENSIONS:
