@@ -90,8 +90,8 @@ def test_twilio_keeps_no_registrations(inspect_text: Inspect, minimal: str) -> N
         ("{verify: off}", None),
         (
             "{verify: carrier}",
-            "trunks.pbx.identity.verify: 'carrier' is for trunks of the carrier 'twilio'; nobody else's header is "
-            "believed",
+            "trunks.pbx.identity.verify: 'carrier' is for trunks of the carrier 'twilio'; nobody else's header is"
+            + " believed",
         ),
         ("{refuse: [failed]}", "trunks.pbx.identity: warning: has no effect, since verify is 'off'"),
         (
