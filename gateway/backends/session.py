@@ -7,6 +7,7 @@ paused, and that is the one bounded queue on the path.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -23,7 +24,7 @@ from gateway.realtime.errors import (
     ModelSettingsError,
     ModelTimeoutError,
 )
-from gateway.realtime.event import FailureReason, SessionFailed
+from gateway.realtime.event import FailureReason, RealtimeEvent, SessionFailed
 from gateway.realtime.session import EventSink, TextRole
 from gateway.realtime.settings import SessionSettings
 
@@ -112,14 +113,13 @@ class WireSession:
         self._bytes_per_ms = settings.input_format.bytes_per_ms
         self._input.measure_by(self._bytes_per_ms)
         self.append_ms = self._timing.append_ms
-        configured = self._configured = asyncio.get_running_loop().create_future()
+        self._configured = asyncio.get_running_loop().create_future()
         self._protocol.start(settings, history)  # some servers greet in the same segment as they upgrade
         try:
             self._wire = await open_wire(self._endpoint, self)
             self._pump()
-            await self._await_settings(configured)
+            await self._await_settings(self._configured)
         except BaseException:
-            configured.cancel()
             await self.aclose()
             raise
         if self._over:
@@ -134,6 +134,8 @@ class WireSession:
         except TimeoutError as error:
             waited_s = self._timing.settings_timeout_s
             raise ModelTimeoutError(f"the service did not confirm the settings within {waited_s} s") from error
+        finally:
+            del configured  # its exception's traceback leads through this frame
 
     def append_audio(self, payload: bytes) -> None:
         """See `RealtimeSession`. Before the session is open, and while the wire is paused, the audio is held."""
@@ -174,10 +176,14 @@ class WireSession:
         self._command(lambda: self._protocol.send_text(text, role))
 
     async def aclose(self) -> None:
-        """See `RealtimeSession`."""
+        """See `RealtimeSession`. Afterwards nothing that it holds refers back to it, nor to the call."""
         self._end()
-        if self._wire is not None:
-            await self._wire.close()
+        try:
+            if self._wire is not None:
+                await self._wire.close()
+        finally:
+            self._wire = self._configured = self._opening_error = None
+            self.sink = _ignore
 
     # --- WireReceiver ---
 
@@ -234,7 +240,7 @@ class WireSession:
         if waiting is None or waiting.done():
             return
         if rejection is not None:
-            waiting.set_exception(rejection)
+            waiting.set_exception(copy(rejection))  # what is raised holds this session by its traceback
         elif self._protocol.configured:
             waiting.set_result(None)
             self._ready = True
@@ -273,3 +279,7 @@ class WireSession:
         if self._tick is not None:
             self._tick.cancel()
             self._tick = None
+
+
+def _ignore(_event: RealtimeEvent) -> None:
+    """The sink of a session that was closed."""

@@ -255,6 +255,8 @@ class Wire(asyncio.Protocol):
             self._told = True
             self._settle_refusal(exc)
         self._tell(Closure(ClosureCause.LOST, reason=str(exc) if exc else "the connection ended without a word"))
+        self._core.parser.close()  # a generator whose frame and object hold each other, as this exception's may
+        self._core.parser_exc = None
         if not self._closed.done():
             self._closed.set_result(None)
 
