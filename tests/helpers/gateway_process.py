@@ -133,12 +133,21 @@ class GatewayProcess(AbstractContextManager["GatewayProcess"]):
     """The gateway as a child process.
 
     Leaving the context ends it with SIGTERM and fails where it does not end cleanly: exit code 0, no traceback.
+    `adapt` may change the configuration before it is written.
     """
 
-    def __init__(self, folder: Path, *, calls: int = 100, timers: SipTimers | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        calls: int = 100,
+        timers: SipTimers | None = None,
+        adapt: Callable[[Record], None] = lambda configuration: None,
+    ) -> None:
         self._folder = folder
         self._calls = calls
         self._timers = timers
+        self._adapt = adapt
         self._server = UnansweredServer()
         self._lines: list[str] = []
         self._events: list[Record] = []
@@ -155,6 +164,7 @@ class GatewayProcess(AbstractContextManager["GatewayProcess"]):
         configuration = gateway_configuration(
             folder, sip_port=self.sip_address[1], calls=self._calls, timers=self._timers, stalled_url=self._server.url
         )
+        self._adapt(configuration)
         path = folder / "gateway.yaml"
         path.write_text(yaml.safe_dump(configuration, sort_keys=False))
         trunkline = Path(sys.executable).with_name("trunkline")
