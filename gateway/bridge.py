@@ -28,6 +28,15 @@ from gateway.realtime.session import RealtimeSession
 from rtp.playout import PlayedItem
 from rtp.sink import NullSink
 
+# How much of a caller's audio goes into one message, by how many calls there are: (calls from which on, milliseconds).
+# A message costs the same whatever its length, so a full process trades delay for calls; a quiet one does not.
+APPEND_STEPS: Final = ((300, 60), (120, 40), (0, 20))
+
+
+def append_ms_for(calls: int) -> int:
+    """Milliseconds of audio in one message when so many calls run."""
+    return next(append_ms for least, append_ms in APPEND_STEPS if calls >= least)
+
 
 class Speech(Protocol):
     """The side of a leg that speaks: rtp.stream.RtpStream is one."""
@@ -99,7 +108,7 @@ class Bridge(NullSink):
         conversation: takes what is said and when.
         listener: is told what the call must act upon.
         clock: monotonic seconds.
-        octets_per_ms: of the audio that both sides speak (8 for G.711).
+        octets_per_ms: of the model's audio (8 for G.711).
         recorder: takes both channels, or None.
         pause_ms: how much of the silence after the caller's last word the model waits before it says speech_stopped.
     """
@@ -166,6 +175,10 @@ class Bridge(NullSink):
         """Nothing of the agent's speech waits."""
         self._listener.on_playout_drained()
 
+    def on_load(self, calls: int) -> None:
+        """So many calls run now."""
+        self.session.append_ms = append_ms_for(calls)
+
     # The model's side.
 
     def on_model_event(self, event: RealtimeEvent) -> None:
@@ -204,11 +217,16 @@ class Bridge(NullSink):
         self.conversation.caller_started(event.item_id, now)
         if self._speech is None:
             return
-        for played in self._speech.flush():
-            self.conversation.agent_interrupted(played.item_id, played.sent_ms)
-            self.session.truncate(played.item_id, played.sent_ms)
+        for played in self.on_playout_flushed(self._speech.flush()):
             if played.sent_ms:
                 self._listener.on_interrupted(played.sent_ms)
+
+    def on_playout_flushed(self, dropped: list[PlayedItem]) -> list[PlayedItem]:
+        """Takes note of speech that will not be heard: the model forgets it. Returns what it was given."""
+        for played in dropped:
+            self.conversation.agent_interrupted(played.item_id, played.sent_ms)
+            self.session.truncate(played.item_id, played.sent_ms)
+        return dropped
 
     def _speech_stopped(self, event: SpeechStopped) -> None:
         now = self._clock()

@@ -1,29 +1,37 @@
 """One side of a call that speaks RTP: a port, a stream and what was agreed about it.
 
 A leg makes session descriptions (offer/answer by `sip.sdp`), and turns what was negotiated into a running `RtpStream`
-that the media clock serves. It is the same for calls that come in and for calls that we place.
+that the media clock serves. It is the same for calls that come in and for calls that we place. Towards the model's side
+it speaks the format that `start` names, whatever the codec is; where both are the same, bytes pass as they are.
 """
 
 import os
+import random
 import secrets
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from gateway.call.record import MediaRecord
-from gateway.config.trunk import MediaSource, TrunkSettings
+from gateway.media_policy import MediaPolicy
+from gateway.quality import media_record
+from gateway.realtime.capability import AudioFormat
+from gateway.stream_parameters import stream_parameters
+from gateway.transcoding import Ear, Mouth, ear_for, mouth_for
 from rtp.clock import MediaClock
-from rtp.codec.format import PCMU as PCMU_FORMAT
+from rtp.codec.format import PayloadFormat
+from rtp.errors import RtpError
 from rtp.parameters import StreamParameters
 from rtp.playout import PlayedItem
+from rtp.report import QualityReport, RtcpSession
 from rtp.sink import StreamSink
 from rtp.socket import MediaPort, MediaSockets
-from rtp.source_lock import Address, SourcePolicy
+from rtp.source_lock import Address
 from rtp.stream import RtpStream
 from sip.errors import SipError
 from sip.sdp.agreement import NegotiatedAudio
-from sip.sdp.capability import AudioCapabilities, LocalMedia
-from sip.sdp.codec import PCMU
+from sip.sdp.capability import LocalMedia
 from sip.sdp.description import SessionDescription
 from sip.sdp.negotiation import accept_answer, answer_offer, create_offer
 
@@ -33,27 +41,18 @@ SEQUENCE_NUMBER_BITS: Final = 16
 TIMESTAMP_BITS: Final = 32
 # RFC 8866 §5.2 wants a session id that is unique; 62 bits leave room for the 64-bit signed integers of other stacks.
 SESSION_ID_BITS: Final = 62
+# RFC 7022 §4.2: a name of its own for each session, of 96 random bits, says nothing about the host.
+CNAME_BYTES: Final = 12
+# How often a leg looks after what is not due at every packet: reports, and a far end that has fallen silent.
+CARE_INTERVAL_S: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class SourceRule:
-    """Whose packets a leg hears, as rtp.source_lock takes it."""
+class MediaTimeouts:
+    """When a far end without media counts as gone, in seconds; 0 means never."""
 
-    policy: SourcePolicy = SourcePolicy.SAME_HOST
-    allowed: Callable[[str], bool] | None = None
-
-    @classmethod
-    def of(cls, trunk: TrunkSettings) -> "SourceRule":
-        """The rule of a trunk."""
-        match trunk.media_source:
-            case MediaSource.NEGOTIATED:
-                return cls(SourcePolicy.NEGOTIATED)
-            case MediaSource.SAME_HOST:
-                return cls(SourcePolicy.SAME_HOST)
-            case MediaSource.CARRIER:
-                return cls(SourcePolicy.LATCH, trunk.admits_media)
-            case MediaSource.ANY:
-                return cls(SourcePolicy.LATCH)
+    start_s: float = 0.0
+    running_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,14 @@ class MediaPlane:
     sockets: MediaSockets
     advertised_host: str
     now: Callable[[], float]
-    capabilities: AudioCapabilities = field(default_factory=lambda: AudioCapabilities(codecs=(PCMU,)))
+    timeouts: MediaTimeouts = MediaTimeouts()
+
+
+class MediaDescriptionError(SipError):
+    """What was agreed cannot be carried: an address that nothing may be sent to, or a key that does not fit."""
+
+    status = 488
+    label = "media_refused"
 
 
 class AudioLeg:
@@ -72,23 +78,35 @@ class AudioLeg:
 
     Args:
         plane: the process's media.
-        rule: whose packets are heard.
+        policy: what the trunk says of its media.
 
     Raises:
         PortsExhaustedError: no port is free.
     """
 
-    def __init__(self, plane: MediaPlane, rule: SourceRule | None = None) -> None:
+    def __init__(self, plane: MediaPlane, policy: MediaPolicy | None = None) -> None:
         self._plane = plane
-        self._rule = rule or SourceRule()
-        self._port: MediaPort | None = plane.sockets.open(self._receive_rtp, self._receive_rtcp)
+        self._policy = policy or MediaPolicy()
+        self._port: MediaPort | None = plane.sockets.open(_ignore, self._receive_rtcp)
         self._local = LocalMedia(
             plane.advertised_host, self._port.port, secrets.randbits(SESSION_ID_BITS), key_source=os.urandom
         )
         self._send = self._port.rtp.send
+        self._send_rtcp = self._port.rtcp.send
         self._offer: SessionDescription | None = None
         self._audio: NegotiatedAudio | None = None
+        self._parameters = StreamParameters(remote=None)
         self._stream: RtpStream | None = None
+        self._rtcp: RtcpSession | None = None
+        self._tap: _Tap | None = None
+        self._mouth: Mouth | None = None
+        self._formats = (AudioFormat.PCMU, AudioFormat.PCMU)
+        self._lost: Callable[[], None] | None = None
+        self._flushed: Callable[[list[PlayedItem]], object] | None = None
+        self._load: Callable[[int], None] | None = None
+        self._is_sending = False
+        self._quiet_since = 0.0
+        self._care_due = 0.0
 
     # Offer and answer.
 
@@ -101,14 +119,14 @@ class AudioLeg:
         if offer is None:
             return self.offer()
         description, audio = answer_offer(
-            SessionDescription.parse(offer), self._plane.capabilities, self._local, previous=self._audio
+            SessionDescription.parse(offer), self._policy.capabilities, self._local, previous=self._audio
         )
         self._adopt(audio)
         return bytes(description)
 
     def offer(self) -> bytes:
         """Our offer: for a call that we place, or for an INVITE that came without one."""
-        self._offer = create_offer(self._plane.capabilities, self._local, previous=self._audio)
+        self._offer = create_offer(self._policy.capabilities, self._local, previous=self._audio)
         return bytes(self._offer)
 
     def complete(self, answer: bytes | None) -> bool:
@@ -116,17 +134,33 @@ class AudioLeg:
         if self._offer is None:
             return True
         try:
-            audio = accept_answer(self._offer, SessionDescription.parse(answer or b""), self._plane.capabilities)
+            description = SessionDescription.parse(answer or b"")
+            self._adopt(accept_answer(self._offer, description, self._policy.capabilities))
         except SipError:
             return False
         self._offer = None
-        self._adopt(audio)
         return True
 
     def _adopt(self, audio: NegotiatedAudio) -> None:
-        self._audio = audio
-        if self._stream is not None:
-            self._stream.update(self._parameters(audio), self._plane.now())
+        """What was agreed becomes what runs. An exception leaves both as they were."""
+        try:
+            parameters = stream_parameters(audio, self._policy)
+            tuned = self._stream is None or self._tune(parameters)
+        except RtpError as error:
+            raise MediaDescriptionError(str(error)) from error
+        before, self._audio, self._parameters = self._parameters, audio, parameters
+        stream = self._stream
+        if stream is None:
+            return
+        now = self._plane.now()
+        flushed = stream.update(parameters, now)
+        if flushed and self._flushed is not None:
+            self._flushed(flushed)
+        if tuned and parameters.ptime_ms != before.ptime_ms:
+            self._plane.clock.register(self, parameters.ptime_ms)
+        if not before.receives:
+            self._quiet_since = now
+        self._accept_rtcp(stream, audio)
 
     # The stream.
 
@@ -135,37 +169,101 @@ class AudioLeg:
         """The name of the codec that was agreed, or "none"."""
         return "none" if self._audio is None else self._audio.codec.name
 
-    def start(self, sink: StreamSink) -> None:
-        """Hears from now on. Nothing is sent before `resume`, but what the far end sends is taken."""
-        parameters = StreamParameters(remote=None) if self._audio is None else self._parameters(self._audio)
-        self._stream = RtpStream(
-            parameters,
-            sink,
+    @property
+    def payload_format(self) -> PayloadFormat:
+        """What the stream carries; before an agreement, G.711."""
+        return self._parameters.payload_format
+
+    @property
+    def playout_format(self) -> PayloadFormat:
+        """The format of the frames that `StreamSink.on_frame_sent` is told of."""
+        return self._parameters.playout_format
+
+    def start(
+        self,
+        sink: StreamSink,
+        *,
+        input_format: AudioFormat = AudioFormat.PCMU,
+        output_format: AudioFormat = AudioFormat.PCMU,
+        on_flushed: Callable[[list[PlayedItem]], object] | None = None,
+        on_load: Callable[[int], None] | None = None,
+        on_lost: Callable[[], None] | None = None,
+    ) -> None:
+        """Hears from now on. Nothing is sent before `resume`, but what the far end sends is taken.
+
+        Args:
+            sink: is told what the stream tells.
+            input_format: of the audio that it is told.
+            output_format: what `enqueue` takes.
+            on_flushed: is told what was dropped because a new agreement changed the codec while speech waited.
+            on_load: is told now and then how many legs the process serves.
+            on_lost: is called once where the far end's media stays away for longer than the plane's time-outs.
+        """
+        now = self._plane.now()
+        self._formats = (input_format, output_format)
+        self._lost, self._flushed, self._load = on_lost, on_flushed, on_load
+        self._quiet_since, self._care_due = now, now + CARE_INTERVAL_S
+        self._tap = _Tap(sink)
+        self._tune(self._parameters)
+        stream = self._stream = RtpStream(
+            self._parameters,
+            self._tap,
             ssrc=secrets.randbits(SSRC_BITS),
             sequence_number=secrets.randbits(SEQUENCE_NUMBER_BITS),
             timestamp=secrets.randbits(TIMESTAMP_BITS),
-            now=self._plane.now(),
+            now=now,
         )
-        self._stream.pause()
-        self._plane.clock.register(self, parameters.ptime_ms)
+        stream.pause()
+        self._rtcp = RtcpSession(
+            stream,
+            cname=secrets.token_urlsafe(CNAME_BYTES),
+            choose=random.uniform,
+            wall_offset_s=time.time() - now,
+            now=now,
+        )
+        if self._audio is not None:
+            self._accept_rtcp(stream, self._audio)
+        if self._port is not None:
+            self._port.receive_with(stream.receive_datagram)
+        self._plane.clock.register(self, self._parameters.ptime_ms)
+
+    def _tune(self, parameters: StreamParameters) -> bool:
+        """Makes the converters for these parameters, where they are not those that stand. False: nothing to do."""
+        tap = self._tap
+        wanted = (parameters.payload_format, parameters.ptime_ms)
+        if tap is None or tap.tuned_to == wanted:
+            return False
+        ear = ear_for(*wanted, self._formats[0])
+        self._mouth = mouth_for(*wanted, self._formats[1])
+        tap.tune(ear, wanted)
+        return True
+
+    def _accept_rtcp(self, stream: RtpStream, audio: NegotiatedAudio) -> None:
+        if audio.rtcp_mux:
+            stream.accept_multiplexed_rtcp(self._receive_rtcp)
 
     def resume(self) -> None:
         """Sends from now on, without a gap: speech where there is some, else silence."""
         if self._stream is not None:
+            self._is_sending = True
             self._stream.resume()
 
     def enqueue(self, item_id: str, audio: bytes) -> None:
-        """Appends speech in the leg's codec."""
+        """Appends speech in the output format."""
         if self._stream is not None:
-            self._stream.playout.enqueue(item_id, audio)
+            self._stream.playout.enqueue(item_id, audio if self._mouth is None else self._mouth.speak(audio))
 
     def finish(self, item_id: str) -> None:
         """No more speech of this item will come."""
         if self._stream is not None:
+            if self._mouth is not None:
+                self._stream.playout.enqueue(item_id, self._mouth.finish())
             self._stream.playout.finish(item_id)
 
     def flush(self) -> list[PlayedItem]:
         """Drops the speech that waits; says how much of each item was sent."""
+        if self._mouth is not None:
+            self._mouth.reset()
         return [] if self._stream is None else self._stream.playout.flush()
 
     def sent_ms(self, item_id: str) -> int:
@@ -186,28 +284,26 @@ class AudioLeg:
         """Sends keys as telephone-events; False where these were not negotiated."""
         return self._stream is not None and self._stream.send_digits(digits)
 
+    def quality(self) -> QualityReport | None:
+        """What RTCP has told so far; None before the start."""
+        return None if self._rtcp is None else self._rtcp.quality()
+
     def statistics(self) -> MediaRecord:
         """What was received and sent so far."""
         if self._stream is None:
             return MediaRecord(codec=self.codec)
-        counts = self._stream.statistics()
-        return MediaRecord(
-            codec=self.codec,
-            packets_rx=counts.rx.packets,
-            packets_tx=counts.tx.packets,
-            lost=counts.rx.lost,
-            concealed_ms=counts.rx.concealed_ms,
-            jitter_ms=round(counts.rx.jitter_ms, 2),
-            discarded={cause.label: count for cause, count in counts.rx.discards.items()},
-        )
+        return media_record(self.codec, self._parameters, self._stream.statistics(), self.quality())
 
     def close(self) -> None:
-        """Frees the port. Idempotent."""
+        """Says goodbye over RTCP and frees the port. Idempotent."""
         self._plane.clock.unregister(self)
-        self._stream = None
         if self._port is not None:
+            if self._rtcp is not None and self._is_sending:
+                self._report(self._rtcp.goodbye(self._plane.now()))
             self._port.close()
             self._port = None
+        self._stream = self._rtcp = self._tap = self._mouth = None
+        self._lost = self._flushed = self._load = None
 
     # The clock's and the sockets' side.
 
@@ -219,30 +315,67 @@ class AudioLeg:
         datagram = stream.tick(now)
         if datagram is not None and (remote := stream.remote) is not None:
             self._send(datagram, remote)
+        if now >= self._care_due:
+            self._care_due = now + CARE_INTERVAL_S
+            self._take_care(stream, now)
 
     def skip(self, turns: int) -> None:
         """The clock missed `turns` packet times (rtp.clock.Media)."""
         if self._stream is not None:
             self._stream.skip(turns)
 
-    def _receive_rtp(self, data: bytes, source: Address, now: float) -> None:
-        if self._stream is not None:
-            self._stream.receive_datagram(data, source, now)
+    def _take_care(self, stream: RtpStream, now: float) -> None:
+        if self._is_sending and self._rtcp is not None and (report := self._rtcp.poll(now)) is not None:
+            self._report(report)
+        if self._load is not None:
+            self._load(self._plane.clock.media_count)
+        if self._lost is None or not self._parameters.receives or self._parameters.remote is None:
+            return
+        arrived_at, timeouts = stream.arrived_at, self._plane.timeouts
+        limit_s = timeouts.start_s if arrived_at is None else timeouts.running_s
+        if limit_s and now - max(self._quiet_since, arrived_at or 0.0) >= limit_s:
+            lost, self._lost = self._lost, None
+            lost()
+
+    def _report(self, report: bytes) -> None:
+        """Sends where the far end wants its reports, and nowhere while its media comes from elsewhere than agreed."""
+        audio, stream = self._audio, self._stream
+        if audio is None or stream is None or stream.remote is None:
+            return
+        if audio.rtcp_mux:
+            self._send(report, stream.remote)
+        elif audio.remote_rtcp is not None and audio.remote_rtcp[0] == stream.remote[0]:
+            self._send_rtcp(report, audio.remote_rtcp)
 
     def _receive_rtcp(self, data: bytes, source: Address, now: float) -> None:
-        """RTCP is read from the port so that it does not fill up; reports are not kept."""
+        if self._rtcp is not None:
+            self._rtcp.receive_datagram(data, source, now)
 
-    def _parameters(self, audio: NegotiatedAudio) -> StreamParameters:
-        return StreamParameters(
-            payload_format=PCMU_FORMAT,
-            payload_type_tx=audio.payload_type_tx,
-            payload_type_rx=audio.payload_type_rx,
-            telephone_event_payload_type_tx=audio.telephone_event_payload_type_tx,
-            telephone_event_payload_type_rx=audio.telephone_event_payload_type_rx,
-            ptime_ms=audio.ptime_ms,
-            remote=audio.remote_address,
-            sends=audio.direction.sends,
-            receives=audio.direction.receives,
-            source_policy=self._rule.policy,
-            source_allowed=self._rule.allowed,
-        )
+
+class _Tap:
+    """What a stream speaks to: the leg's sink itself, but for a converter of its audio where one is needed."""
+
+    def __init__(self, sink: StreamSink) -> None:
+        self._sink_audio = sink.on_audio
+        self._ear: Ear | None = None
+        self.tuned_to: tuple[PayloadFormat, int] | None = None
+        self.on_audio: Callable[[bytes, bool], None] = sink.on_audio
+        self.on_digit = sink.on_digit
+        self.on_frame_sent = sink.on_frame_sent
+        self.on_item_started = sink.on_item_started
+        self.on_item_finished = sink.on_item_finished
+        self.on_playout_drained = sink.on_playout_drained
+
+    def tune(self, ear: Ear | None, to: tuple[PayloadFormat, int]) -> None:
+        """Converts from now on, or passes on what comes."""
+        self.tuned_to = to
+        self._ear = ear
+        self.on_audio = self._sink_audio if ear is None else self._convert
+
+    def _convert(self, payload: bytes, concealed: bool) -> None:
+        if self._ear is not None and (audio := self._ear(payload)):
+            self._sink_audio(audio, concealed)
+
+
+def _ignore(data: bytes, source: Address, now: float) -> None:
+    """What comes before there is a stream is not heard."""

@@ -30,7 +30,7 @@ from gateway.embedded.process import EmbeddedServer
 from gateway.identity.certificate import TrustList
 from gateway.identity.check import IdentityDesk
 from gateway.identity.fetch import CertificateSource, HttpsFetcher
-from gateway.leg import MediaPlane
+from gateway.leg import MediaPlane, MediaTimeouts
 from gateway.overload.gate import Gate
 from gateway.overload.load import LoopLoad
 from gateway.overload.pulse import Pulse
@@ -188,7 +188,9 @@ class Service:
         for name, settings in configuration.agents.items():
             catalog.equip(name, settings)
         environment = _create_environment(configuration, backends, endpoint, catalog, stack)
-        plane = MediaPlane(clock, sockets, public_host, time.monotonic)
+        limits = configuration.limits
+        timeouts = MediaTimeouts(limits.media_start_timeout_seconds, limits.media_timeout_seconds)
+        plane = MediaPlane(clock, sockets, public_host, time.monotonic, timeouts)
         access = TrunkAccess(configuration.trunks, public_host, secrets.token_bytes(TOKEN_BYTES), time.monotonic)
         identity = _create_identity_desk(configuration, stack)
         switchboard = Switchboard(admission, plane, environment, configuration.limits, tasks, access, identity, gate)

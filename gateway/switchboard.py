@@ -14,7 +14,8 @@ from gateway.call.call import Call, CallEnvironment
 from gateway.call.record import CallRecord, EndRecord, IdentityRecord, keep
 from gateway.config.model import LimitsSettings
 from gateway.identity.check import IdentityCheck, IdentityDesk
-from gateway.leg import AudioLeg, MediaPlane, SourceRule
+from gateway.leg import AudioLeg, MediaPlane
+from gateway.media_policy import MediaPolicy
 from gateway.overload.gate import Gate
 from rtp.errors import PortsExhaustedError
 from sip.errors import SipError
@@ -145,7 +146,7 @@ class Switchboard:
             self._refuse(session, _Refused(refused, trunk_name, route, detail=identity.detail, identity=identity))
             return
         try:
-            leg = AudioLeg(self._plane, SourceRule.of(route.trunk))
+            leg = AudioLeg(self._plane, MediaPolicy.of(route.trunk))
         except PortsExhaustedError as error:
             self._refuse(session, _Refused(RefusalReason.NO_PORT, trunk_name, route, detail=str(error)))
             return

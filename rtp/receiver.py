@@ -83,7 +83,6 @@ class RtpReceiver:
 
     def __init__(self, parameters: StreamParameters, sink: StreamSink, now: float) -> None:
         self._sink = sink
-        self._on_audio = sink.on_audio
         self._ssrc = _NO_SSRC
         self._order: InboundOrder[_Placed] = InboundOrder(0)
         self._probation = Probation()
@@ -114,6 +113,11 @@ class RtpReceiver:
     def heard_at(self) -> float | None:
         """When audio came last, or None before the first."""
         return self._heard_at if self._ssrc != _NO_SSRC else None
+
+    @property
+    def arrived_at(self) -> float | None:
+        """When anything of the stream came last, digits and comfort noise included; None before the first."""
+        return max(self._heard_at, self._arrived_at) if self._ssrc != _NO_SSRC else None
 
     def receive_datagram(self, data: bytes, source: Address, now: float) -> None:
         """Takes one datagram from the socket. Whatever it holds, nothing is raised."""
@@ -219,6 +223,7 @@ class RtpReceiver:
     def _adopt(self, parameters: StreamParameters) -> None:
         """What follows from the parameters alone. Gaps, digits and counts that are under way go on."""
         self._parameters = parameters
+        self._on_audio = self._sink.on_audio  # a sink may have changed what it does with another format
         payload_format = parameters.payload_format
         self._payload_type = parameters.payload_type_rx
         self._rate = payload_format.clock_rate_hz

@@ -53,7 +53,6 @@ class RtpSender:
     ) -> None:
         self.ssrc = ssrc
         self._sink = sink
-        self._on_frame_sent = sink.on_frame_sent
         self._sequence_number = sequence_number & SEQUENCE_MASK
         self._timestamp = timestamp & TIMESTAMP_MASK
         self._paused = self._held_back = False
@@ -160,6 +159,7 @@ class RtpSender:
 
     def _adopt(self, parameters: StreamParameters, playout: Playout) -> None:
         self._parameters = parameters
+        self._on_frame_sent = self._sink.on_frame_sent
         self.playout = playout
         self._next_frame = playout.next_frame
         self._silence = playout.silence_frame

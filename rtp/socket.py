@@ -88,6 +88,10 @@ class MediaPort:
         self.rtp = rtp
         self.rtcp = rtcp
 
+    def receive_with(self, receive_rtp: DatagramReceiver) -> None:
+        """Gives RTP to another receiver from now on, such as a stream's own method once there is a stream."""
+        self._owner.replace_receiver(self.rtp, receive_rtp)
+
     def close(self) -> None:
         """Closes both and sends the port into quarantine. Closing twice does nothing."""
         self._owner.close_port(self)
@@ -178,6 +182,12 @@ class MediaSockets:
             half.close()
         self._pool.release(port.port, time.monotonic())
 
+    def replace_receiver(self, half: MediaSocket, receive: DatagramReceiver) -> None:
+        """Gives what comes to an open socket to another receiver."""
+        known = self._receivers.get(half.fileno())
+        if known is not None:
+            self._receivers[half.fileno()] = (known[0], self._adapted(receive))
+
     def drain(self, now: float) -> int:
         """Reads what has arrived, within bounds, and returns how many datagrams that were."""
         receivers = self._receivers
@@ -244,15 +254,18 @@ class MediaSockets:
         return bound
 
     def _register(self, bound: socket.socket, receive: DatagramReceiver) -> None:
-        if self._family == socket.AF_INET6:
-            # recvfrom adds flow and scope to the address; streams compare host and port.
-            def receive_v6(data: bytes, source: tuple[str, int], now: float) -> None:
-                receive(data, source[:2], now)
-
-            self._receivers[bound.fileno()] = (bound.recvfrom, receive_v6)
-        else:
-            self._receivers[bound.fileno()] = (bound.recvfrom, receive)
+        self._receivers[bound.fileno()] = (bound.recvfrom, self._adapted(receive))
         self._epoll.register(bound.fileno(), select.EPOLLIN)
+
+    def _adapted(self, receive: DatagramReceiver) -> DatagramReceiver:
+        if self._family != socket.AF_INET6:
+            return receive
+
+        # recvfrom adds flow and scope to the address; streams compare host and port.
+        def receive_v6(data: bytes, source: tuple[str, int], now: float) -> None:
+            receive(data, source[:2], now)
+
+        return receive_v6
 
 
 def random_port_pool(first: int, last: int) -> PortPool:

@@ -54,6 +54,11 @@ class RtpStream:
         """When audio of the far end came last; None before the first."""
         return self._receiver.heard_at
 
+    @property
+    def arrived_at(self) -> float | None:
+        """When any packet of the far end's stream came last, digits and comfort noise included."""
+        return self._receiver.arrived_at
+
     def tick(self, now: float) -> bytes | None:
         """One packet time: settles what waits on the inbound side, and returns the datagram to send to `remote`."""
         self._receiver.poll(now)
@@ -93,7 +98,8 @@ class RtpStream:
         self._receiver.on_rtcp = receive
 
     def update(self, parameters: StreamParameters, now: float) -> list[PlayedItem]:
-        """Takes the result of a new offer/answer. SSRC, sequence and media time go on.
+        """Takes the result of a new offer/answer. SSRC, sequence and media time go on, and the sink's methods are
+        looked up again: it may have changed its `on_audio` and `on_frame_sent` for another format.
 
         Returns the account of what had to be flushed because it cannot be sent in the new format.
         """

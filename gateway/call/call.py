@@ -15,7 +15,9 @@ from typing import Final
 
 from gateway.admission import Route
 from gateway.bridge import Bridge
+from gateway.call.audio_format import with_formats
 from gateway.call.conversation import Conversation, Speaker
+from gateway.call.keypad import key_press
 from gateway.call.record import (
     CallRecord,
     DigitRecord,
@@ -48,6 +50,7 @@ from sip.event import (
     ByeReceived,
     Cancelled,
     Ended,
+    InfoReceived,
     NotAcknowledged,
     ReinviteReceived,
     SessionEvent,
@@ -135,6 +138,8 @@ class Call:
         self._leaving = False
         self._entry: list[str] = []
         self._digits: list[DigitRecord] = []
+        self._hears_events = False
+        self._settings = SessionSettings()
         self._tool_calls: list[ToolCallRecord] = []
         self._invited = environment.clock()
         self._started_at = datetime.now(UTC)
@@ -206,10 +211,18 @@ class Call:
                 self.post(CallInput.CALLER_HUNG_UP)
             case ReinviteReceived(offer=offer):
                 self._answer_reinvite(offer)
+            case InfoReceived(content_type=content_type, body=body):
+                self._take_info(content_type, body)
             case Ended():
                 self.post(CallInput.DIALOG_ENDED)
             case _:
                 pass  # what only informs, such as the end of a re-INVITE
+
+    def _take_info(self, content_type: str | None, body: bytes) -> None:
+        """Keys that a PBX reports in signalling; one that sends telephone-events too would say each twice."""
+        press = key_press(content_type, body)
+        if press is not None and not self._hears_events:
+            self._take_digit(press.digit, press.duration_ms)
 
     def _answer_reinvite(self, offer: bytes | None) -> None:
         """A failed re-INVITE leaves the running call as it was (RFC 3261 §14.2)."""
@@ -224,6 +237,11 @@ class Call:
     # What the bridge says (gateway.bridge.BridgeListener).
 
     def on_digit(self, digit: str, duration_ms: int) -> None:
+        """A key that came as a telephone-event."""
+        self._hears_events = True
+        self._take_digit(digit, duration_ms)
+
+    def _take_digit(self, digit: str, duration_ms: int) -> None:
         """Collects keys into an entry, which the model is told as one."""
         self._digits.append(DigitRecord(digit=digit, at_ms=self._at_ms(), duration_ms=duration_ms))
         self._entry.append(digit)
@@ -342,9 +360,20 @@ class Call:
         self._answered_at = datetime.now(UTC)
         self._conversation.started = self._answered
         if self._bridge is not None:  # always: only a model that is ready leads here
-            self._leg.start(self._bridge)
+            self._leg.start(
+                self._bridge,
+                input_format=self._settings.input_format,
+                output_format=self._settings.output_format,
+                on_flushed=self._bridge.on_playout_flushed,
+                on_load=self._bridge.on_load,
+                on_lost=self._on_media_lost,
+            )
         self._arm("duration", self.route.agent.max_duration_seconds, CallInput.LIMIT_REACHED)
         self._logger.info("answered", extra={"event": "answered", "set_up_ms": self._set_up_ms()})
+
+    def _on_media_lost(self) -> None:
+        self._detail = "no media came from the far end"
+        self.post(CallInput.MEDIA_LOST)
 
     def _act_refuse(self) -> None:
         headers: tuple[tuple[str, str], ...] = ()
@@ -402,10 +431,11 @@ class Call:
             if backend is None:
                 continue
             model = backend.create_session(_ignore)
-            bridge = self._create_bridge(model)
+            settings = with_formats(self._session_settings(context), model.capabilities, self._leg.payload_format)
+            bridge = self._create_bridge(model, settings)
             model.sink = bridge.on_model_event
             try:
-                await model.open(self._session_settings(context))
+                await model.open(settings)
             except ModelError as error:
                 refusals.append(f"{name}: {error}")
                 self._logger.warning("model refused", extra={"backend": name, "reason": error.label})
@@ -414,6 +444,7 @@ class Call:
                 await model.aclose()
                 raise
             self._model, self._bridge, self._backend_name = model, bridge, name
+            self._settings = settings
             self._model_opened = self._environment.clock()
             await checking
             if identity is not None and context is None and identity.sentence is not None:
@@ -427,14 +458,15 @@ class Call:
         tools = self._environment.tools_of(self.route.agent_name).values()
         return settings_of(self.route.agent, context, tuple(tool.definition for tool in tools))
 
-    def _create_bridge(self, model: RealtimeSession) -> Bridge:
-        turn_detection = settings_of(self.route.agent).turn_detection
+    def _create_bridge(self, model: RealtimeSession, settings: SessionSettings) -> Bridge:
+        turn_detection = settings.turn_detection
         pause_ms = turn_detection.silence_duration_ms if isinstance(turn_detection, ServerVad) else 0
         bridge = Bridge(
             model,
             self._conversation,
             self,
             self._environment.clock,
+            octets_per_ms=settings.output_format.bytes_per_ms,
             recorder=self._recording or self._create_recording(),
             pause_ms=pause_ms,
         )

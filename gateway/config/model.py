@@ -58,6 +58,10 @@ class LimitsSettings(Settings):
     setup_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 6.0
     """Longest time from the INVITE until the agent is ready to be heard; then the call is refused. Carriers give up on
     a gateway that rings and does not answer, so this stays well below 8 s."""
+    media_start_timeout_seconds: Annotated[float, Field(ge=0, le=3600)] = 30.0
+    """Longest wait for the caller's first audio after the answer; then the call is ended. 0: for ever."""
+    media_timeout_seconds: Annotated[float, Field(ge=0, le=3600)] = 60.0
+    """Longest time without a packet in mid-call, except on hold; then the call is ended. 0: for ever."""
     drain_timeout_seconds: Annotated[float, Field(ge=0, le=3600)] = 30.0
     """How long running calls may go on when the gateway is told to stop; then they are ended with BYE."""
     overload: OverloadSettings = OverloadSettings()

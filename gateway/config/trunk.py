@@ -42,6 +42,24 @@ class MediaSource(enum.StrEnum):
     ANY = "any"  # the first source with four packets in sequence: for callers behind NAT
 
 
+class Codec(enum.StrEnum):
+    """An audio codec that a trunk may speak."""
+
+    PCMU = "pcmu"
+    PCMA = "pcma"
+    G722 = "g722"
+    OPUS = "opus"
+    L16 = "l16"
+
+
+class Srtp(enum.StrEnum):
+    """Whether a trunk's media is encrypted, with keys from its session descriptions (SDES)."""
+
+    FORBIDDEN = "forbidden"
+    ALLOWED = "allowed"
+    REQUIRED = "required"
+
+
 class TrunkSettings(Settings):
     """One carrier or PBX that sends calls."""
 
@@ -83,6 +101,13 @@ class TrunkSettings(Settings):
     """Where media may come from: `negotiated` (the SDP's address and port only), `same_host` (the SDP's address, any
     port), `carrier` (also the carrier's media ranges and `media_allow`), `any` (the first source that sends four
     packets in sequence, for callers behind NAT)."""
+
+    codecs: Annotated[tuple[Codec, ...], Field(min_length=1, max_length=5)] = (Codec.PCMU, Codec.PCMA)
+    """Audio codecs in order of preference: `pcmu`, `pcma`, `g722`, `opus`, `l16`. The first that the far end offers too
+    is spoken. The telephone network speaks the first two, and models take them undecoded."""
+    srtp: Srtp = Srtp.ALLOWED
+    """`allowed`: as the far end offers it, plain or encrypted. `required`: a call whose media is plain is refused with
+    488, as on a Twilio trunk with secure trunking. `forbidden`: plain only."""
 
     @property
     def profile(self) -> CarrierProfile:

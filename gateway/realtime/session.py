@@ -32,6 +32,9 @@ class RealtimeSession(Protocol):
         """What the backend can do."""
         ...
 
+    append_ms: int
+    """How much of the caller's audio goes into one message at least. It may change at any time, with the load."""
+
     @property
     def dropped_input_ms(self) -> int:
         """Milliseconds of the caller's audio that were dropped, oldest first, because the backend took none."""

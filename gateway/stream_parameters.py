@@ -1,0 +1,72 @@
+"""From what two session descriptions agree on to what a stream runs with."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from gateway.media_policy import MediaPolicy
+from rtp.codec.format import G722, L16_8K, L16_16K, OPUS, PCMA, PCMU, PayloadFormat
+from rtp.codec.g711 import ALAW_TO_ULAW, ULAW_TO_ALAW
+from rtp.parameters import StreamParameters
+from rtp.srtp import SrtpKey, SrtpKeys, SrtpSuite
+from sip.sdp import codec as spec
+from sip.sdp.agreement import NegotiatedAudio
+from sip.sdp.codec import CodecSpec
+from sip.sdp.crypto import SrtpKeys as AgreedKeys
+
+# RFC 6716 §2.1.4 knows no frames of 30 and 50 ms; 20 ms is what everybody takes.
+OPUS_PTIMES_MS: Final = frozenset((10, 20, 40, 60))
+OPUS_PTIME_MS: Final = 20
+
+_FORMATS: Final[Mapping[CodecSpec, PayloadFormat]] = {
+    spec.PCMU: PCMU,
+    spec.PCMA: PCMA,
+    spec.G722: G722,
+    spec.OPUS: OPUS,
+    spec.L16_8K: L16_8K,
+    spec.L16_16K: L16_16K,
+}
+# Peers that offered both laws change between them in mid-call without a word (RFC 3264 §8.3.2 lets them). Both have
+# static numbers, so each is understood on a stream of the other.
+_OTHER_LAW: Final = {spec.PCMU: (spec.PCMA, 8, ALAW_TO_ULAW), spec.PCMA: (spec.PCMU, 0, ULAW_TO_ALAW)}
+
+
+def stream_parameters(audio: NegotiatedAudio, policy: MediaPolicy) -> StreamParameters:
+    """The parameters of a negotiated stream.
+
+    Raises:
+        AddressRefusedError: nothing may be sent to the address that was named.
+        SrtpKeyError: a key does not fit its suite.
+    """
+    ptime_ms = audio.ptime_ms
+    if audio.codec == spec.OPUS and ptime_ms not in OPUS_PTIMES_MS:
+        ptime_ms = OPUS_PTIME_MS
+    return StreamParameters(
+        payload_format=_FORMATS[audio.codec],
+        payload_type_tx=audio.payload_type_tx,
+        payload_type_rx=audio.payload_type_rx,
+        telephone_event_payload_type_tx=audio.telephone_event_payload_type_tx,
+        telephone_event_payload_type_rx=audio.telephone_event_payload_type_rx,
+        comfort_noise_payload_type=audio.comfort_noise_payload_type_rx,
+        ptime_ms=ptime_ms,
+        remote=audio.remote_address,
+        sends=audio.direction.sends,
+        receives=audio.direction.receives,
+        source_policy=policy.source,
+        source_allowed=policy.source_allowed,
+        secure=_keys(audio.secure),
+        translations=_translations(audio.codec, policy),
+    )
+
+
+def _keys(agreed: AgreedKeys | None) -> SrtpKeys | None:
+    if agreed is None:
+        return None
+    suite = SrtpSuite(agreed.suite.value)
+    return SrtpKeys(SrtpKey(suite, agreed.tx), SrtpKey(suite, agreed.rx))
+
+
+def _translations(codec: CodecSpec, policy: MediaPolicy) -> Mapping[int, bytes]:
+    other = _OTHER_LAW.get(codec)
+    if other is None or not policy.allows(other[0]):
+        return {}
+    return {other[1]: other[2]}

@@ -1,0 +1,161 @@
+"""Between a leg's codec and a model's audio, where the two differ.
+
+Each direction of a leg has one converter for as long as its codec lasts. Where both sides speak the same law there is
+none, and bytes pass as they are; between the laws it is a table; for the rest samples are decoded, resampled (2 ms are
+held back) and encoded. The samples of a G.722 frame come two to an octet, so speech for it is cut into whole frames.
+"""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.realtime.capability import AudioFormat
+from rtp.codec import g711
+from rtp.codec.audio import decoder_of, encoder_of
+from rtp.codec.format import G722, OPUS, OPUS_PLAYOUT, PCMA, PCMU, PayloadFormat
+from rtp.codec.resampling import Resampler
+
+Samples = NDArray[np.int16]
+
+G722_FRAME_SAMPLES: Final = 320
+_LAW_OF: Final = {AudioFormat.PCMU: PCMU, AudioFormat.PCMA: PCMA}
+
+
+class Ear(Protocol):
+    """Turns what a stream hears into a model's audio."""
+
+    def __call__(self, payload: bytes) -> bytes:
+        """The next payload, in order; an empty one stands for a lost frame."""
+
+
+class Mouth(Protocol):
+    """Turns a model's audio into what a playout takes."""
+
+    def speak(self, audio: bytes) -> bytes:
+        """The next piece of an item, of any size."""
+
+    def finish(self) -> bytes:
+        """What was still held back when an item ended."""
+
+    def reset(self) -> None:
+        """Forgets what is held back: the item was dropped."""
+
+
+def ear_for(payload_format: PayloadFormat, ptime_ms: int, audio_format: AudioFormat) -> Ear | None:
+    """The converter of one stream; None where the payload is the model's audio already."""
+    law = _LAW_OF.get(audio_format)
+    if law == payload_format:
+        return None
+    if law is not None and (table := _TABLES.get((payload_format, law))) is not None:
+        return lambda payload: payload.translate(table)
+    return _SampleEar(payload_format, ptime_ms, audio_format)
+
+
+def mouth_for(payload_format: PayloadFormat, ptime_ms: int, audio_format: AudioFormat) -> Mouth | None:
+    """The converter of one stream; None where the model's audio is the payload already."""
+    law = _LAW_OF.get(audio_format)
+    if law == payload_format:
+        return None
+    if law is not None and (table := _TABLES.get((law, payload_format))) is not None:
+        return _TableMouth(table)
+    return _SampleMouth(payload_format, ptime_ms, audio_format)
+
+
+class _SampleEar:
+    def __init__(self, payload_format: PayloadFormat, ptime_ms: int, audio_format: AudioFormat) -> None:
+        self._decoder = decoder_of(payload_format, ptime_ms)
+        self._lost_samples = self._decoder.sample_rate_hz * ptime_ms // 1000
+        self._resample = Resampler(self._decoder.sample_rate_hz, audio_format.sample_rate_hz).process
+        self._encode = _SAMPLES_TO_MODEL[audio_format]
+
+    def __call__(self, payload: bytes) -> bytes:
+        decoder = self._decoder
+        samples = decoder.decode(payload) if payload else decoder.conceal(self._lost_samples)
+        return self._encode(self._resample(samples))
+
+
+class _TableMouth:
+    def __init__(self, table: bytes) -> None:
+        self._table = table
+
+    def speak(self, audio: bytes) -> bytes:
+        return audio.translate(self._table)
+
+    def finish(self) -> bytes:
+        return b""
+
+    def reset(self) -> None:
+        """Nothing is held back."""
+
+
+class _SampleMouth:
+    def __init__(self, payload_format: PayloadFormat, ptime_ms: int, audio_format: AudioFormat) -> None:
+        self._decode = _SAMPLES_FROM_MODEL[audio_format]
+        self._rate_in_hz = audio_format.sample_rate_hz
+        self._octets_per_sample = 1 if audio_format in _LAW_OF else 2
+        if payload_format == OPUS:
+            # Each frame is encoded when it is sent; until then speech waits as samples.
+            self._rate_out_hz, self._encode = OPUS_PLAYOUT.clock_rate_hz, _native_octets
+        else:
+            encoder = encoder_of(payload_format, ptime_ms)
+            self._rate_out_hz, self._encode = encoder.sample_rate_hz, encoder.encode
+        self._frame_samples = G722_FRAME_SAMPLES if payload_format == G722 else 1
+        self._half_sample = b""
+        self._held: Samples = np.empty(0, dtype=np.int16)
+        self._resample = Resampler(self._rate_in_hz, self._rate_out_hz).process
+
+    def speak(self, audio: bytes) -> bytes:
+        audio = self._half_sample + audio
+        whole = len(audio) - len(audio) % self._octets_per_sample
+        self._half_sample = audio[whole:]
+        return self._encode_whole_frames(self._resample(self._decode(audio[:whole]))) if whole else b""
+
+    def finish(self) -> bytes:
+        held, frame = self._held, self._frame_samples
+        self.reset()
+        if not len(held):
+            return b""
+        return self._encode(np.concatenate((held, np.zeros(frame - len(held), dtype=np.int16))))
+
+    def reset(self) -> None:
+        self._half_sample = b""
+        self._held = np.empty(0, dtype=np.int16)
+        self._resample = Resampler(self._rate_in_hz, self._rate_out_hz).process
+
+    def _encode_whole_frames(self, samples: Samples) -> bytes:
+        frame = self._frame_samples
+        if frame == 1:
+            return self._encode(samples) if len(samples) else b""
+        samples = np.concatenate((self._held, samples))
+        whole = len(samples) - len(samples) % frame
+        self._held = samples[whole:]
+        return b"".join(self._encode(samples[start : start + frame]) for start in range(0, whole, frame))
+
+
+def _little_endian_octets(samples: Samples) -> bytes:
+    return samples.astype("<i2", copy=False).tobytes()
+
+
+def _little_endian_samples(octets: bytes) -> Samples:
+    return np.frombuffer(octets, dtype="<i2").astype(np.int16, copy=False)
+
+
+def _native_octets(samples: Samples) -> bytes:
+    return samples.tobytes()
+
+
+_TABLES: Final = {(PCMA, PCMU): g711.ALAW_TO_ULAW, (PCMU, PCMA): g711.ULAW_TO_ALAW}
+_SAMPLES_TO_MODEL: Final[dict[AudioFormat, Callable[[Samples], bytes]]] = {
+    AudioFormat.PCMU: g711.encode_ulaw,
+    AudioFormat.PCMA: g711.encode_alaw,
+    AudioFormat.PCM16_16K: _little_endian_octets,
+    AudioFormat.PCM16_24K: _little_endian_octets,
+}
+_SAMPLES_FROM_MODEL: Final[dict[AudioFormat, Callable[[bytes], Samples]]] = {
+    AudioFormat.PCMU: g711.decode_ulaw,
+    AudioFormat.PCMA: g711.decode_alaw,
+    AudioFormat.PCM16_16K: _little_endian_samples,
+    AudioFormat.PCM16_24K: _little_endian_samples,
+}
