@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from tests.gateway.config.conftest import Inspect
 from tests.helpers.stir import Authority
 
+VERIFY = "trunks.pbx.identity.verify"
 TRUNK = """
 trunks:
   twilio: {{carrier: twilio, numbers: {{"*": reception}}}}
@@ -90,8 +91,7 @@ def test_twilio_keeps_no_registrations(inspect_text: Inspect, minimal: str) -> N
         ("{verify: off}", None),
         (
             "{verify: carrier}",
-            "trunks.pbx.identity.verify: 'carrier' is for trunks of the carrier 'twilio'; nobody else's header is"
-            + " believed",
+            f"{VERIFY}: 'carrier' is for trunks of the carrier 'twilio'; nobody else's header is believed",
         ),
         ("{refuse: [failed]}", "trunks.pbx.identity: warning: has no effect, since verify is 'off'"),
         (
