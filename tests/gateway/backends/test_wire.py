@@ -158,7 +158,7 @@ def test_masks_are_never_used_twice() -> None:
     "rubbish",
     [
         b"\x81\x86\x01\x02\x03\x04"
-        + bytes(octet ^ mask for octet, mask in zip(b"masked", b"\x01\x02\x03\x04\x01\x02")),
+        + bytes(octet ^ mask for octet, mask in zip(b"masked", b"\x01\x02\x03\x04\x01\x02", strict=True)),
         frame(Opcode.CONT, b"without a beginning"),
         frame(Opcode.TEXT, b"one", fin=False) + frame(Opcode.TEXT, b"another"),
         bytes([0xC1, 0]),  # RSV1 without an extension
