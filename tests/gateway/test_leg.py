@@ -1,0 +1,392 @@
+"""A leg: what is negotiated is what runs. Real sockets on loopback, virtual time."""
+
+import math
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+import numpy as np
+import pytest
+
+from gateway.config.trunk import Codec, Srtp, TrunkSettings
+from gateway.leg import AudioLeg, MediaPlane, MediaTimeouts
+from gateway.media_policy import MediaPolicy
+from gateway.realtime.capability import AudioFormat
+from rtp.clock import MediaClock
+from rtp.codec import g711
+from rtp.packet import RtpPacket
+from rtp.playout import PlayedItem
+from rtp.rtcp import Report, parse_compound
+from rtp.sink import NullSink
+from rtp.socket import MediaSockets, random_port_pool
+from rtp.srtp import SrtpKey, SrtpProtector, SrtpSuite, SrtpUnprotector
+from sip.errors import SipError
+from sip.sdp.crypto import CryptoLine
+from sip.sdp.description import SessionDescription
+
+HOST: Final = "127.0.0.1"
+SSRC: Final = 0x1234
+INLINE: Final = "inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj"
+
+
+def fault(*culprits: object) -> None:
+    raise AssertionError(culprits)
+
+
+class Sink(NullSink):
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.heard = bytearray()
+        self.digits: list[str] = []
+
+    def on_audio(self, payload: bytes, concealed: bool) -> None:
+        self.heard += payload
+
+    def on_digit(self, digit: str, duration_ms: int) -> None:
+        self.digits.append(digit)
+
+
+@dataclass
+class Plane:
+    """A media plane whose time is told."""
+
+    timeouts: MediaTimeouts = field(default_factory=MediaTimeouts)
+    now: float = 100.0
+
+    def __enter__(self) -> Self:
+        self.clock = MediaClock(fault)
+        self.sockets = MediaSockets(HOST, random_port_pool(33_000, 36_000), self.clock, fault)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.sockets.close()
+
+    def leg(self, policy: MediaPolicy | None = None) -> AudioLeg:
+        return AudioLeg(MediaPlane(self.clock, self.sockets, HOST, lambda: self.now, self.timeouts), policy)
+
+
+class Peer:
+    """The far end: two sockets and a sequence number."""
+
+    def __init__(self) -> None:
+        self.rtp, self.rtcp = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        for half in (self.rtp, self.rtcp):
+            half.bind((HOST, 0))
+            half.settimeout(2)
+        self.number = 0
+
+    @property
+    def port(self) -> int:
+        return int(self.rtp.getsockname()[1])
+
+    def offer(self, formats: str = "0", *lines: str, profile: str = "RTP/AVP", version: int = 1) -> bytes:
+        head = f"v=0\r\no=- 1 {version} IN IP4 {HOST}\r\ns=-\r\nc=IN IP4 {HOST}\r\nt=0 0\r\n"
+        rtcp = f"a=rtcp:{self.rtcp.getsockname()[1]}\r\n"
+        body = f"m=audio {self.port} {profile} {formats}\r\n" + rtcp + "".join(f"{line}\r\n" for line in lines)
+        return (head + body).encode()
+
+    def speak(self, payload: bytes, to: int, payload_type: int = 0, step: int = 160) -> bytes:
+        packet = bytes(
+            RtpPacket(
+                payload_type=payload_type,
+                sequence_number=self.number,
+                timestamp=self.number * step,
+                ssrc=SSRC,
+                payload=payload,
+            )
+        )
+        self.number += 1
+        self.rtp.sendto(packet, (HOST, to))
+        return packet
+
+    def close(self) -> None:
+        self.rtp.close()
+        self.rtcp.close()
+
+
+@pytest.fixture
+def plane() -> Iterator[Plane]:
+    with Plane() as plane:
+        yield plane
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    peer = Peer()
+    yield peer
+    peer.close()
+
+
+def policy(*codecs: Codec, srtp: Srtp = Srtp.ALLOWED) -> MediaPolicy:
+    settings = TrunkSettings(numbers={"*": "agent"}, anyone=True, srtp=srtp)
+    return MediaPolicy.of(settings.model_copy(update={"codecs": codecs} if codecs else {}))
+
+
+def port_of(answer: bytes) -> int:
+    return SessionDescription.parse(answer).media[0].port
+
+
+def tone(milliseconds: int, rate_hz: int, hertz: float = 440.0) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
+    time_s = np.arange(milliseconds * rate_hz // 1000) / rate_hz
+    return np.asarray(8000 * np.sin(2 * math.pi * hertz * time_s), dtype=np.int16)
+
+
+def loudest_hertz(samples: np.ndarray[tuple[int], np.dtype[np.int16]], rate_hz: int) -> float:
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    return float(np.argmax(spectrum) * rate_hz / len(samples))
+
+
+def test_audio_of_the_same_law_passes_as_it_is(plane: Plane, peer: Peer) -> None:
+    leg, sink = plane.leg(), Sink()
+    port = port_of(leg.answer(peer.offer("0")))
+    leg.start(sink)
+    leg.resume()
+    payload = bytes(range(160))
+    peer.speak(payload, port)
+    plane.sockets.drain(plane.now)
+    assert bytes(sink.heard) == payload
+    leg.enqueue("item", payload)
+    leg.tick(plane.now)
+    assert RtpPacket.parse(peer.rtp.recv(2000)).payload == payload
+    leg.close()
+
+
+def test_the_trunk_s_order_of_codecs_decides(plane: Plane, peer: Peer) -> None:
+    leg = plane.leg(policy(Codec.PCMA, Codec.PCMU))
+    leg.answer(peer.offer("0 8"))
+    assert leg.codec == "PCMA"
+    leg.close()
+
+
+def test_a_codec_that_the_trunk_does_not_list_is_refused_with_488(plane: Plane, peer: Peer) -> None:
+    leg = plane.leg()
+    with pytest.raises(SipError) as refusal:
+        leg.answer(peer.offer("9", "a=rtpmap:9 G722/8000"))
+    assert refusal.value.status == 488
+    leg.close()
+
+
+@pytest.mark.parametrize(
+    ("codec", "formats", "rtpmap", "step"),
+    [
+        (Codec.PCMU, "0", "a=rtpmap:0 PCMU/8000", 160),
+        (Codec.PCMA, "8", "a=rtpmap:8 PCMA/8000", 160),
+        (Codec.G722, "9", "a=rtpmap:9 G722/8000", 160),
+        (Codec.OPUS, "107", "a=rtpmap:107 opus/48000/2", 960),
+        (Codec.L16, "96", "a=rtpmap:96 L16/16000", 320),
+    ],
+)
+def test_a_tone_survives_every_codec_towards_a_model_of_samples(
+    plane: Plane, peer: Peer, codec: Codec, formats: str, rtpmap: str, step: int
+) -> None:
+    leg, sink = plane.leg(policy(codec)), Sink()
+    port = port_of(leg.answer(peer.offer(formats, rtpmap)))
+    leg.start(sink, input_format=AudioFormat.PCM16_16K, output_format=AudioFormat.PCM16_24K)
+    leg.resume()
+    said = tone(1000, 24_000)
+    leg.enqueue("item", said.astype("<i2").tobytes())
+    leg.finish("item")
+    # What the leg says comes back to it: both directions in one.
+    for _ in range(50):
+        leg.tick(plane.now)
+        plane.now += 0.02
+        packet = RtpPacket.parse(peer.rtp.recv(2000))
+        peer.speak(packet.payload, port, packet.payload_type, step)
+        plane.sockets.drain(plane.now)
+    heard = np.frombuffer(bytes(sink.heard), dtype="<i2")
+    assert abs(len(heard) - 16_000) <= 160
+    assert loudest_hertz(heard[3200:], 16_000) == pytest.approx(440, abs=5)
+    assert np.abs(heard[3200:].astype(np.int32)).max() == pytest.approx(8000, rel=0.2)
+    assert leg.sent_ms("item") == pytest.approx(1000, abs=20)
+    leg.close()
+
+
+def test_the_other_law_is_a_table_and_no_resampling(plane: Plane, peer: Peer) -> None:
+    leg, sink = plane.leg(policy(Codec.PCMA)), Sink()
+    port = port_of(leg.answer(peer.offer("8")))
+    leg.start(sink, input_format=AudioFormat.PCMU, output_format=AudioFormat.PCMU)
+    payload = bytes(range(160))
+    peer.speak(payload, port, 8)
+    plane.sockets.drain(plane.now)
+    assert bytes(sink.heard) == payload.translate(g711.ALAW_TO_ULAW)
+    leg.close()
+
+
+def test_a_codec_change_in_mid_call_drops_what_waited_and_says_so__rfc3264_8(plane: Plane, peer: Peer) -> None:
+    leg, sink = plane.leg(policy(Codec.PCMU, Codec.G722)), Sink()
+    dropped: list[PlayedItem] = []
+    port = port_of(leg.answer(peer.offer("0")))
+    leg.start(sink, on_flushed=dropped.extend)
+    leg.resume()
+    leg.enqueue("item", bytes(1600))
+    leg.tick(plane.now)
+    leg.answer(peer.offer("9", "a=rtpmap:9 G722/8000", version=2))
+    assert leg.codec == "G722"
+    assert dropped == [PlayedItem("item", sent_ms=20, queued_ms=180)]
+    peer.speak(bytes(160), port, 9)
+    plane.sockets.drain(plane.now)
+    assert len(sink.heard) in range(140, 161)  # PCMU again, less what the resampler holds back
+    leg.close()
+
+
+def test_the_far_end_s_packet_time_is_kept_and_followed(plane: Plane, peer: Peer) -> None:
+    leg = plane.leg()
+    leg.answer(peer.offer("0", "a=ptime:40"))
+    leg.start(Sink())
+    leg.resume()
+    leg.tick(plane.now)
+    assert len(RtpPacket.parse(peer.rtp.recv(2000)).payload) == 320
+    leg.answer(peer.offer("0", "a=ptime:20", version=2))
+    leg.tick(plane.now)
+    assert len(RtpPacket.parse(peer.rtp.recv(2000)).payload) == 160
+    assert plane.clock.media_count == 1
+    leg.close()
+    assert plane.clock.media_count == 0
+
+
+def test_secure_media_is_answered_with_the_offered_tag_and_runs_both_ways__rfc4568(plane: Plane, peer: Peer) -> None:
+    leg, sink = plane.leg(), Sink()
+    offer = peer.offer("0", f"a=crypto:7 AES_CM_128_HMAC_SHA1_80 {INLINE}", profile="RTP/SAVP")
+    answer = leg.answer(offer)
+    (value,) = SessionDescription.parse(answer).media[0].values("crypto")
+    line = CryptoLine.parse(value)
+    assert line is not None
+    assert line.tag == 7
+    leg.start(sink)
+    leg.resume()
+    suite = SrtpSuite.AES_CM_128_HMAC_SHA1_80
+    theirs = CryptoLine.parse(f"7 AES_CM_128_HMAC_SHA1_80 {INLINE}")
+    assert theirs is not None
+    plain = bytes(RtpPacket(payload_type=0, sequence_number=1, timestamp=0, ssrc=SSRC, payload=b"\x55" * 160))
+    peer.number = 2
+    peer.rtp.sendto(SrtpProtector(SrtpKey(suite, theirs.key_and_salt)).protect(plain), (HOST, port_of(answer)))
+    peer.speak(b"\x11" * 160, port_of(answer))  # plain, under another number: no replay but a forgery
+    plane.sockets.drain(plane.now)
+    assert bytes(sink.heard) == b"\x55" * 160
+    leg.tick(plane.now)
+    sent = SrtpUnprotector(SrtpKey(suite, line.key_and_salt)).unprotect(peer.rtp.recv(2000))
+    assert RtpPacket.parse(sent).payload == b"\xff" * 160
+    record = leg.statistics()
+    assert record.encrypted == "AES_CM_128_HMAC_SHA1_80"
+    assert record.discarded == {"authentication": 1}
+    leg.close()
+
+
+@pytest.mark.parametrize(("srtp", "profile"), [(Srtp.REQUIRED, "RTP/AVP"), (Srtp.FORBIDDEN, "RTP/SAVP")])
+def test_a_trunk_that_wants_otherwise_gets_488(plane: Plane, peer: Peer, srtp: Srtp, profile: str) -> None:
+    leg = plane.leg(policy(srtp=srtp))
+    with pytest.raises(SipError) as refusal:
+        leg.answer(peer.offer("0", f"a=crypto:1 AES_CM_128_HMAC_SHA1_80 {INLINE}", profile=profile))
+    assert refusal.value.status == 488
+    leg.close()
+
+
+def run(plane: Plane, leg: AudioLeg, seconds: float) -> None:
+    """Lets the clock's turns pass, without the far end."""
+    for _ in range(round(seconds * 50)):
+        plane.now += 0.02
+        leg.tick(plane.now)
+
+
+def test_reports_go_to_the_rtcp_port_and_end_with_a_bye__rfc3550_6(plane: Plane, peer: Peer) -> None:
+    leg = plane.leg()
+    leg.answer(peer.offer("0"))
+    leg.start(Sink())
+    run(plane, leg, 5)
+    leg.resume()
+    run(plane, leg, 5)
+    packets = parse_compound(peer.rtcp.recv(2000))
+    assert isinstance(packets[0], Report)
+    leg.close()
+    peer.rtcp.settimeout(0.2)
+    names = [type(packet).__name__ for packet in parse_compound(peer.rtcp.recv(2000))]
+    while True:
+        try:
+            names = [type(packet).__name__ for packet in parse_compound(peer.rtcp.recv(2000))]
+        except TimeoutError:
+            break
+    assert names[-1] == "Bye"
+
+
+def test_multiplexed_reports_go_to_the_rtp_port__rfc5761(plane: Plane, peer: Peer) -> None:
+    leg = plane.leg()
+    leg.answer(peer.offer("0", "a=rtcp-mux"))
+    leg.start(Sink())
+    leg.resume()
+    run(plane, leg, 5)
+    peer.rtp.settimeout(0.2)
+    seconds = set()
+    while True:
+        try:
+            seconds.add(peer.rtp.recv(2000)[1])
+        except TimeoutError:
+            break
+    assert 200 in seconds
+    leg.close()
+
+
+def test_a_caller_without_media_is_lost_once_and_not_before_its_time(peer: Peer) -> None:
+    with Plane(MediaTimeouts(start_s=5, running_s=10)) as plane:
+        leg, lost = plane.leg(), list[float]()
+        leg.answer(peer.offer("0"))
+        leg.start(Sink(), on_lost=lambda: lost.append(plane.now))
+        run(plane, leg, 4.5)
+        assert lost == []
+        run(plane, leg, 10)
+        assert len(lost) == 1
+        leg.close()
+
+
+def test_a_caller_that_falls_silent_in_mid_call_is_lost_later(peer: Peer) -> None:
+    with Plane(MediaTimeouts(start_s=5, running_s=10)) as plane:
+        leg, lost = plane.leg(), list[float]()
+        port = port_of(leg.answer(peer.offer("0")))
+        leg.start(Sink(), on_lost=lambda: lost.append(plane.now))
+        peer.speak(bytes(160), port)
+        plane.sockets.drain(plane.now)
+        run(plane, leg, 9)
+        assert lost == []
+        run(plane, leg, 2)
+        assert len(lost) == 1
+        leg.close()
+
+
+def test_hold_is_no_loss_and_its_end_begins_the_wait_anew(peer: Peer) -> None:
+    with Plane(MediaTimeouts(start_s=5, running_s=10)) as plane:
+        leg, lost = plane.leg(), list[float]()
+        port = port_of(leg.answer(peer.offer("0")))
+        leg.start(Sink(), on_lost=lambda: lost.append(plane.now))
+        peer.speak(bytes(160), port)
+        plane.sockets.drain(plane.now)
+        leg.answer(peer.offer("0", "a=inactive", version=2))
+        run(plane, leg, 60)
+        assert lost == []
+        leg.answer(peer.offer("0", "a=sendrecv", version=3))
+        run(plane, leg, 4)
+        assert lost == []
+        run(plane, leg, 8)
+        assert len(lost) == 1
+        leg.close()
+
+
+def test_the_record_says_how_it_sounded(plane: Plane, peer: Peer) -> None:
+    leg = plane.leg()
+    port = port_of(leg.answer(peer.offer("0")))
+    leg.start(Sink())
+    for number in range(100):
+        if number % 10 == 5:
+            peer.number += 1
+        else:
+            peer.speak(bytes(160), port)
+        plane.sockets.drain(plane.now)
+        plane.now += 0.02
+        leg.tick(plane.now)
+    record = leg.statistics()
+    assert record.packets_rx == 90
+    assert record.lost == 10
+    assert record.concealed_share == pytest.approx(0.1, abs=0.02)
+    assert record.mos is not None
+    assert 2.0 < record.mos < 4.0
+    leg.close()
