@@ -54,8 +54,7 @@ class LoopLoad:
         self._lags.append(max(0.0, lag_s))
         if elapsed_s > 0:
             share = min(1.0, worked_s / elapsed_s)
-            # A late beat stands for all the time that it covers.
-            self.occupancy += (share - self.occupancy) * min(1.0, OCCUPANCY_WEIGHT * (1 + lag_s / BEAT_SECONDS))
+            self.occupancy += (share - self.occupancy) * OCCUPANCY_WEIGHT
         self.level = self._judge()
         return self.level
 
