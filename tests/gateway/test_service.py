@@ -77,7 +77,7 @@ def configuration(folder: Path, url: str, sip_port: int, dialect: str, **limits:
             "backends": {"model": {"type": "openai", "dialect": dialect, "url": url, "model": "fake"}},
             "recording": {"enabled": True, "directory": str(folder / "recordings")},
             "records": {"directory": str(folder / "records")},
-            "limits": {"drain_timeout_seconds": 0, "setup_timeout_seconds": 1, **limits},
+            "limits": {"drain_timeout_seconds": 0, "setup_timeout_seconds": 1, "overload": {"lag_ms": 1000}, **limits},
         }
     )
 
