@@ -301,6 +301,10 @@ class _Client(_Keeper):
         self.on_outcome = on_outcome
         self.give_up_at: float | None = None
 
+    @property
+    def branch(self) -> str:
+        return self.key[0]
+
     def next_timer(self) -> float | None:
         at = self.transaction.next_timer()
         return self.give_up_at if at is None and not self.transaction.is_terminated else at

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from sip.errors import SipParseError
 from sip.framing import PONG_BYTES, KeepAlive, StreamFramer
@@ -109,18 +109,17 @@ class StreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The kernel's part of the connection is there."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  for mypy: TCP has no other
-        self._socket = transport
-        local, remote = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
+        self._socket = stream = cast("asyncio.Transport", transport)  # TCP has no other, on any loop
+        local, remote = stream.get_extra_info("sockname"), stream.get_extra_info("peername")
         if not remote or self.phase is Phase.CLOSED:
-            transport.abort()  # it went while it came
+            stream.abort()  # it went while it came
             return
         self.flow = Flow(self.transport_name, Address(*local[:2]), Address(*remote[:2]), self.flow_id)
         if not self._owner.connection_begun(self):
-            transport.abort()
+            stream.abort()
             return
         self._is_counted = True
-        _set_options(transport.get_extra_info("socket"))
+        _set_options(stream.get_extra_info("socket"))
         if self._tls is None:
             self._open()
         else:
@@ -139,7 +138,7 @@ class StreamConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The peer sends nothing more. What it sent is answered, then the connection closes."""
         if self.phase is Phase.OPEN:
-            self._loop.call_soon(self.leave)
+            self._loop.call_soon(self._close_behind_answers)
             return True
         return False
 
@@ -261,7 +260,7 @@ class StreamConnection(asyncio.Protocol):
                 self._write(PONG_BYTES * pings)  # RFC 5626 §3.5.1, in one write for those that came together
             self.patience.note_partial(self._loop.time(), unfinished=self._framer.unfinished, progressed=has_progressed)
         if self._tls is not None and self._tls.is_ended:
-            self.leave()
+            self._close_behind_answers()
         return True
 
     def _next_item(self) -> bytes | KeepAlive | None:
@@ -290,6 +289,18 @@ class StreamConnection(asyncio.Protocol):
             self._socket.pause_reading()
         else:
             self._socket.resume_reading()
+
+    def _close_behind_answers(self) -> None:
+        """The peer has said its last word: so do we, once it is answered."""
+        if self._is_scheduled:
+            self._loop.call_soon(self._close_behind_answers)
+        elif self.phase is Phase.OPEN and self._socket is not None:
+            if self._tls is not None:
+                self._tls.end()
+                self._flush()
+            self.phase = Phase.LEAVING
+            self.patience.bid_farewell(self._loop.time())
+            self._socket.close()  # behind what is still to be sent
 
     def _break_stream(self, error: SipParseError) -> None:
         self._owner.stream_broken(error, self.flow)

@@ -139,12 +139,11 @@ class TlsLayer:
     def read(self) -> bytes:
         """The next plaintext; empty where more ciphertext is needed or nothing more comes."""
         try:
-            return self._ssl.read(READ_SIZE)
+            data = self._ssl.read(READ_SIZE)
         except ssl.SSLWantReadError:
             return b""
-        except ssl.SSLZeroReturnError:
-            self.is_ended = True
-            return b""
+        self.is_ended = not data  # the peer's close_notify
+        return data
 
     def write(self, data: bytes) -> None:
         """Takes plaintext. Only once the handshake is complete."""
