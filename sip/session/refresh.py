@@ -84,7 +84,10 @@ class SessionRefresher:
     def answer(self, request: Request, now: float) -> list[tuple[str, str]]:
         """Agrees on what a request that we accept asks for; gives the fields of its 2xx (§9)."""
         asked = SessionExpires.of(request)
-        if self._wanted is None or TIMER not in request.supported:
+        is_asked = asked is not None or self.interval is not None
+        if self._wanted is None or TIMER not in request.supported or not is_asked:
+            # Who knows timers but asks for none (Twilio's <Sip>, with Min-SE alone) is held to none: a peer that then
+            # forgot to refresh would lose its call.
             self.stop()
             return []
         # The UAS may lower the interval, but never below the request's Min-SE, and never raise it.
@@ -98,9 +101,15 @@ class SessionRefresher:
         return fields
 
     def accept(self, response: Response, now: float) -> None:
-        """Takes over what the 2xx for our request says (§7.2). Without Session-Expires there is no expiration."""
+        """Takes over what the 2xx for our request says (§7.2). Without Session-Expires there is no expiration.
+
+        Nor is there one where the peer is to refresh and does not say that it knows timers: that Session-Expires leaked
+        through from a network behind it, and nobody would refresh.
+        """
         agreed = SessionExpires.of(response)
-        if self._wanted is None or agreed is None:
+        is_known = TIMER in response.supported or TIMER in response.require
+        is_leaked = agreed is not None and agreed.refresher == "uas" and not is_known
+        if self._wanted is None or agreed is None or is_leaked:
             self.stop()
         else:
             self._begin(agreed.seconds, is_ours=agreed.refresher != "uas", now=now)

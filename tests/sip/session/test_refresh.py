@@ -55,7 +55,7 @@ def test_min_se_is_read_with_its_parameters__rfc4028_5() -> None:
         ((("Supported", "timer"), ("Session-Expires", "300;refresher=uac")), 300, "uac"),
         ((("Supported", "timer"), ("Session-Expires", "9000"), ("Min-SE", "3600")), 3600, "uac"),
         ((("Supported", "timer"), ("Session-Expires", "9000")), 1800, "uac"),
-        ((("Supported", "timer"),), 1800, "uac"),
+        ((("Supported", "timer"), ("Min-SE", "120")), None, None),  # Twilio's <Sip> knows timers and asks for none
         ((("Session-Expires", "300"),), None, None),  # Twilio lets a carrier's Session-Expires leak through
         ((), None, None),
     ],
@@ -87,10 +87,25 @@ def test_the_refresher_refreshes_at_half_and_gives_up_before_the_end__rfc4028_10
 def test_the_other_side_only_waits__rfc4028_10() -> None:
     driven = Driven()
     timer = SessionRefresher(driven, wanted=1800, minimum=90)
-    timer.accept(request().create_response(200, headers=[("Session-Expires", "90;refresher=uas")]), 0.0)
+    headers = [("Supported", "timer"), ("Session-Expires", "90;refresher=uas")]
+    timer.accept(request().create_response(200, headers=headers), 0.0)
     timer.handle_timer(59.0)
     timer.handle_timer(60.0)
     assert driven.done == [("expire", 60.0)]
+
+
+def test_a_leaked_session_expires_in_a_2xx_ends_no_call__twilio() -> None:
+    timer = SessionRefresher(Driven(), wanted=1800, minimum=90)
+    timer.accept(request().create_response(200, headers=[("Session-Expires", "90;refresher=uas")]), 0.0)
+    assert timer.interval is None
+    assert timer.next_timer() is None
+
+
+def test_a_refresh_without_session_expires_keeps_the_interval__rfc4028_9() -> None:
+    timer = SessionRefresher(Driven(), wanted=1800, minimum=90)
+    timer.answer(request(headers=ASKS), 0.0)
+    timer.answer(request(headers=(("Supported", "timer"),)), 100.0)
+    assert timer.interval == 1800
 
 
 def test_a_2xx_without_session_expires_means_no_expiration__rfc4028_7_2() -> None:
