@@ -21,6 +21,7 @@ from gateway.address import outward_address
 from gateway.admission import Admission
 from gateway.backends.catalog import create_backend
 from gateway.call.call import CallEnvironment
+from gateway.call.prompt import load_prompts
 from gateway.carrier import certified_domains
 from gateway.config.availability import availability, obstacle
 from gateway.config.backend import EmbeddedSettings
@@ -53,6 +54,9 @@ from sip.transport.udp import UdpListener
 PRODUCT: Final = "Trunkline"
 # Tags, branches and Call-IDs: 128 bits from the operating system, so that nobody guesses a dialog.
 TOKEN_BYTES: Final = 16
+# Why these: docs/decisions/sip-extensions.md. None is required of anybody, so a carrier that lacks one meets none.
+METHODS: Final = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "PRACK", "UPDATE", "REFER", "NOTIFY")
+EXTENSIONS: Final = ("timer", "100rel")
 # How long a stopping process waits for the answers to its last BYEs: four transmissions of each at T1 of 500 ms.
 BYE_PATIENCE_SECONDS: Final = 4.0
 # New container objects between two collections of the youngest: Python's 700 is a dozen a second under load.
@@ -83,6 +87,7 @@ class _Running:
     switchboard: Switchboard
     registrations: TrunkRegistrations
     gate: Gate
+    pulse: Pulse
 
     def state(self) -> ServiceState:
         return ServiceState(
@@ -123,6 +128,7 @@ class Service:
             running = self._running = await self._start(stack, tasks)
             self.addresses = tuple(running.endpoint.addresses)
             _spare_the_collector()
+            running.pulse.start()  # now: the work of starting is no sign of load
             _log.info("ready", extra={"event": "ready", "sip": [f"{host}:{port}" for host, port in self.addresses]})
             if ready is not None:
                 ready.set()
@@ -169,7 +175,10 @@ class Service:
 
         public_host = _public_host(configuration.network)
         admission = Admission(configuration.trunks, configuration.agents)
-        gate = _create_gate(configuration, admission, stack)
+        load = LoopLoad(configuration.limits.overload.lag_ms / 1000)
+        gate = Gate(admission, configuration.trunks, configuration.limits, load)
+        pulse = Pulse(load, gate.beat)
+        stack.callback(pulse.stop)
         agent = UserAgent(_agent_configuration(configuration, public_host), token=_token)
 
         def on_event(event: AgentEvent) -> None:
@@ -200,7 +209,7 @@ class Service:
         registrations = TrunkRegistrations(agent, endpoint.perform, configuration.trunks, loop.time)
         registrations.start()
         stack.callback(registrations.stop)
-        return _Running(agent, endpoint, sockets, switchboard, registrations, gate)
+        return _Running(agent, endpoint, sockets, switchboard, registrations, gate, pulse)
 
 
 def _spare_the_collector() -> None:
@@ -213,15 +222,6 @@ def _spare_the_collector() -> None:
     gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
 
 
-def _create_gate(configuration: GatewayConfiguration, admission: Admission, stack: AsyncExitStack) -> Gate:
-    load = LoopLoad(configuration.limits.overload.lag_ms / 1000)
-    gate = Gate(admission, configuration.trunks, configuration.limits, load)
-    pulse = Pulse(load, gate.beat)
-    pulse.start()
-    stack.callback(pulse.stop)
-    return gate
-
-
 def _token() -> str:
     return secrets.token_hex(TOKEN_BYTES)
 
@@ -231,6 +231,8 @@ def _agent_configuration(configuration: GatewayConfiguration, public_host: str) 
     return AgentConfiguration(
         advertised={transport: Address(public_host, 0) for transport in ("udp", "tcp", "tls")},
         product=PRODUCT,
+        allow=METHODS,
+        supported=EXTENSIONS,
         # Twice the calls: those that are refused at the limit live a moment too.
         max_sessions=2 * configuration.limits.calls,
         timers=TimerValues(t1=timers.t1_ms / 1000, t2=timers.t2_ms / 1000, t4=timers.t4_ms / 1000),
@@ -259,6 +261,7 @@ def _create_environment(
         setup_timeout_seconds=configuration.limits.setup_timeout_seconds,
         clock=time.monotonic,
         tools_of=catalog.tools_of,
+        prompts={name: load_prompts(agent.model_loss) for name, agent in configuration.agents.items()},
     )
 
 

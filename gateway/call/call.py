@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -16,14 +16,19 @@ from typing import Final
 from gateway.admission import Route
 from gateway.bridge import Bridge
 from gateway.call.audio_format import with_formats
+from gateway.call.backend_group import BackendGroup, group_backends
 from gateway.call.conversation import Conversation, Speaker
+from gateway.call.history import history_of
 from gateway.call.keypad import key_press
+from gateway.call.model import CallModel, ModelSurroundings, ignore
+from gateway.call.prompt import Prompts
 from gateway.call.record import (
     CallRecord,
     DigitRecord,
     EndRecord,
     IdentityRecord,
     MediaRecord,
+    ModelChangeRecord,
     ModelRecord,
     RecordingRecord,
     ToolCallRecord,
@@ -36,9 +41,10 @@ from gateway.call.transition import CALL_TABLE, CallAct, CallInput, CallState, E
 from gateway.identity.check import IdentityCheck
 from gateway.leg import AudioLeg
 from gateway.log import ContextLogger
+from gateway.realtime.conversation import ConversationTurn
 from gateway.realtime.errors import ModelError
-from gateway.realtime.event import RealtimeEvent, SessionFailed, ToolCall
-from gateway.realtime.session import RealtimeBackend, RealtimeSession, TextRole
+from gateway.realtime.event import SessionFailed, ToolCall
+from gateway.realtime.session import RealtimeBackend, TextRole
 from gateway.realtime.settings import ServerVad, SessionSettings
 from gateway.recording import StereoRecording
 from gateway.tools.catalog import Toolbox
@@ -92,6 +98,7 @@ class CallEnvironment:
     setup_timeout_seconds: float
     clock: Callable[[], float]
     tools_of: Callable[[str], Toolbox] = _no_tools
+    prompts: Mapping[str, Prompts] = field(default_factory=dict)
 
 
 class Call:
@@ -128,14 +135,14 @@ class Call:
         self._identity = identity
         self._inbox: asyncio.Queue[CallInput] = asyncio.Queue(INBOX_LIMIT)
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._model: RealtimeSession | None = None
-        self._backend_name: str | None = None
+        self._model: CallModel | None = None
         self._bridge: Bridge | None = None
         self._recording: StereoRecording | None = None
         self._reason: EndReason | None = None
         self._detail: str | None = None
         self._sip_status: int | None = None
-        self._leaving = False
+        self._leaving: CallInput | None = None
+        self._notes: list[tuple[float, str]] = []
         self._entry: list[str] = []
         self._digits: list[DigitRecord] = []
         self._hears_events = False
@@ -174,6 +181,8 @@ class Call:
             opening.cancel()
             if self._desk is not None:
                 self._desk.close()
+            if self._model is not None:
+                self._model.stop()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Starts a task that ends with the call at the latest."""
@@ -278,11 +287,15 @@ class Call:
 
     def end_call(self) -> None:
         """Hangs up when the agent's last word has been heard."""
-        self._leaving = True
+        self._leave(CallInput.AGENT_HUNG_UP)
+
+    def _leave(self, news: CallInput) -> None:
+        """Posts an input that ends the call once all that waits has been heard."""
+        self._leaving = news
         if self._leg.queued_ms:
-            self._arm("farewell", FAREWELL_SECONDS, CallInput.AGENT_HUNG_UP)
+            self._arm("farewell", FAREWELL_SECONDS, news)
         else:
-            self.post(CallInput.AGENT_HUNG_UP)
+            self.post(news)
 
     def send_digits(self, digits: str) -> bool:
         """Sends keys to the caller's side; False where the far end takes none."""
@@ -317,13 +330,13 @@ class Call:
 
     def on_playout_drained(self) -> None:
         """The goodbye has been heard: an agent that wants to leave leaves now."""
-        if self._leaving:
-            self.post(CallInput.AGENT_HUNG_UP)
+        if self._leaving is not None:
+            self.post(self._leaving)
 
     def on_model_failed(self, failure: SessionFailed) -> None:
-        """The model session is over."""
+        """No backend goes on with the conversation. An apology may wait to be heard."""
         self._detail = f"{failure.reason.value}: {failure.detail}"
-        self.post(CallInput.MODEL_LOST)
+        self._leave(CallInput.MODEL_LOST)
 
     def on_said(self, speaker: str, text: str) -> None:
         """One side's words are complete."""
@@ -426,39 +439,64 @@ class Call:
                 return
         context = None if identity is None else identity.sentence
         refusals = []
-        for name in self.route.agent.backends:
-            backend = self._environment.backends.get(name)
-            if backend is None:
-                continue
-            model = backend.create_session(_ignore)
-            settings = with_formats(self._session_settings(context), model.capabilities, self._leg.payload_format)
+        for group in group_backends(self._backends()):
+            settings = with_formats(self._session_settings(context), group.capabilities, self._leg.payload_format)
+            model = self._create_model(group)
             bridge = self._create_bridge(model, settings)
             model.sink = bridge.on_model_event
             try:
                 await model.open(settings)
             except ModelError as error:
-                refusals.append(f"{name}: {error}")
-                self._logger.warning("model refused", extra={"backend": name, "reason": error.label})
+                refusals.append(str(error))
                 continue
             except asyncio.CancelledError:
                 await model.aclose()
                 raise
-            self._model, self._bridge, self._backend_name = model, bridge, name
-            self._settings = settings
+            self._model, self._bridge, self._settings = model, bridge, settings
             self._model_opened = self._environment.clock()
             await checking
             if identity is not None and context is None and identity.sentence is not None:
-                model.send_text(identity.sentence, role=TextRole.SYSTEM)
+                self._tell(identity.sentence, TextRole.SYSTEM)
             self.post(CallInput.MODEL_READY)
             return
         self._detail = "; ".join(refusals) or "no backend of the agent can be used"
         self.post(CallInput.MODEL_REFUSED)
 
+    def _backends(self) -> list[RealtimeBackend]:
+        usable = self._environment.backends
+        return [usable[name] for name in self.route.agent.backends if name in usable]
+
+    def _create_model(self, group: BackendGroup) -> CallModel:
+        loss = self.route.agent.model_loss
+        return CallModel(
+            group.backends,
+            ModelSurroundings(
+                history=self._history,
+                is_speaking=lambda: self._leg.queued_ms > 0,
+                spawn=self._spawn,
+                clock=self._environment.clock,
+                logger=self._logger,
+                prompts=self._environment.prompts.get(self.route.agent_name, Prompts()),
+                filler_after_seconds=loss.filler_after_ms / 1000,
+                give_up_after_seconds=loss.give_up_after_seconds,
+            ),
+        )
+
+    def _history(self) -> tuple[ConversationTurn, ...]:
+        """What a session is told that takes over."""
+        return history_of(self._conversation, () if self._desk is None else self._desk.works, self._notes)
+
+    def _tell(self, words: str, role: TextRole) -> None:
+        """Tells the model what nobody said, and remembers it for a session that takes over."""
+        if self._model is not None:
+            self._notes.append((self._environment.clock(), words))
+            self._model.send_text(words, role=role)
+
     def _session_settings(self, context: str | None = None) -> SessionSettings:
         tools = self._environment.tools_of(self.route.agent_name).values()
         return settings_of(self.route.agent, context, tuple(tool.definition for tool in tools))
 
-    def _create_bridge(self, model: RealtimeSession, settings: SessionSettings) -> Bridge:
+    def _create_bridge(self, model: CallModel, settings: SessionSettings) -> Bridge:
         turn_detection = settings.turn_detection
         pause_ms = turn_detection.silence_duration_ms if isinstance(turn_detection, ServerVad) else 0
         bridge = Bridge(
@@ -486,7 +524,7 @@ class Call:
             return
         entry = "".join(self._entry)
         self._entry.clear()
-        self._model.send_text(f"The caller pressed {entry} on the telephone keypad.", role=TextRole.USER)
+        self._tell(f"The caller pressed {entry} on the telephone keypad.", TextRole.USER)
         self._model.create_response()
 
     # Timers.
@@ -534,7 +572,7 @@ class Call:
         objects a call in cycles, a run of 80 ms was a gap that every caller heard.
         """
         if self._model is not None:
-            self._model.sink = _ignore
+            self._model.sink = ignore
         self._bridge = None
         self._desk = None
         del self._tasks
@@ -574,13 +612,23 @@ class Call:
         return None if verdict is None else IdentityRecord.of(verdict)
 
     def _model_record(self) -> ModelRecord | None:
-        if self._model is None or self._backend_name is None or self._model_opened is None:
+        if self._model is None or self._model_opened is None:
             return None
         return ModelRecord(
-            backend=self._backend_name,
+            backend=self._model.backend_name,
             opened_ms=round((self._model_opened - self._invited) * 1000),
             dropped_input_ms=self._model.dropped_input_ms,
             usage={} if self._bridge is None else self._bridge.usage,
+            changes=tuple(
+                ModelChangeRecord(
+                    at_ms=round((change.at - self._conversation.started) * 1000),
+                    from_backend=change.from_backend,
+                    to_backend=change.to_backend,
+                    reason=change.reason,
+                    took_ms=round(change.seconds * 1000),
+                )
+                for change in self._model.changes
+            ),
         )
 
     def _recording_record(self) -> RecordingRecord | None:
@@ -606,10 +654,6 @@ class Call:
                 "dialled": self.route.dialled,
             },
         )
-
-
-def _ignore(event: RealtimeEvent) -> None:
-    """Where a session's events go until its bridge stands."""
 
 
 _ACTS: Final[Mapping[CallAct, Callable[[Call], None]]] = {

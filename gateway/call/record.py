@@ -101,14 +101,25 @@ class ToolCallRecord(_Value):
     outcome: str
 
 
+class ModelChangeRecord(_Value):
+    """A session that took over from another."""
+
+    at_ms: int
+    from_backend: str
+    to_backend: str
+    reason: str
+    took_ms: int
+
+
 class ModelRecord(_Value):
     """The model session of the call."""
 
-    backend: str
+    backend: str = Field(description="the one that spoke last")
     model: str | None = None
     opened_ms: int | None = Field(default=None, description="from the INVITE to the configured session")
     dropped_input_ms: int = 0
     usage: dict[str, int] = Field(default_factory=dict)
+    changes: tuple[ModelChangeRecord, ...] = Field(default=(), description="sessions that took over in mid-call")
 
 
 class MediaRecord(_Value):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from gateway.config.tool import BuiltInTool, ToolName, ToolSettings
-from gateway.config.value import Language, Name, Settings
+from gateway.config.value import InputPath, Language, Name, Settings
 from gateway.realtime.settings import Eagerness
 
 # OpenAI ends a Realtime session after 60 minutes, and a session is not carried over into another one.
@@ -53,6 +53,29 @@ class TranscriptionSettings(Settings):
     """Words that the transcription should expect: names, products."""
 
 
+class PromptSettings(Settings):
+    """Stored words."""
+
+    file: InputPath
+    """Sound file of any common format; relative to this file."""
+    words: str = ""
+    """What is said in it, for the transcript."""
+
+
+class ModelLossSettings(Settings):
+    """What the caller hears when the model is lost in mid-call, while another session or backend is sought."""
+
+    filler: PromptSettings | None = None
+    """Said when the caller waits for an answer and hears nothing. When absent: "One moment, please." """
+    filler_after_ms: Annotated[int, Field(ge=0, le=10_000)] = 300
+    """Silence before the filler is said."""
+    apology: PromptSettings | None = None
+    """Said when no backend can be had; then the gateway hangs up. When absent: "I am sorry, we have a technical
+    problem. Please call again later. Goodbye." """
+    give_up_after_seconds: Annotated[float, Field(gt=0, le=60)] = 8.0
+    """Longest search for a session that goes on with the conversation."""
+
+
 class AgentSettings(Settings):
     """One agent."""
 
@@ -77,3 +100,5 @@ class AgentSettings(Settings):
     `send_digits` presses keys."""
     tools: Mapping[ToolName, ToolSettings] = {}
     """Tools of your own, by the name that the model sees."""
+    model_loss: ModelLossSettings = ModelLossSettings()
+    """What the caller hears when the model is lost in mid-call."""

@@ -1,0 +1,60 @@
+"""Stored words: what a caller hears when there is no model to speak."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gateway.audio_file import Samples, read_audio
+from gateway.config.agent import ModelLossSettings, PromptSettings
+from gateway.realtime.capability import AudioFormat
+from rtp.codec.g711 import encode_alaw, encode_ulaw
+
+_FOLDER: Final = Path(__file__).parent / "prompts"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Words and their sound in every format that a session may speak."""
+
+    words: str
+    audio: Mapping[AudioFormat, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """What an agent's callers hear: `filler` while another model is sought, `apology` when there is none."""
+
+    filler: Prompt | None = None
+    apology: Prompt | None = None
+
+
+def load_prompt(path: Path, words: str) -> Prompt:
+    """Reads a prompt. Raises AudioFileError."""
+    return Prompt(words, {audio: _encode(read_audio(path, audio.sample_rate_hz), audio) for audio in AudioFormat})
+
+
+def load_prompts(settings: ModelLossSettings) -> Prompts:
+    """The prompts of an agent, its own or those that come with the gateway. Raises AudioFileError."""
+    return Prompts(_own_or(settings.filler, FILLER), _own_or(settings.apology, APOLOGY))
+
+
+def _own_or(settings: PromptSettings | None, bundled: tuple[str, str]) -> Prompt:
+    if settings is not None:
+        return load_prompt(settings.file, settings.words)
+    name, words = bundled
+    return load_prompt(_FOLDER / name, words)
+
+
+def _encode(samples: Samples, audio: AudioFormat) -> bytes:
+    match audio:
+        case AudioFormat.PCMU:
+            return encode_ulaw(samples)
+        case AudioFormat.PCMA:
+            return encode_alaw(samples)
+        case AudioFormat.PCM16_16K | AudioFormat.PCM16_24K:
+            return samples.astype("<i2").tobytes()
+
+
+FILLER: Final = ("filler.wav", "One moment, please.")
+APOLOGY: Final = ("apology.wav", "I am sorry, we have a technical problem. Please call again later. Goodbye.")

@@ -1,0 +1,349 @@
+"""The model of a call: whatever becomes of its sessions, the conversation goes on, or the caller is told why not."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from gateway.call.model import GO_ON, CallModel, ModelSurroundings
+from gateway.call.prompt import Prompt, Prompts
+from gateway.log import ContextLogger
+from gateway.realtime.capability import AudioFormat, RealtimeCapabilities
+from gateway.realtime.conversation import CallerTurn, ConversationTurn
+from gateway.realtime.errors import ModelError, ModelForbiddenError, ModelRefusedError
+from gateway.realtime.event import (
+    AgentTranscript,
+    AudioDelta,
+    AudioDone,
+    FailureReason,
+    RealtimeEvent,
+    ResponseDone,
+    ResponseStarted,
+    ResponseStatus,
+    SessionExpiring,
+    SessionFailed,
+    SpeechStarted,
+    SpeechStopped,
+    ToolCall,
+)
+from gateway.realtime.session import EventSink, TextRole
+from gateway.realtime.settings import SessionSettings
+
+LOST = SessionFailed(FailureReason.CONNECTION_LOST, "reset", retryable=True)
+PROMPTS = Prompts(
+    Prompt("One moment.", {AudioFormat.PCMU: b"filler"}), Prompt("We are sorry.", {AudioFormat.PCMU: b"apology"})
+)
+
+
+class FakeSession:
+    """A session that remembers what it is told."""
+
+    def __init__(self, backend: "FakeBackend", sink: EventSink) -> None:
+        self.capabilities = backend.capabilities
+        self.sink = sink
+        self.dropped_input_ms = 0
+        self.append_ms = 20
+        self.told: list[tuple[object, ...]] = []
+        self.audio: list[bytes] = []
+        self.history: Sequence[ConversationTurn] = ()
+        self.is_closed = False
+        self._refusal = backend.refusals.pop(0) if backend.refusals else None
+
+    async def open(self, settings: SessionSettings, history: Sequence[ConversationTurn] = ()) -> None:
+        self.history = history
+        await asyncio.sleep(0)
+        if self._refusal == "mute":
+            await asyncio.Event().wait()
+        if isinstance(self._refusal, ModelError):
+            raise self._refusal
+
+    def append_audio(self, payload: bytes) -> None:
+        self.audio.append(payload)
+
+    def create_response(self, instructions: str | None = None) -> None:
+        self.told.append(("respond", instructions))
+
+    def cancel_response(self) -> None:
+        self.told.append(("cancel",))
+
+    def truncate(self, item_id: str, audio_end_ms: int) -> None:
+        self.told.append(("truncate", item_id, audio_end_ms))
+
+    def end_turn(self) -> None:
+        self.told.append(("end_turn",))
+
+    def send_tool_result(self, call_id: str, output: str) -> None:
+        self.told.append(("tool", call_id, output))
+
+    def send_text(self, text: str, *, role: TextRole = TextRole.USER) -> None:
+        self.told.append(("text", text, role))
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+
+class FakeBackend:
+    """A backend whose next sessions refuse as listed ("mute": never answer; None: open) and whose later ones open."""
+
+    def __init__(
+        self, name: str = "main", *refusals: ModelError | str | None, session_limit_s: float | None = None
+    ) -> None:
+        self.name = name
+        self.refusals = list(refusals)
+        self.capabilities = RealtimeCapabilities(
+            (AudioFormat.PCMU,), (AudioFormat.PCMU,), session_limit_s=session_limit_s
+        )
+        self.sessions: list[FakeSession] = []
+
+    def create_session(self, sink: EventSink) -> FakeSession:
+        self.sessions.append(FakeSession(self, sink))
+        return self.sessions[-1]
+
+
+class Stage:
+    """A call around a model."""
+
+    def __init__(self, tasks: asyncio.TaskGroup, backends: Sequence[FakeBackend], give_up_after: float) -> None:
+        self.heard: list[RealtimeEvent] = []
+        self.history: tuple[ConversationTurn, ...] = (CallerTurn("A table for four."),)
+        self.is_speaking = False
+        self.ahead_s = 0.0
+        self.model = CallModel(
+            backends,
+            ModelSurroundings(
+                history=lambda: self.history,
+                is_speaking=lambda: self.is_speaking,
+                spawn=tasks.create_task,
+                clock=self.clock,
+                logger=ContextLogger(logging.getLogger("test"), {}),
+                prompts=PROMPTS,
+                filler_after_seconds=0.0,
+                give_up_after_seconds=give_up_after,
+            ),
+            self.heard.append,
+        )
+
+    def clock(self) -> float:
+        return asyncio.get_running_loop().time() + self.ahead_s
+
+    def grow_old(self) -> None:
+        """Lets a minute pass: a session that breaks at once counts as a short life."""
+        self.ahead_s += 60.0
+
+    def of(self, kind: type[RealtimeEvent]) -> list[RealtimeEvent]:
+        return [event for event in self.heard if isinstance(event, kind)]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not condition():
+                await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def stage(*backends: FakeBackend, give_up_after: float = 8.0, is_open: bool = True) -> AsyncIterator[Stage]:
+    async with asyncio.TaskGroup() as tasks:
+        call = Stage(tasks, backends, give_up_after)
+        if is_open:
+            await call.model.open(SessionSettings())
+        try:
+            yield call
+        finally:
+            call.model.stop()
+    await call.model.aclose()
+    assert all(session.is_closed for backend in backends for session in backend.sessions)
+
+
+async def test_the_first_backend_that_answers_takes_the_call() -> None:
+    first, second = FakeBackend("first", ModelForbiddenError("no")), FakeBackend("second")
+    async with stage(first, second) as call:
+        assert call.model.backend_name == "second"
+        call.model.create_response("Hello.")
+        assert second.sessions[0].told == [("respond", "Hello.")]
+
+
+async def test_a_backend_that_does_not_answer_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.call.model.ATTEMPT_SECONDS", 0.01)
+    first, second = FakeBackend("first", "mute"), FakeBackend("second")
+    async with stage(first, second) as call:
+        assert call.model.backend_name == "second"
+        assert first.sessions[0].is_closed
+
+
+async def test_when_nobody_answers_the_call_learns_why() -> None:
+    first, second = FakeBackend("first", ModelForbiddenError("no")), FakeBackend("second", ModelRefusedError("gone"))
+    async with stage(first, second, is_open=False) as call:
+        with pytest.raises(ModelError, match="first: no; second: gone"):
+            await call.model.open(SessionSettings())
+
+
+async def test_a_session_lost_in_mid_sentence_is_replaced_and_goes_on() -> None:
+    backend = FakeBackend()
+    async with stage(backend) as call:
+        lost = backend.sessions[0]
+        call.grow_old()
+        lost.sink(ResponseStarted("r1"))
+        lost.sink(AudioDelta("r1", "i1", b"half a sen"))
+        lost.sink(LOST)
+        assert call.heard[-2:] == [
+            AudioDone("r1", "i1"),  # what was received is played to its end
+            ResponseDone("r1", ResponseStatus.FAILED, "session lost", None),
+        ]
+        await call.until(lambda: bool(call.model.changes))
+        fresh = backend.sessions[1]
+        assert fresh.history == call.history
+        assert fresh.told == [("respond", GO_ON)]
+        assert lost.is_closed
+        assert not call.of(SessionFailed)
+
+
+async def test_an_agent_that_listened_says_nothing_when_it_comes_back() -> None:
+    backend = FakeBackend()
+    async with stage(backend) as call:
+        call.grow_old()
+        backend.sessions[0].sink(LOST)
+        await call.until(lambda: bool(call.model.changes))
+        assert backend.sessions[1].told == []
+        assert call.heard == []
+
+
+async def test_what_the_caller_says_meanwhile_is_not_lost() -> None:
+    backend = FakeBackend()
+    async with stage(backend) as call:
+        lost = backend.sessions[0]
+        call.grow_old()
+        lost.sink(SpeechStarted("c1", None))
+        call.model.append_audio(b"a table")
+        lost.sink(LOST)
+        call.model.append_audio(b"for four")
+        await call.until(lambda: bool(call.model.changes))
+        call.model.append_audio(b"please")
+        assert backend.sessions[1].audio == [b"a table", b"for four", b"please"]
+        assert backend.sessions[1].told == []
+
+
+async def test_commands_wait_for_the_next_session() -> None:
+    backend = FakeBackend()
+    async with stage(backend) as call:
+        lost = backend.sessions[0]
+        call.grow_old()
+        lost.sink(ToolCall("r1", "t1", "look_up", "{}"))
+        lost.sink(LOST)
+        call.model.send_tool_result("t1", "seven")
+        call.model.truncate("i1", 100)  # of the former session: nobody knows it any more
+        await call.until(lambda: bool(call.model.changes))
+        assert backend.sessions[1].told == [("tool", "t1", "seven"), ("respond", GO_ON)]
+
+
+async def test_the_next_backend_takes_over_and_its_names_do_not_collide() -> None:
+    first, second = FakeBackend("first", None, ModelForbiddenError("no")), FakeBackend("second")
+    async with stage(first, second) as call:
+        call.grow_old()
+        first.sessions[0].sink(AudioDelta("r1", "i1", b"a"))
+        first.sessions[0].sink(LOST)
+        await call.until(lambda: bool(call.model.changes))
+        (change,) = call.model.changes
+        assert (change.from_backend, change.to_backend, change.reason) == ("first", "second", "connection_lost")
+        second.sessions[0].sink(AudioDelta("r1", "i1", b"b"))
+        one, other = (event.item_id for event in call.of(AudioDelta) if isinstance(event, AudioDelta))
+        assert one != other
+        call.model.truncate(other, 40)
+        call.model.truncate(one, 20)
+        assert second.sessions[0].told == [("truncate", "i1", 40)]
+        first.sessions[0].sink(AudioDelta("r1", "i1", b"late"))
+        assert len(call.of(AudioDelta)) == 2
+
+
+async def test_a_caller_who_waits_hears_stored_words_once_it_is_silent() -> None:
+    backend = FakeBackend("main", None, "mute")
+    async with stage(backend) as call:
+        call.grow_old()
+        call.is_speaking = True
+        backend.sessions[0].sink(SpeechStopped("c1", None))
+        backend.sessions[0].sink(LOST)
+        await asyncio.sleep(0.1)
+        assert not call.of(AudioDelta)
+        call.is_speaking = False
+        await call.until(lambda: bool(call.of(AudioDelta)))
+        (filler,) = call.of(AudioDelta)
+        assert isinstance(filler, AudioDelta)
+        assert filler.audio == b"filler"
+
+
+async def test_when_no_backend_can_be_had_the_caller_hears_the_apology() -> None:
+    refused = ModelForbiddenError("no")
+    first, second = FakeBackend("first", None, refused), FakeBackend("second", refused)
+    async with stage(first, second) as call:
+        call.grow_old()
+        first.sessions[0].sink(LOST)
+        await call.until(lambda: bool(call.of(SessionFailed)))
+        assert [event.audio for event in call.heard if isinstance(event, AudioDelta)] == [b"apology"]
+        assert AgentTranscript("prompt-1", "We are sorry.", final=True) in call.heard
+        assert call.heard[-1] == LOST
+
+
+async def test_the_search_ends() -> None:
+    backend = FakeBackend("main", None, *(ModelRefusedError("gone") for _ in range(500)))
+    async with stage(backend, give_up_after=0.02) as call:
+        call.grow_old()
+        backend.sessions[0].sink(LOST)
+        await call.until(lambda: bool(call.of(SessionFailed)))
+
+
+async def test_a_conversation_that_breaks_every_session_is_given_up() -> None:
+    backend = FakeBackend()
+    async with stage(backend) as call:
+        for number in range(10):
+            if call.of(SessionFailed):
+                break
+            await call.until(lambda count=number: len(call.model.changes) == count)  # type: ignore[misc]
+            backend.sessions[-1].sink(LOST)
+            await asyncio.sleep(0.01)
+        await call.until(lambda: bool(call.of(SessionFailed)))
+        assert len(backend.sessions) <= 4
+
+
+async def test_a_call_that_ends_stops_the_search() -> None:
+    backend = FakeBackend("main", None, "mute")
+    async with stage(backend) as call:
+        call.grow_old()
+        backend.sessions[0].sink(LOST)
+        await call.until(lambda: len(backend.sessions) == 2)
+    assert not call.of(SessionFailed)
+
+
+async def test_a_session_is_replaced_before_the_service_ends_it() -> None:
+    backend = FakeBackend(session_limit_s=0.2)
+    async with stage(backend) as call:
+        former = backend.sessions[0]
+        call.model.append_audio(b"quiet")
+        backend.capabilities = RealtimeCapabilities((AudioFormat.PCMU,), (AudioFormat.PCMU,))
+        await call.until(lambda: bool(call.model.changes))
+        assert call.model.changes[0].reason == "renewed"
+        assert backend.sessions[-1].audio == [b"quiet"]
+        await call.until(lambda: former.is_closed)
+        assert backend.sessions[-1].told == []
+
+
+async def test_a_renewal_waits_for_a_quiet_moment() -> None:
+    backend = FakeBackend()
+    async with stage(backend) as call:
+        former = backend.sessions[0]
+        former.sink(ResponseStarted("r1"))
+        former.sink(SessionExpiring(60.0))
+        await asyncio.sleep(0.1)
+        assert len(backend.sessions) == 1
+        former.sink(ResponseDone("r1", ResponseStatus.COMPLETED, "", None))
+        await call.until(lambda: bool(call.model.changes))
+        assert former.is_closed
+
+
+async def test_a_renewal_without_a_quiet_moment_is_made_in_the_midst_of_speech() -> None:
+    backend = FakeBackend()
+    async with stage(backend) as call:
+        former = backend.sessions[0]
+        former.sink(ResponseStarted("r1"))
+        former.sink(SessionExpiring(2.0))
+        await call.until(lambda: bool(call.model.changes))
+        assert backend.sessions[-1].told == [("respond", GO_ON)]

@@ -1,0 +1,143 @@
+"""What a caller hears when the embedded server misbehaves: the real gateway, a real call, faults by script."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.caller import Caller, PlacedCall
+from gateway.config.model import GatewayConfiguration
+from gateway.demo.gateway_process import free_udp_port
+from gateway.embedded.process import EmbeddedServer
+from gateway.service import Service
+from tests.gateway.test_service import LOOPBACK, House, until
+from tests.helpers.gateway_process import free_rtp_range
+
+SILENCE = b"\xff"
+FRAME_OCTETS = 160
+PROMISED_GAP_MS = 1500
+"""Issue 5: killed in mid-sentence → speaking again. Filler words may stand in between, and count as speech here."""
+
+
+def configuration(folder: Path, sip_port: int, backends: Mapping[str, object]) -> GatewayConfiguration:
+    first_port, last_port = free_rtp_range(4)
+    return GatewayConfiguration.model_validate(
+        {
+            "network": {
+                "sip": [{"bind": LOOPBACK, "port": sip_port}],
+                "public_address": LOOPBACK,
+                "rtp": {"bind": LOOPBACK, "first_port": first_port, "last_port": last_port},
+                "sip_timers": {"t1_ms": 20, "t2_ms": 80, "t4_ms": 20},
+            },
+            "trunks": {"loop": {"allow": [f"{LOOPBACK}/32"], "numbers": {"1000": "agent"}}},
+            "agents": {"agent": {"backends": list(backends), "instructions": "Be brief.", "greeting": "Hello."}},
+            "backends": backends,
+            "records": {"directory": str(folder / "records")},
+            "limits": {"drain_timeout_seconds": 0},
+        }
+    )
+
+
+def backend(server: EmbeddedServer, fault: str = "") -> dict[str, object]:
+    query = f"?fault={fault}" if fault else ""
+    return {
+        "type": "openai",
+        "dialect": "compatible",
+        "url": f"{server.url}{query}",
+        "model": "embedded-talk",
+    }
+
+
+@asynccontextmanager
+async def called(folder: Path, backends: Mapping[str, object]) -> AsyncIterator[tuple[House, PlacedCall]]:
+    port = free_udp_port()
+    service = Service(configuration(folder, port, backends))
+    ready = asyncio.Event()
+    running = asyncio.create_task(service.run(ready))
+    try:
+        await asyncio.wait_for(ready.wait(), 10)
+        gateway = House(service, folder, f"sip:1000@{LOOPBACK}:{port}")
+        async with Caller(LOOPBACK) as caller:
+            call = caller.place(gateway.target)
+            await call.answered()
+            yield gateway, call
+            call.hang_up()
+            await call.ended()
+        await gateway.empty()
+    finally:
+        service.stop()
+        await asyncio.wait_for(running, 10)
+
+
+def longest_silence_ms(audio: bytes) -> int:
+    """The longest run of silent frames after the first speech."""
+    longest = run = 0
+    spoken = False
+    for start in range(0, len(audio), FRAME_OCTETS):
+        if audio[start : start + FRAME_OCTETS].strip(SILENCE):
+            spoken, longest, run = True, max(longest, run), 0
+        elif spoken:
+            run += 1
+    return max(longest, run) * 20
+
+
+async def test_a_socket_killed_in_mid_sentence_is_replaced_within_the_promised_time(tmp_path: Path) -> None:
+    async with EmbeddedServer(
+        arguments=("--mode", "talk", "--speed", "1", "--fault", "1:reset,after_ms=1500")
+    ) as server:
+        async with called(tmp_path, {"main": backend(server)}) as (gateway, call):
+            await asyncio.sleep(4)
+            audio = bytes(call.captured)
+        record: dict[str, Any] = await gateway.record()
+    (change,) = record["model"]["changes"]
+    assert change["reason"] == "connection_lost"
+    assert change["took_ms"] < PROMISED_GAP_MS
+    assert longest_silence_ms(audio) < PROMISED_GAP_MS
+    assert record["end"]["reason"] == "caller_hung_up"
+
+
+async def test_a_primary_that_refuses_leaves_the_call_to_the_secondary(tmp_path: Path) -> None:
+    async with (
+        EmbeddedServer(arguments=("--mode", "talk", "--fault", "status,code=503")) as first,
+        EmbeddedServer(arguments=("--mode", "talk")) as second,
+    ):
+        async with called(tmp_path, {"main": backend(first), "spare": backend(second)}) as (gateway, call):
+            await until(lambda: bytes(call.captured).strip(SILENCE) != b"")
+        record = await gateway.record()
+    assert record["model"]["backend"] == "spare"
+
+
+async def test_a_lost_primary_that_is_gone_leaves_the_conversation_to_the_secondary(tmp_path: Path) -> None:
+    async with EmbeddedServer(arguments=("--mode", "talk")) as second:
+        first = EmbeddedServer(arguments=("--mode", "talk"))
+        async with first:
+            backends = {"main": backend(first), "spare": backend(second)}
+            async with called(tmp_path, backends) as (gateway, call):
+                await until(lambda: bytes(call.captured).strip(SILENCE) != b"")
+                await first.__aexit__(None, None, None)
+                await asyncio.sleep(1.5)
+                assert longest_silence_ms(bytes(call.captured)) < PROMISED_GAP_MS
+        record = await gateway.record()
+    assert [change["to_backend"] for change in record["model"]["changes"]] == ["spare"]
+
+
+async def test_a_caller_whose_model_is_gone_for_good_hears_why(tmp_path: Path) -> None:
+    async with EmbeddedServer(arguments=("--mode", "silent", "--fault", "reset,after_ms=300")) as server:
+        port_backends = {"main": {**backend(server), "model": "embedded-silent"}}
+        async with called(tmp_path, port_backends) as (gateway, call):
+            async with asyncio.timeout(20):
+                await call.ended()
+            audio = bytes(call.captured)
+        record = await gateway.record()
+    assert record["end"]["reason"] == "model_lost"
+    assert any("technical problem" in said["text"] for said in record["transcript"])
+    assert len(audio.replace(SILENCE, b"")) > 8000  # the apology was heard, not only noted
+
+
+@pytest.mark.parametrize(("frames", "silence_ms"), [("s", 0), ("s..s", 40), ("..s.s..", 40)])
+def test_silence_is_measured_from_the_first_word(frames: str, silence_ms: int) -> None:
+    audio = b"".join((b"\x10" if frame == "s" else SILENCE) * FRAME_OCTETS for frame in frames)
+    assert longest_silence_ms(audio) == silence_ms
