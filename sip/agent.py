@@ -324,7 +324,7 @@ class UserAgent:
     ) -> Dialog:
         return Dialog(
             call_id=call_id or self.token(),
-            local=from_.with_tag(self.token()),
+            local=from_ if from_.tag else from_.with_tag(self.token()),
             remote=to or NameAddr(None, target),
             remote_target=target,
             route_set=tuple(route),

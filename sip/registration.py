@@ -216,6 +216,8 @@ class Registration:
         self._authenticator = authenticator
         self._on_change = on_change
         self._expires_seconds = settings.expires_seconds
+        # §8.1.3.5: what is sent again after a challenge SHOULD have the same Call-ID, To and From, tag included.
+        self._from = NameAddr(None, settings.address_of_record).with_tag(agent.token())
         self._call_id = agent.token()  # §10.2: all registrations of one client SHOULD use the same Call-ID
         self._cseq = 0
         self._attempt = 1
@@ -282,7 +284,7 @@ class Registration:
         self._request = self._agent.request(
             "REGISTER",
             target=settings.registrar,
-            from_=NameAddr(None, settings.address_of_record),
+            from_=self._from,
             to=NameAddr(None, settings.address_of_record),
             headers=headers,
             call_id=self._call_id,

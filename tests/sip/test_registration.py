@@ -183,7 +183,7 @@ def test_challenge_is_answered_for_its_realm__rfc3261_22_2() -> None:
     peer.start()
     peer.challenge("n1")
     first, second = peer.requests
-    assert second.call_id == first.call_id
+    assert (second.call_id, second.from_, second.to) == (first.call_id, first.from_, first.to)  # §8.1.3.5
     assert second.cseq.number == 2
     answer = parse_digest(second.headers.get("Authorization") or "")
     assert answer is not None
