@@ -1,81 +1,69 @@
-"""Certificates for tests, made at test time: an authority, and what it signs."""
+"""Certificates for tests: an authority that signs for the loopback address."""
 
 import datetime
-import ipaddress
-from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+KEY_BITS: Final = 2048
+LIFETIME: Final = datetime.timedelta(days=2)
 
 
-@dataclass(frozen=True)
-class Credentials:
-    """Files in PEM."""
+@dataclass(frozen=True, slots=True)
+class CertificateFiles:
+    """PEM files: the authority, a server certificate for 127.0.0.1 and localhost, its key, and both in one."""
 
+    authority: Path
     certificate: Path
     key: Path
+    bundle: Path
 
 
-class Authority:
-    """A root that lives as long as its test."""
-
-    def __init__(self, folder: Path, name: str = "Test Root") -> None:
-        self.folder = folder
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        constraints = x509.BasicConstraints(ca=True, path_length=None)
-        usage = x509.KeyUsage(
-            digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False,
-            key_encipherment=False, data_encipherment=False, key_agreement=False, encipher_only=False,
-            decipher_only=False,
-        )  # fmt: skip
-        builder = self._builder(self._name, self._key).add_extension(constraints, critical=True)
-        certificate = builder.add_extension(usage, critical=True).sign(self._key, hashes.SHA256())
-        self.certificate = folder / f"{name.replace(' ', '-')}.pem"
-        self.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-
-    def issue(self, names: Iterable[str], *, file: str = "host", with_rsa: bool = False) -> Credentials:
-        """A certificate for DNS names, IP addresses and sip: URIs; written over what the same `file` held before."""
-        names = list(names)
-        key: PrivateKey = rsa.generate_private_key(65537, 2048) if with_rsa else ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0] if names else "nobody")])
-        builder = self._builder(subject, key)
-        if names:
-            alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
-            builder = builder.add_extension(alternatives, critical=False)
-        made = Credentials(self.folder / f"{file}.crt", self.folder / f"{file}.key")
-        certificate = builder.sign(self._key, hashes.SHA256())
-        made.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        made.key.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
+def make_certificates(folder: Path) -> CertificateFiles:
+    """Makes an authority and a server certificate, both RSA: Twilio's edge offers no suites for others."""
+    folder.mkdir(parents=True, exist_ok=True)
+    authority_key, server_key = (rsa.generate_private_key(65537, KEY_BITS) for _ in range(2))
+    authority_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Authority for tests")])
+    authority = (
+        _builder(authority_name, authority_name, authority_key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(authority_key, hashes.SHA256())
+    )
+    names = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1")), x509.DNSName("localhost")])
+    server = (
+        _builder(
+            x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")]), authority_name, server_key.public_key()
         )
-        return made
+        .add_extension(names, critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(authority_key, hashes.SHA256())
+    )
+    files = CertificateFiles(*(folder / f"{name}.pem" for name in ("authority", "certificate", "key", "bundle")))
+    key = server_key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+    certificate = server.public_bytes(serialization.Encoding.PEM)
+    files.authority.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
+    files.certificate.write_bytes(certificate)
+    files.key.write_bytes(key)
+    files.bundle.write_bytes(key + certificate)
+    return files
 
-    def _builder(self, subject: x509.Name, key: PrivateKey) -> x509.CertificateBuilder:
-        now = datetime.datetime.now(datetime.UTC)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=30))
-        )
 
-
-def _general_name(name: str) -> x509.GeneralName:
-    if name.startswith(("sip:", "sips:")):
-        return x509.UniformResourceIdentifier(name)
-    try:
-        return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        return x509.DNSName(name)
+def _builder(subject: x509.Name, issuer: x509.Name, key: rsa.RSAPublicKey) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - LIFETIME)
+        .not_valid_after(now + LIFETIME)
+    )
