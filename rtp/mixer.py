@@ -28,6 +28,9 @@ MAX_GAIN: Final = 4.0
 """12 dB: more lifts the noise of a line and not its voice."""
 MAX_PORTS: Final = 256
 """Sums of so many 16-bit voices are still exact in float32."""
+_PRODUCT_LIMIT: Final = 200_000
+"""Multiplications that are asked of the matrix library at once: from 262,144 on OpenBLAS takes all cores for it, and
+waking them costs more than the work."""
 _TABLES: Final = {(ALAW, ULAW): g711.ALAW_TO_ULAW, (ULAW, ALAW): g711.ULAW_TO_ALAW}
 
 
@@ -202,7 +205,7 @@ class Mixer:
         rates = [speaker.rate_hz for speaker in plan.speakers] + [one.rate_hz for one in self._playing.values()]
         for group in plan.groups:
             matrix = self._at_rate(group.rate_hz, voices, rates)
-            mixed = self._limiters[group.rate_hz].process(group.gains @ matrix)
+            mixed = self._limiters[group.rate_hz].process(_product(group.gains, matrix))
             for listener, samples in zip(group.listeners, mixed, strict=True):
                 listener.hear(samples)
 
@@ -245,6 +248,16 @@ class Mixer:
         self._doubler.serve([column.name for column in columns if column.rate_hz == LOW_HZ])
         self._halver.serve([column.name for column in columns if column.rate_hz == HIGH_HZ])
         return plan
+
+
+def _product(gains: Signal, matrix: Signal) -> Signal:
+    """`gains @ matrix`, in pieces that stay on this core. A single row is two, for the same reason."""
+    if len(gains) == 1:
+        return (np.concatenate((gains, gains)) @ matrix)[:1]
+    rows = max(2, _PRODUCT_LIMIT // max(1, matrix.size))
+    if rows >= len(gains):
+        return np.asarray(gains @ matrix)
+    return np.concatenate([gains[start : start + rows] @ matrix for start in range(0, len(gains), rows)])
 
 
 def _audience(names: Collection[str] | None) -> frozenset[str] | None:
