@@ -89,7 +89,8 @@ class Reception:
 
     def _inspect(self, request: Request) -> Refusal | None:
         """The checks of §8.2.1 to §8.2.3 that hold for every request."""
-        if self._agent.transactions.is_full:
+        # Refusing a BYE would keep what fills the table. It ends its session, so that there are no more than sessions.
+        if self._agent.transactions.is_full and not (request.method == "BYE" and request.to.tag is not None):
             return self._overload("transaction_limit")
         method = request.method
         if method not in self._configuration.allow:

@@ -43,6 +43,9 @@ OTHERS_A_CALL: Final = 6
 OPTIONS_RATE: Final = RateSettings(per_second=20, burst=40)
 # Datagrams of all unproven sources together: at 0.1 ms each this is a tenth of a core.
 UNPROVEN_RATE: Final = RateSettings(per_second=1000, burst=1000)
+# New calls of all unproven sources together: each opens a model session, and a flood must not open dozens at once. One
+# acknowledged call lifts this from a source.
+UNPROVEN_CALL_RATE: Final = RateSettings(per_second=20, burst=16)
 # Datagrams of one source beyond its budget that name a call of ours: more than 300 calls at once send, in bursts.
 CALL_RATE: Final = RateSettings(per_second=1000, burst=1000)
 # Refusals sent to strangers, all together, where they are told at all.
@@ -66,6 +69,7 @@ class Rule(Enum):
     SOURCE_HALF_OPEN = ("source_half_open", "too many calls of this source are not acknowledged")
     UNPROVEN_HALF_OPEN = ("unproven_half_open", "too many calls of sources that never acknowledged one are open")
     HALF_OPEN = ("half_open", "too many calls are not acknowledged")
+    UNPROVEN_RATE = ("unproven_rate", "too many calls a second of sources that never acknowledged one")
     TRUNK_RATE = ("trunk_rate", "more calls a second than the trunk's rate")
 
     @property
@@ -144,6 +148,7 @@ class Gate:
         self._now = 0.0
         self._all_strangers = TokenBucket(STRANGER_RATE, self._now)
         self._all_unproven = TokenBucket(UNPROVEN_RATE, self._now)
+        self._unproven_calls = TokenBucket(UNPROVEN_CALL_RATE, self._now)
         self._trunk_buckets = {name: TokenBucket(rate, self._now) for name, rate in self._rates.items()}
         self._proven: OrderedDict[str, _Peer] = OrderedDict()
         self._unproven: OrderedDict[str, _Peer] = OrderedDict()
@@ -222,6 +227,8 @@ class Gate:
             return Rule.UNPROVEN_HALF_OPEN
         if len(self._half_open) >= self._half_open_limit:
             return Rule.HALF_OPEN
+        if proven is None and not self._unproven_calls.take(self._now):
+            return Rule.UNPROVEN_RATE
         if not self._trunk_buckets[trunk_name].take(self._now):
             return Rule.TRUNK_RATE
         return None

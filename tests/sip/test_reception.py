@@ -308,6 +308,23 @@ def test_beyond_a_limit_a_call_gets_503_and_retry_after_without_state(
     assert len(bob.agent.transactions) == 2
 
 
+def test_a_bye_ends_its_call_though_the_table_of_transactions_is_full(network: Network, alice: WireHost) -> None:
+    bob = network.agent("192.0.2.2", screen=None, max_transactions=1)
+    invite = request()
+    alice.send(invite, bob)
+    network.run(0.1)
+    bob.do(bob.incoming.answer, ANSWER)
+    network.run(0.1)
+    answer = alice.last(200)
+    alice.send(in_dialog(invite, answer, "ACK", cseq=1), bob)
+    alice.send(in_dialog(invite, answer, "INFO", cseq=2, branch="z9hG4bKinfo"), bob)
+    alice.send(in_dialog(invite, answer, "BYE", cseq=3, branch="z9hG4bKbye"), bob)
+    network.run(0.1)
+    assert bob.agent.counters["transaction_limit"] == 1
+    assert alice.last(200).cseq.method == "BYE"
+    assert bob.agent.session_count == 0
+
+
 def test_the_product_is_named_only_where_configured(network: Network, alice: WireHost) -> None:
     bob = network.agent("192.0.2.2", product="Trunkline", supported=("timer",))
     alice.send(request("OPTIONS"), bob)
