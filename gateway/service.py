@@ -83,11 +83,20 @@ class _Running:
 
     agent: UserAgent
     endpoint: SipEndpoint
+    clock: MediaClock
     sockets: MediaSockets
     switchboard: Switchboard
     registrations: TrunkRegistrations
     gate: Gate
     pulse: Pulse
+
+    def clock_lag(self) -> dict[str, float]:
+        """How late the media clock's steps were since this was asked last, in milliseconds."""
+        lag = self.clock.lag
+        figures = {"p50_ms": lag.percentile_ms(50), "p99_ms": lag.percentile_ms(99), "max_ms": round(lag.max_ms, 2)}
+        turns = float(lag.missed_turns)
+        lag.reset()
+        return figures | {"missed_turns": turns}
 
     def state(self) -> ServiceState:
         return ServiceState(
@@ -155,6 +164,7 @@ class Service:
                     **asdict(running.state()),
                     "counters": counters,
                     "registrations": registrations,
+                    "media_clock": running.clock_lag(),
                 },
             )
 
@@ -209,7 +219,7 @@ class Service:
         registrations = TrunkRegistrations(agent, endpoint.perform, configuration.trunks, loop.time)
         registrations.start()
         stack.callback(registrations.stop)
-        return _Running(agent, endpoint, sockets, switchboard, registrations, gate, pulse)
+        return _Running(agent, endpoint, clock, sockets, switchboard, registrations, gate, pulse)
 
 
 def _spare_the_collector() -> None:
@@ -261,6 +271,11 @@ def _create_environment(
         setup_timeout_seconds=configuration.limits.setup_timeout_seconds,
         clock=time.monotonic,
         tools_of=catalog.tools_of,
+        prices={
+            name: backend.prices
+            for name, backend in configuration.backends.items()
+            if not isinstance(backend, EmbeddedSettings) and backend.prices is not None
+        },
         prompts={name: load_prompts(agent.model_loss) for name, agent in configuration.agents.items()},
     )
 

@@ -1,0 +1,281 @@
+"""What a call costs the real gateway process, and how it sounds, from 10 to 400 calls on one core.
+
+    python -m benchmarks.media_calls [--calls 10 100 200 400] [--seconds 12] [--mode echo|talk|silent] [--folder DIR]
+
+`trunkline serve` runs on one core; every far end (SIP, RTP and the model, benchmarks.plane_peer) is another process on
+the other core. CPU is /proc/PID/stat of the gateway, memory its resident set. The far ends' own CPU and lateness stand
+in the table: while they are small, they were not the limit. On a machine that others use too, trust the CPU figures,
+which count only this process, more than the delays.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+ROOT: Final = Path(__file__).parents[1]
+HOST: Final = "127.0.0.1"
+SETTLE_S: Final = 3.0
+FIRST_PORT: Final = 20_000
+PORTS_A_CALL: Final = 2
+TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
+Figures = dict[str, float]
+
+COLUMNS: Final = (
+    ("calls", "calls", "{:.0f}"),
+    ("cpu_ms", "CPU ms/call-s", "{:.2f}"),
+    ("system_ms", "of it kernel", "{:.2f}"),
+    ("core_percent", "core %", "{:.0f}"),
+    ("append_ms", "append ms", "{:.0f}"),
+    ("received_percent", "RTP out %", "{:.2f}"),
+    ("heard_percent", "model heard %", "{:.2f}"),
+    ("gap_p99_ms", "gap p99 ms", "{:.1f}"),
+    ("delay_p50_ms", "tone p50 ms", "{:.1f}"),
+    ("delay_p99_ms", "tone p99 ms", "{:.1f}"),
+    ("memory_kb", "kB/call", "{:.0f}"),
+    ("lag_p99_ms", "lag p99 ms", "{:.1f}"),
+    ("generator_cpu_percent", "far end core %", "{:.0f}"),
+    ("generator_late_p99_ms", "its lateness p99", "{:.1f}"),
+    ("generator_sent_percent", "it sent %", "{:.1f}"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process has used so far."""
+
+    user_s: float
+    system_s: float
+    resident_kb: float
+
+    @classmethod
+    def of(cls, pid: int) -> Self:
+        """Reads /proc."""
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return cls(int(fields[11]) / TICKS_A_SECOND, int(fields[12]) / TICKS_A_SECOND, pages * 4)
+
+
+def configuration(folder: Path, sip_port: int, model_port: int, mode: str, calls: int, *, srtp: str) -> dict[str, Any]:
+    """One trunk, one agent, one backend, with `mode` as its model's name."""
+    return {
+        "network": {
+            "sip": [{"transport": "udp", "bind": HOST, "port": sip_port}],
+            "public_address": HOST,
+            "rtp": {"bind": HOST, "first_port": FIRST_PORT, "last_port": FIRST_PORT + PORTS_A_CALL * calls * 2 - 1},
+        },
+        "trunks": {"loopback": {"allow": [f"{HOST}/32"], "numbers": {"*": "agent"}, "srtp": srtp}},
+        "agents": {"agent": {"backends": ["model"], "instructions": "Measure."}},
+        "backends": {
+            "model": {
+                "type": "openai",
+                "dialect": "compatible",
+                "url": f"ws://{HOST}:{model_port}/v1/realtime",
+                "model": f"embedded-{mode}",
+            }
+        },
+        "records": {"directory": str(folder / "records")},
+        "recording": {"enabled": False},
+        "limits": {"calls": calls, "drain_timeout_seconds": 1},
+        "logging": {"level": "warning"},
+    }
+
+
+def free_port() -> int:
+    """A UDP port that nobody holds."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+class FarEnds:
+    """The other process."""
+
+    def __init__(self, core: int) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 - our own file
+            ["taskset", "-c", str(core), sys.executable, "-m", "benchmarks.plane_peer"],  # noqa: S607
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+        )  # fmt: skip
+        self.model_port = int(self._hear()["model_port"])
+
+    def _hear(self) -> Figures:
+        line = self._process.stdout.readline() if self._process.stdout else ""
+        if not line:
+            raise SystemExit("the far ends ended")
+        return dict(json.loads(line))
+
+    def tell(self, order: Figures) -> None:
+        """One order."""
+        if self._process.stdin is not None:
+            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.flush()
+
+    def ask(self, order: Figures) -> Figures:
+        """One order, and what comes of it."""
+        self.tell(order)
+        return self._hear()
+
+    def end(self) -> None:
+        """Hangs up."""
+        self.tell({"end": 1})
+        self._process.wait(20)
+
+
+class Gateway:
+    """The process that is measured."""
+
+    def __init__(self, folder: Path, sip_port: int, settings: dict[str, Any], core: int) -> None:
+        path = folder / "gateway.yaml"
+        path.write_text(yaml.safe_dump(settings))
+        self._log = folder / "gateway.log"
+        trunkline = Path(sys.executable).with_name("trunkline")
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own command
+                ["taskset", "-c", str(core), str(trunkline), "serve", "-c", str(path)],  # noqa: S607
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, cwd=folder,
+            )  # fmt: skip
+        self.pid = self._process.pid
+        for _ in range(300):
+            if f":{sip_port:04X}" in Path("/proc/net/udp").read_text():
+                return
+            time.sleep(0.1)
+        raise SystemExit(f"the gateway does not listen:\n{self._log.read_text()}")
+
+    def clock_lag(self) -> Figures:
+        """The media clock's lag since it was asked last."""
+        seen = self._log.read_text().count("media_clock")
+        self._process.send_signal(signal.SIGUSR1)
+        for _ in range(100):
+            time.sleep(0.05)
+            lines = [line for line in self._log.read_text().splitlines() if "media_clock" in line]
+            if len(lines) > seen:
+                return dict(json.loads(lines[-1])["media_clock"])
+        return {}
+
+    def end(self) -> str:
+        """Stops it; returns its log."""
+        self._process.terminate()
+        self._process.wait(20)
+        return self._log.read_text()
+
+
+def measure(arguments: argparse.Namespace, folder: Path) -> list[Figures]:
+    """All steps, in one life of the gateway."""
+    cores = sorted(os.sched_getaffinity(0))
+    far_ends = FarEnds(cores[-1])
+    sip_port = free_port()
+    most = max(arguments.calls)
+    settings = configuration(folder, sip_port, far_ends.model_port, arguments.mode, most + 10, srtp="allowed")
+    settings["logging"]["level"] = "info"  # the clock's lag is told in the log
+    gateway = Gateway(folder, sip_port, settings, cores[0])
+    idle: float | None = None
+    steps: list[Figures] = []
+    try:
+        far_ends.tell({"sip_port": sip_port})
+        for calls in arguments.calls:
+            idle = idle or Usage.of(gateway.pid).resident_kb
+            running = far_ends.ask({"dial": calls})["calls"]
+            if running != calls:
+                raise SystemExit(f"{running} of {calls} calls run")
+            time.sleep(SETTLE_S)
+            steps.append(measure_step(gateway, far_ends, arguments.seconds, idle))
+            show(steps[-1:])
+    finally:
+        far_ends.end()
+        log = gateway.end()
+    if "Traceback" in log:
+        raise SystemExit(f"the gateway's log holds a traceback:\n{log}")
+    return steps
+
+
+def measure_step(gateway: Gateway, far_ends: FarEnds, seconds: float, idle_kb: float) -> Figures:
+    """The figures of one number of calls."""
+    gateway.clock_lag()
+    before = Usage.of(gateway.pid)
+    figures = far_ends.ask({"measure": seconds})
+    after = Usage.of(gateway.pid)
+    lag = gateway.clock_lag()
+    call_seconds = figures["calls"] * figures["seconds"]
+    user_s, system_s = after.user_s - before.user_s, after.system_s - before.system_s
+    return figures | {
+        "cpu_ms": (user_s + system_s) * 1000 / call_seconds,
+        "system_ms": system_s * 1000 / call_seconds,
+        "core_percent": (user_s + system_s) * 100 / figures["seconds"],
+        "memory_kb": (after.resident_kb - idle_kb) / figures["calls"],
+        "lag_p99_ms": lag.get("p99_ms", 0.0),
+        "lag_max_ms": lag.get("max_ms", 0.0),
+        "missed_turns": lag.get("missed_turns", 0.0),
+    }
+
+
+def show(steps: list[Figures]) -> None:
+    """Prints the table."""
+    table = Table()
+    for _, heading, _ in COLUMNS:
+        table.add_column(heading, justify="right")
+    for step in steps:
+        table.add_row(*(form.format(step.get(name, 0.0)) for name, _, form in COLUMNS))
+    Console(width=200).print(table)
+
+
+def draw(steps: list[Figures], path: Path) -> None:
+    """Four pictures in one: cost, delay, gaps and memory by the number of calls."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    calls = [step["calls"] for step in steps]
+    figure, axes = pyplot.subplots(2, 2, figsize=(10, 7), constrained_layout=True)
+    panels = (
+        (axes[0][0], "CPU of the gateway (ms per call-second)", ("cpu_ms", "system_ms"), 1.3),
+        (axes[0][1], "tone in → tone out (ms)", ("delay_p50_ms", "delay_p99_ms"), None),
+        (axes[1][0], "gap between RTP packets, p99, and lag of the clock (ms)", ("gap_p99_ms", "lag_p99_ms"), 25.0),
+        (axes[1][1], "memory (kB per call)", ("memory_kb",), 256.0),
+    )
+    for axis, title, names, bar in panels:
+        for name in names:
+            axis.plot(calls, [step[name] for step in steps], marker="o", label=name)
+        if bar is not None:
+            axis.axhline(bar, linestyle="--", linewidth=1, color="grey", label=f"bar: {bar:g}")
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("calls")
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    figure.savefig(path, dpi=130)
+
+
+def main() -> int:
+    """Measures, prints and draws."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--calls", type=int, nargs="+", default=[10, 100, 200, 400])
+    parser.add_argument("--seconds", type=float, default=12.0)
+    parser.add_argument("--mode", choices=["echo", "talk", "silent"], default="echo")
+    parser.add_argument("--folder", type=Path, default=ROOT / "bench-media")
+    arguments = parser.parse_args()
+    if shutil.which("taskset") is None:
+        raise SystemExit("taskset (util-linux) pins the processes, and is not there")
+    folder: Path = arguments.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    steps = measure(arguments, folder)
+    show(steps)
+    (folder / "media-calls.json").write_text(json.dumps(steps, indent=2) + "\n")
+    draw(steps, folder / "media-calls.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
