@@ -1,7 +1,7 @@
 """The calling side of an INVITE session: RFC 3261 §13.2, with its forks and its CANCEL."""
 
+from dataclasses import replace
 from functools import partial
-from typing import Final
 
 from sip.dialog import Dialog
 from sip.event import Answered, Failed, Provisional
@@ -16,7 +16,7 @@ from sip.session.state import CLIENT_SESSION, EndCause, SessionInput, SessionSta
 from sip.transaction.layer import ClientTransaction
 from sip.transaction.machine import Failure
 from sip.transaction.non_invite_server import NonInviteServerTransaction
-from sip.transport.flow import Target
+from sip.transport.flow import Target, is_ip_literal
 
 
 class ClientSession(InviteSession):
@@ -31,7 +31,8 @@ class ClientSession(InviteSession):
     ) -> None:
         super().__init__(host, invite, None)
         self.authenticator = authenticator
-        self.target: Final = target
+        self.target = target
+        self._passed_over: Response | Failure | None = None  # what the server before this one said
         self.local_description = invite.body
         self._least_interval = 0
         for name, value in self._refresher.request_headers():
@@ -93,6 +94,10 @@ class ClientSession(InviteSession):
     def _handle_outcome(self, request: Request, outcome: Response | Failure, now: float) -> None:
         if request is not self.request:
             return  # an INVITE that was challenged, and sent again with credentials
+        if self._try_next_server(outcome, now):
+            return
+        if outcome is Failure.TRANSPORT_ERROR and self._passed_over is not None:
+            outcome, self._passed_over = self._passed_over, None  # no server is left: what the last one said stands
         if isinstance(outcome, Failure):
             self._refused(outcome.status, outcome.name.replace("_", " ").capitalize(), None, now)
         elif outcome.status < 200:
@@ -181,6 +186,20 @@ class ClientSession(InviteSession):
             return False
         self._attempt += 1
         self._resend([credentials], now, without=CREDENTIAL_FIELDS if self._attempt > 2 else frozenset())
+        return True
+
+    def _try_next_server(self, outcome: Response | Failure, now: float) -> bool:
+        """Silence or 503 leads to the next address of a name: the same request, a new transaction (RFC 3263 §4.3)."""
+        is_missed = outcome is Failure.TIMEOUT or (isinstance(outcome, Response) and outcome.status == 503)
+        if not is_missed or self.state is not SessionState.CALLING or is_ip_literal(self.target.host):
+            return False
+        self._passed_over = outcome
+        old = self.request
+        self.target = replace(self.target, after=old.top_via.branch or "")
+        self.request = Request("INVITE", old.uri, old.headers.copy(), old.body)
+        self.request.headers.set("Via", self.host.via(self.target.transport))
+        self.host.counters["next_server"] += 1
+        self.begin(now)
         return True
 
     def _resend(self, headers: HeaderFields, now: float, *, without: frozenset[str] = frozenset()) -> None:

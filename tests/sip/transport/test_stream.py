@@ -18,6 +18,7 @@ from sip.event import Acknowledged, AgentEvent, Answered, Ended, Failed, Incomin
 from sip.framing import KeepAlive
 from sip.header import NameAddr
 from sip.message import Request, Response, parse_message
+from sip.reception import Refusal
 from sip.session.uac import ClientSession
 from sip.transport.census import ConnectionLimits
 from sip.transport.endpoint import Listener, SipEndpoint
@@ -238,6 +239,27 @@ async def test_the_next_address_is_tried_where_one_does_not_answer__rfc3263_4_3(
             await alice.wait_for(Answered)
             assert alice.agent.counters["connect_failed"] == 2
         await bob.endpoint.aclose()
+
+
+@pytest.mark.parametrize("is_last_good", [True, False])
+async def test_a_server_that_says_503_is_followed_by_the_next__rfc3263_4_3(is_last_good: bool) -> None:
+    full, good = Phone(tcp()), Phone(tcp())
+    for phone in (full, good) if is_last_good else (full,):
+        await phone.endpoint.start()
+    full.agent.screen = lambda request, flow: Refusal(503, "full", "Full House")
+    servers = [phone.endpoint.addresses[0] for phone in ((full, good) if is_last_good else (full,))]
+    alice = Phone(tcp(), resolver=Book(trunk_example_net=servers))
+    async with started(alice):
+        alice.call("sip:bob@trunk.example.net;transport=tcp")
+        if is_last_good:
+            await alice.wait_for(Answered)
+        else:
+            failed = await alice.wait_for(Failed)
+            assert isinstance(failed, Failed)
+            assert (failed.status, failed.reason) == (503, "Full House")
+        assert alice.agent.counters["next_server"] == 1
+    for phone in (full, good) if is_last_good else (full,):
+        await phone.endpoint.aclose()
 
 
 async def test_no_address_that_answers_is_503() -> None:
