@@ -6,7 +6,8 @@ import contextlib
 from websockets.exceptions import ConnectionClosed
 
 from gateway.embedded.errors import SpeechError
-from gateway.embedded.session import HearingWork, Session, Work
+from gateway.embedded.served import ServedSession
+from gateway.embedded.session import HearingWork, Work
 from gateway.embedded.wire import Wire
 from gateway.embedded.worker import SpeechWorker
 
@@ -14,7 +15,7 @@ from gateway.embedded.worker import SpeechWorker
 class SessionConnection:
     """Reads, writes and keeps time for a session until either side closes."""
 
-    def __init__(self, session: Session, wire: Wire, worker: SpeechWorker) -> None:
+    def __init__(self, session: ServedSession, wire: Wire, worker: SpeechWorker) -> None:
         self._session = session
         self._wire = wire
         self._worker = worker

@@ -11,7 +11,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from gateway.embedded import fault as f
-from gateway.embedded.session import Session
+from gateway.embedded.served import ServedSession
 
 _AUDIO_DELTA: Final = b'{"type": "response.output_audio.delta"'
 _RESPONSE_CREATED: Final = b'{"type": "response.created"'
@@ -31,11 +31,12 @@ _BETA_NAMES: Final = (
 class FaultyWire:
     """One connection and its faults."""
 
-    def __init__(self, socket: ServerConnection, faults: Sequence[f.Fault]) -> None:
+    def __init__(self, socket: ServerConnection, faults: Sequence[f.Fault], *, text: bool = True) -> None:
         self._socket = socket
+        self._text = text
         self._faults = faults
         self._loop = asyncio.get_running_loop()
-        self._session: Session | None = None
+        self._session: ServedSession | None = None
         self._holds = 0
         self._held: deque[bytes] = deque()
         self._inbox: deque[bytes] = deque()
@@ -48,7 +49,7 @@ class FaultyWire:
         # What holds or stops from the first moment must do so before the first event goes out.
         self._holds = sum(isinstance(fault, (f.Stall, f.HalfOpen)) and fault.after_ms == 0 for fault in faults)
 
-    async def run(self, session: Session) -> None:
+    async def run(self, session: ServedSession) -> None:
         """Acts out what has its time."""
         self._session = session
         async with asyncio.TaskGroup() as group:
@@ -124,7 +125,7 @@ class FaultyWire:
                 self._break_off(message, fault.byte - self._sent_bytes)
                 return
         self._sent_bytes += len(message)
-        await self._socket.send(message, text=True)
+        await self._socket.send(message, text=self._text)
 
     def _break_off(self, message: bytes, size: int) -> None:
         """Sends the head of a frame and then nothing: the client sees the stream end inside a message."""

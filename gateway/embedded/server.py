@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
+from gateway.embedded import gemini, live
 from gateway.embedded.activity import silero_probability
 from gateway.embedded.agent import AgentSession, Pace
 from gateway.embedded.connection import SessionConnection
@@ -24,11 +25,13 @@ from gateway.embedded.fault import Burst, DeltaStorm, Expire, Fault, FaultRule, 
 from gateway.embedded.faulty_wire import FaultyWire
 from gateway.embedded.load import TALK_SPEED, EchoSession, SilentSession, TalkSession
 from gateway.embedded.script import Script
+from gateway.embedded.served import ServedSession
 from gateway.embedded.session import SESSION_LIMIT_S, Session
 from gateway.embedded.wire import PlainWire
 from gateway.embedded.worker import SpeechWorker
 
 PATH: Final = "/v1/realtime"
+FOREIGN_PATHS: Final = frozenset((gemini.PATH, live.PATH))
 # One append may hold 15 MiB of base64; the rest of its JSON fits easily.
 _MAX_MESSAGE_BYTES: Final = 16 * 2**20
 _MODEL_PREFIX: Final = "embedded-"
@@ -72,6 +75,7 @@ class RealtimeServer:
         self._worker = worker
         self._connections = 0
         self._faults: WeakKeyDictionary[ServerConnection, tuple[Fault, ...]] = WeakKeyDictionary()
+        self._handles = gemini.Handles()
         self.sessions = 0
 
     def check_request(self, connection: ServerConnection, request: Request) -> Response | None:
@@ -87,6 +91,8 @@ class RealtimeServer:
         status = next((fault for fault in faults if isinstance(fault, Status)), None)
         if status is not None:
             return _status_refusal(connection, status)
+        if parts.path in FOREIGN_PATHS:
+            return None  # the model is named in the first message
         if parts.path != PATH:
             return _refusal(connection, http.HTTPStatus.NOT_FOUND, "not_found", f"There is nothing at {parts.path}")
         model = _model(request.path)
@@ -101,15 +107,33 @@ class RealtimeServer:
 
     async def handle(self, socket: ServerConnection) -> None:
         """Serves one connection until it closes."""
-        model = "" if socket.request is None else _model(socket.request.path)
+        path = "" if socket.request is None else socket.request.path
         faults = self._faults.pop(socket, ())
-        session = self._session(model, self._mode(model) or self._settings.mode, faults)
-        wire = FaultyWire(socket, faults) if faults else PlainWire(socket)
+        session = self._served(path, faults)
+        text = urlsplit(path).path != gemini.PATH  # its JSON comes in binary frames
+        wire = FaultyWire(socket, faults, text=text) if faults else PlainWire(socket, text=text)
         self.sessions += 1
         try:
             await SessionConnection(session, wire, self._worker).run()
         finally:
             self.sessions -= 1
+
+    def _served(self, path: str, faults: tuple[Fault, ...]) -> ServedSession:
+        def make(model: str) -> Session | None:
+            mode = self._mode(model)
+            if mode is None:
+                return None
+            return self._session(model, mode, faults, speed=live.SPEED if at == live.PATH else None)
+
+        limit_s = next((fault.after_ms / 1000 for fault in faults if isinstance(fault, Expire)), None)
+        limit_s = self._settings.session_limit_s if limit_s is None else limit_s
+        at = urlsplit(path).path
+        if at == gemini.PATH:
+            return gemini.GeminiSession(make, _token, self._handles, limit_s)
+        if at == live.PATH:
+            return live.LiveSession(make, _token, limit_s, time.time())
+        model = _model(path)
+        return self._session(model, self._mode(model) or self._settings.mode, faults)
 
     def _mode(self, model: str) -> Mode | None:
         if not model.startswith(_MODEL_PREFIX):
@@ -117,9 +141,11 @@ class RealtimeServer:
         name = model.removeprefix(_MODEL_PREFIX)
         return Mode(name) if name in {mode.value for mode in Mode} else None
 
-    def _session(self, model: str, mode: Mode, faults: tuple[Fault, ...]) -> Session:
+    def _session(self, model: str, mode: Mode, faults: tuple[Fault, ...], *, speed: float | None = None) -> Session:
         limit_s, wall_time_s = self._settings.session_limit_s, time.time()
         pace, talk_speed = self._settings.pace, TALK_SPEED
+        if speed is not None:
+            pace, talk_speed = replace(pace, speed=speed), speed
         for fault in faults:
             match fault:
                 case Expire():

@@ -4,13 +4,13 @@ from typing import Protocol
 
 from websockets.asyncio.server import ServerConnection
 
-from gateway.embedded.session import Session
+from gateway.embedded.served import ServedSession
 
 
 class Wire(Protocol):
     """What a driver needs of a connection. All methods but `run` may raise ConnectionClosed."""
 
-    async def run(self, session: Session) -> None:
+    async def run(self, session: ServedSession) -> None:
         """Whatever the wire does by itself beside reading and writing; ends when it has nothing left to do."""
         ...
 
@@ -28,12 +28,13 @@ class Wire(Protocol):
 
 
 class PlainWire:
-    """A connection without faults."""
+    """A connection without faults. `text` says in which kind of frame its messages go out."""
 
-    def __init__(self, socket: ServerConnection) -> None:
+    def __init__(self, socket: ServerConnection, *, text: bool = True) -> None:
         self._socket = socket
+        self._text = text
 
-    async def run(self, session: Session) -> None:
+    async def run(self, session: ServedSession) -> None:
         """A wire without faults does nothing by itself."""
 
     async def receive(self) -> bytes:
@@ -41,8 +42,8 @@ class PlainWire:
         return await self._socket.recv(decode=False)
 
     async def send(self, data: bytes) -> None:
-        """Sends one text message; waits while the client does not read."""
-        await self._socket.send(data, text=True)
+        """Sends one message; waits while the client does not read."""
+        await self._socket.send(data, text=self._text)
 
     async def close(self, code: int, reason: str) -> None:
         """Closes in good order."""
