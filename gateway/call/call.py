@@ -37,7 +37,9 @@ from gateway.call.record import (
     turns_of,
 )
 from gateway.call.settings import say_exactly, settings_of
+from gateway.call.silence import Silence, SilenceAct
 from gateway.call.transition import CALL_TABLE, CallAct, CallInput, CallState, EndReason
+from gateway.config.price import PriceSettings
 from gateway.identity.check import IdentityCheck
 from gateway.leg import AudioLeg
 from gateway.log import ContextLogger
@@ -58,9 +60,11 @@ from sip.event import (
     Ended,
     InfoReceived,
     NotAcknowledged,
+    ReferReceived,
     ReinviteReceived,
     SessionEvent,
 )
+from sip.header import NameAddr
 from sip.session.uas import ServerSession
 
 # Inputs that may wait. A call meets a few a second; a full inbox means an actor that has stopped taking them out, and
@@ -70,6 +74,8 @@ INBOX_LIMIT: Final = 64
 FAREWELL_SECONDS: Final = 15.0
 # A BYE is answered within a round trip; 64*T1 of retransmissions (RFC 3261 timer F) is the session's own limit.
 RELEASE_SECONDS: Final = 33.0
+# How often a call looks after its silence and its cost.
+WATCH_SECONDS: Final = 1.0
 # Keys pressed one after another are one entry; this pause, or "#", ends it.
 DIGIT_PAUSE_SECONDS: Final = 2.0
 
@@ -99,6 +105,7 @@ class CallEnvironment:
     clock: Callable[[], float]
     tools_of: Callable[[str], Toolbox] = _no_tools
     prompts: Mapping[str, Prompts] = field(default_factory=dict)
+    prices: Mapping[str, PriceSettings] = field(default_factory=dict)
 
 
 class Call:
@@ -154,6 +161,7 @@ class Call:
         self._answered_at: datetime | None = None
         self._model_opened: float | None = None
         self._tasks: asyncio.TaskGroup
+        self._silence: Silence
         self._desk: ToolDesk | None = None
         self._conversation = Conversation(started=self._invited)
         self._logger = ContextLogger(_log, {"call_id": call_id, "trunk": route.trunk_name})
@@ -222,6 +230,8 @@ class Call:
                 self._answer_reinvite(offer)
             case InfoReceived(content_type=content_type, body=body):
                 self._take_info(content_type, body)
+            case ReferReceived(refer_to=refer_to):
+                self._decline_refer(refer_to)
             case Ended():
                 self.post(CallInput.DIALOG_ENDED)
             case _:
@@ -232,6 +242,17 @@ class Call:
         press = key_press(content_type, body)
         if press is not None and not self._hears_events:
             self._take_digit(press.digit, press.duration_ms)
+
+    def _decline_refer(self, refer_to: NameAddr) -> None:
+        """Nobody but the agent moves a call: what a far end names here we would have to dial, at our cost.
+
+        603 says so to the far end for good (RFC 3515 §2.4.2); 405 would deny what we answer in other dialogs.
+        """
+        self._logger.warning(
+            "REFER refused",
+            extra={"event": "refer_refused", "rule": "far ends do not transfer calls", "dialled": str(refer_to.uri)},
+        )
+        self._environment.perform(self._session.reject_refer, 603)
 
     def _answer_reinvite(self, offer: bytes | None) -> None:
         """A failed re-INVITE leaves the running call as it was (RFC 3261 §14.2)."""
@@ -272,6 +293,7 @@ class Call:
                 self._spawn,
                 self._environment.clock,
                 self._logger,
+                self.route.agent.max_tool_calls,
             )
         self._desk.take(call)
 
@@ -397,8 +419,25 @@ class Call:
 
     def _act_greet(self) -> None:
         self._leg.resume()
+        self._silence = Silence(self.route.agent.silence, self._environment.clock())
+        self._call_later("watch", WATCH_SECONDS, self._watch)
         if self.route.agent.greeting and self._model is not None:
             self._model.create_response(f'Greet the caller with exactly these words: "{self.route.agent.greeting}"')
+
+    def _watch(self) -> None:
+        """Once a second: has everybody fallen silent, has the call cost too much?"""
+        model, agent = self._model, self.route.agent
+        if model is None or self.state is not CallState.TALKING:
+            return
+        self._call_later("watch", WATCH_SECONDS, self._watch)
+        if agent.max_cost is not None and (cost := model.cost) is not None and cost >= agent.max_cost:
+            self.post(CallInput.COST_REACHED)
+        talks = bool(self._leg.queued_ms) or model.reply_is_due or model.caller_speaks
+        match self._silence.check(self._environment.clock(), agent_talks=talks, caller_turns=self.caller_turns):
+            case SilenceAct.PROMPT if agent.silence.prompt is not None:
+                model.create_response(say_exactly(agent.silence.prompt))
+            case SilenceAct.HANG_UP:
+                self.post(CallInput.SILENCE_REACHED)
 
     def _act_hang_up(self) -> None:
         self._environment.perform(self._session.hang_up)
@@ -479,6 +518,7 @@ class Call:
                 prompts=self._environment.prompts.get(self.route.agent_name, Prompts()),
                 filler_after_seconds=loss.filler_after_ms / 1000,
                 give_up_after_seconds=loss.give_up_after_seconds,
+                prices=self._environment.prices,
             ),
         )
 
@@ -619,6 +659,7 @@ class Call:
             opened_ms=round((self._model_opened - self._invited) * 1000),
             dropped_input_ms=self._model.dropped_input_ms,
             usage={} if self._bridge is None else self._bridge.usage,
+            cost=None if (cost := self._model.cost) is None else round(cost, 6),
             changes=tuple(
                 ModelChangeRecord(
                     at_ms=round((change.at - self._conversation.started) * 1000),
@@ -675,5 +716,7 @@ _ENDED_BY: Final[Mapping[EndReason, str]] = {
     EndReason.SETUP_EXPIRED: "gateway",
     EndReason.IDENTITY_REFUSED: "gateway",
     EndReason.DURATION_LIMIT: "gateway",
+    EndReason.SILENCE_LIMIT: "gateway",
+    EndReason.COST_LIMIT: "gateway",
     EndReason.GATEWAY_STOPPED: "gateway",
 }

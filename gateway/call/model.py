@@ -8,11 +8,12 @@ stored apology and the call learns that its model has failed.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 from gateway.call.prompt import Prompt, Prompts
+from gateway.config.price import PriceSettings
 from gateway.log import ContextLogger
 from gateway.realtime.capability import RealtimeCapabilities
 from gateway.realtime.conversation import ConversationTurn
@@ -78,6 +79,7 @@ class ModelSurroundings:
     prompts: Prompts
     filler_after_seconds: float
     give_up_after_seconds: float
+    prices: Mapping[str, PriceSettings]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,7 @@ class CallModel:
         self._closed = False
         self._append_ms: int | None = None
         self._dropped_before_ms = 0
+        self._cost = 0.0
         self._short_lives = 0
         self._revision = 0
         self._response_id: str | None = None
@@ -161,6 +164,18 @@ class CallModel:
     def dropped_input_ms(self) -> int:
         """See `RealtimeSession`; of all sessions together."""
         return self._dropped_before_ms + self._period.session.dropped_input_ms
+
+    @property
+    def cost(self) -> float | None:
+        """What all sessions have cost so far; None where no backend has prices."""
+        if not any(backend.name in self._around.prices for backend in self._backends):
+            return None
+        return self._cost + self._time_cost()
+
+    def _time_cost(self) -> float:
+        """What the time of the present session cost, where its service charges for that."""
+        prices, opened = self._around.prices.get(self.backend_name), self._period.opened
+        return 0.0 if prices is None or opened is None else prices.cost_of_time(self._around.clock() - opened)
 
     @property
     def append_ms(self) -> int:
@@ -269,6 +284,7 @@ class CallModel:
     def _adopt(self, period: _Period) -> _Period:
         """Makes a session the current one: the caller's audio and our commands are for it from now on."""
         self._dropped_before_ms += self._period.session.dropped_input_ms
+        self._cost += self._time_cost()
         self._period = period
         self._append = period.session.append_audio
         return period
@@ -489,7 +505,9 @@ class CallModel:
                 self._response_id, self._reply_due = response_id, False
             case AudioDone(_, item_id):
                 self._open_items.pop(item_id, None)
-            case ResponseDone(response_id):
+            case ResponseDone(response_id, _, _, usage):
+                if usage is not None and (prices := self._around.prices.get(self.backend_name)) is not None:
+                    self._cost += prices.cost_of(usage)
                 self._open_items = {item: owner for item, owner in self._open_items.items() if owner != response_id}
                 if response_id == self._response_id:
                     self._response_id = None
@@ -513,7 +531,11 @@ class CallModel:
 
 def _renamed(event: RealtimeEvent, number: int) -> RealtimeEvent:
     """The event of a later session with names of its own: servers exist that count their items from 1."""
-    names = {name: f"{number}~{getattr(event, name)}" for name in ("item_id", "response_id") if hasattr(event, name)}
+    names: dict[str, str | None] = {
+        name: f"{number}~{getattr(event, name)}" for name in ("item_id", "response_id") if hasattr(event, name)
+    }
+    if isinstance(event, SpeechStarted | SpeechStopped):
+        names["audio_ms"] = None  # it counts from the beginning of this session, which nobody else knows
     renamed: RealtimeEvent = replace(cast("Any", event), **names) if names else event
     return renamed
 

@@ -119,6 +119,7 @@ class ModelRecord(_Value):
     opened_ms: int | None = Field(default=None, description="from the INVITE to the configured session")
     dropped_input_ms: int = 0
     usage: dict[str, int] = Field(default_factory=dict)
+    cost: float | None = Field(default=None, description="by the prices of the backends, where they have some")
     changes: tuple[ModelChangeRecord, ...] = Field(default=(), description="sessions that took over in mid-call")
 
 

@@ -39,6 +39,8 @@ class CallInput(Enum):
     MODEL_LOST = "model_lost"
     MEDIA_LOST = "media_lost"
     LIMIT_REACHED = "limit_reached"
+    SILENCE_REACHED = "silence_reached"
+    COST_REACHED = "cost_reached"
     STOPPED = "stopped"
     DIALOG_ENDED = "dialog_ended"
     RELEASE_EXPIRED = "release_expired"
@@ -68,6 +70,8 @@ class EndReason(Enum):
     SETUP_EXPIRED = "setup_expired"
     IDENTITY_REFUSED = "identity_refused"
     DURATION_LIMIT = "duration_limit"
+    SILENCE_LIMIT = "silence_limit"
+    COST_LIMIT = "cost_limit"
     GATEWAY_STOPPED = "gateway_stopped"
     DIALOG_LOST = "dialog_lost"
 
@@ -120,6 +124,8 @@ CALL_TABLE: Final[Mapping[CallState, Mapping[CallInput, CallStep]]] = {
         CallInput.MODEL_LOST: _hung_up(EndReason.MODEL_LOST),
         CallInput.MEDIA_LOST: _hung_up(EndReason.MEDIA_LOST),
         CallInput.LIMIT_REACHED: _hung_up(EndReason.DURATION_LIMIT),
+        CallInput.SILENCE_REACHED: _hung_up(EndReason.SILENCE_LIMIT),
+        CallInput.COST_REACHED: _hung_up(EndReason.COST_LIMIT),
         CallInput.STOPPED: _hung_up(EndReason.GATEWAY_STOPPED),
         CallInput.DIALOG_ENDED: _released(EndReason.DIALOG_LOST),
     },

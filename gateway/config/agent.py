@@ -76,6 +76,19 @@ class ModelLossSettings(Settings):
     """Longest search for a session that goes on with the conversation."""
 
 
+class SilenceSettings(Settings):
+    """What happens when neither side says anything."""
+
+    prompt: str | None = None
+    """What the agent says to a caller who has fallen silent, such as "Are you still there?"."""
+    prompt_after_seconds: Annotated[float, Field(ge=1, le=600)] = 10.0
+    """Silence before the prompt, and between two of them."""
+    prompts: Annotated[int, Field(ge=1, le=20)] = 2
+    """Most prompts before the caller speaks again."""
+    hang_up_after_seconds: Annotated[float, Field(ge=1, le=3600)] | None = None
+    """Longest time that the caller may say nothing, prompts included; then the gateway hangs up."""
+
+
 class AgentSettings(Settings):
     """One agent."""
 
@@ -100,5 +113,11 @@ class AgentSettings(Settings):
     `send_digits` presses keys."""
     tools: Mapping[ToolName, ToolSettings] = {}
     """Tools of your own, by the name that the model sees."""
+    silence: SilenceSettings = SilenceSettings()
+    """What happens when neither side says anything."""
+    max_tool_calls: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    """Most tools that the model may use in one call; further ones are refused. When absent there is no limit."""
+    max_cost: Annotated[float, Field(gt=0)] | None = None
+    """Most money that one call may cost, by the `prices` of its backends; then the gateway hangs up."""
     model_loss: ModelLossSettings = ModelLossSettings()
     """What the caller hears when the model is lost in mid-call."""

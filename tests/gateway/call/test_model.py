@@ -9,6 +9,7 @@ import pytest
 
 from gateway.call.model import GO_ON, CallModel, ModelSurroundings
 from gateway.call.prompt import Prompt, Prompts
+from gateway.config.price import PriceSettings
 from gateway.log import ContextLogger
 from gateway.realtime.capability import AudioFormat, RealtimeCapabilities
 from gateway.realtime.conversation import CallerTurn, ConversationTurn
@@ -27,6 +28,7 @@ from gateway.realtime.event import (
     SpeechStarted,
     SpeechStopped,
     ToolCall,
+    Usage,
 )
 from gateway.realtime.session import EventSink, TextRole
 from gateway.realtime.settings import SessionSettings
@@ -121,6 +123,7 @@ class Stage:
                 prompts=PROMPTS,
                 filler_after_seconds=0.0,
                 give_up_after_seconds=give_up_after,
+                prices={"main": PriceSettings(output_audio=10.0, session_minute=0.6)},
             ),
             self.heard.append,
         )
@@ -347,3 +350,20 @@ async def test_a_renewal_without_a_quiet_moment_is_made_in_the_midst_of_speech()
         former.sink(SessionExpiring(2.0))
         await call.until(lambda: bool(call.model.changes))
         assert backend.sessions[-1].told == [("respond", GO_ON)]
+
+
+async def test_the_cost_of_all_sessions_adds_up() -> None:
+    backend = FakeBackend()
+    async with stage(backend) as call:
+        done = ResponseDone("r1", ResponseStatus.COMPLETED, "", Usage(output_audio_tokens=100_000))
+        backend.sessions[0].sink(done)
+        call.grow_old()
+        backend.sessions[0].sink(LOST)
+        await call.until(lambda: bool(call.model.changes))
+        backend.sessions[1].sink(done)
+        assert call.model.cost == pytest.approx(2.6, abs=0.01)
+
+
+async def test_what_costs_nothing_known_has_no_cost() -> None:
+    async with stage(FakeBackend("other")) as call:
+        assert call.model.cost is None
