@@ -36,9 +36,10 @@ from gateway.call.record import (
     transcript_of,
     turns_of,
 )
-from gateway.call.settings import say_exactly, settings_of
+from gateway.call.settings import guard_policy, say_exactly, settings_of
 from gateway.call.silence import Silence, SilenceAct
 from gateway.call.transition import CALL_TABLE, CallAct, CallInput, CallState, EndReason
+from gateway.call.turn_guard import TurnGuard
 from gateway.config.price import PriceSettings
 from gateway.identity.check import IdentityCheck
 from gateway.leg import AudioLeg
@@ -46,7 +47,7 @@ from gateway.log import ContextLogger
 from gateway.realtime.conversation import ConversationTurn
 from gateway.realtime.errors import ModelError
 from gateway.realtime.event import SessionFailed, ToolCall
-from gateway.realtime.session import RealtimeBackend, TextRole
+from gateway.realtime.session import EventSink, RealtimeBackend, TextRole
 from gateway.realtime.settings import ServerVad, SessionSettings
 from gateway.recording import StereoRecording
 from gateway.tools.catalog import Toolbox
@@ -160,6 +161,7 @@ class Call:
         self._answered: float | None = None
         self._answered_at: datetime | None = None
         self._model_opened: float | None = None
+        self._guard: TurnGuard | None = None
         self._tasks: asyncio.TaskGroup
         self._silence: Silence
         self._desk: ToolDesk | None = None
@@ -352,6 +354,8 @@ class Call:
 
     def on_playout_drained(self) -> None:
         """The goodbye has been heard: an agent that wants to leave leaves now."""
+        if self._guard is not None:
+            self._guard.on_playout_drained()
         if self._leaving is not None:
             self.post(self._leaving)
 
@@ -482,7 +486,7 @@ class Call:
             settings = with_formats(self._session_settings(context), group.capabilities, self._leg.payload_format)
             model = self._create_model(group)
             bridge = self._create_bridge(model, settings)
-            model.sink = bridge.on_model_event
+            model.sink = self._guarded(model, bridge, settings)
             try:
                 await model.open(settings)
             except ModelError as error:
@@ -500,6 +504,17 @@ class Call:
             return
         self._detail = "; ".join(refusals) or "no backend of the agent can be used"
         self.post(CallInput.MODEL_REFUSED)
+
+    def _guarded(self, model: CallModel, bridge: Bridge, settings: SessionSettings) -> EventSink:
+        """Where the model's events go: to the bridge, or first to a guard where the agent wants one."""
+        policy = guard_policy(self.route.agent)
+        if not policy.is_needed:
+            return bridge.on_model_event
+        guard = self._guard = TurnGuard(
+            policy, model, bridge.on_model_event, lambda: self._leg.queued_ms > 0, settings.input_format
+        )
+        model.tap = guard.on_caller_audio
+        return guard.on_model_event
 
     def _backends(self) -> list[RealtimeBackend]:
         usable = self._environment.backends
@@ -613,8 +628,9 @@ class Call:
         """
         if self._model is not None:
             self._model.sink = ignore
+            self._model.tap = None
         self._bridge = None
-        self._desk = None
+        self._desk = self._guard = None
         del self._tasks
 
     def _account_for_unheard_speech(self) -> None:

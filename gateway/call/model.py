@@ -123,6 +123,8 @@ class CallModel:
         self, backends: Sequence[RealtimeBackend], surroundings: ModelSurroundings, sink: EventSink | None = None
     ) -> None:
         self.sink: EventSink = sink or ignore
+        self.tap: Callable[[bytes], None] | None = None
+        """Hears the caller's audio too."""
         self.changes: list[ModelChange] = []
         self._backends = tuple(backends)
         self._around = surroundings
@@ -218,6 +220,8 @@ class CallModel:
         """See `RealtimeSession`."""
         self._recent.append(payload)
         self._append(payload)
+        if self.tap is not None:
+            self.tap(payload)
 
     def create_response(self, instructions: str | None = None) -> None:
         """See `RealtimeSession`."""

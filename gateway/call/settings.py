@@ -1,6 +1,7 @@
 """From an agent's configuration to what a call asks of a model session."""
 
-from gateway.config.agent import AgentSettings, SemanticVadSettings, TurnDetectionSettings
+from gateway.call.turn_guard import GuardPolicy
+from gateway.config.agent import AgentSettings, SemanticVadSettings
 from gateway.realtime.settings import (
     Eagerness,
     SemanticVad,
@@ -27,20 +28,34 @@ def settings_of(
         instructions=agent.instructions if context is None else f"{agent.instructions.rstrip()}\n\n{context}",
         voice=agent.voice,
         language=agent.language,
-        turn_detection=_turn_detection(agent.turn_detection),
+        turn_detection=_turn_detection(agent),
         transcription=transcription,
         tools=tools,
     )
 
 
-def _turn_detection(settings: TurnDetectionSettings) -> TurnDetection:
+def guard_policy(agent: AgentSettings) -> GuardPolicy:
+    """Who decides what interrupts the agent."""
+    return GuardPolicy(
+        interruptible=agent.turn_detection.interrupt_response,
+        protects_greeting=agent.interruption.protect_greeting and agent.greeting is not None,
+        minimum_speech_ms=agent.interruption.minimum_speech_ms,
+    )
+
+
+def _turn_detection(agent: AgentSettings) -> TurnDetection:
+    settings, decides = agent.turn_detection, guard_policy(agent).decides
+    interrupts = settings.interrupt_response and not decides
     if isinstance(settings, SemanticVadSettings):
-        return SemanticVad(Eagerness(settings.eagerness.value), interrupt_response=settings.interrupt_response)
+        return SemanticVad(
+            Eagerness(settings.eagerness.value), create_response=not decides, interrupt_response=interrupts
+        )
     return ServerVad(
         settings.threshold,
         settings.prefix_padding_ms,
         settings.silence_duration_ms,
-        interrupt_response=settings.interrupt_response,
+        create_response=not decides,
+        interrupt_response=interrupts,
     )
 
 

@@ -76,6 +76,16 @@ class ModelLossSettings(Settings):
     """Longest search for a session that goes on with the conversation."""
 
 
+class InterruptionSettings(Settings):
+    """When the caller's speech cuts the agent off. With one of these set, the gateway decides and not the service."""
+
+    protect_greeting: bool = False
+    """Whether the first words of the agent are said to their end, whatever the caller says meanwhile."""
+    minimum_speech_ms: Annotated[int, Field(ge=0, le=5000)] = 0
+    """Speech over the agent's words that counts as an interruption. Until then the agent speaks on, so that a cough
+    does not cut it off. 0 leaves it to the service: any sound that it takes for speech."""
+
+
 class SilenceSettings(Settings):
     """What happens when neither side says anything."""
 
@@ -113,6 +123,8 @@ class AgentSettings(Settings):
     `send_digits` presses keys."""
     tools: Mapping[ToolName, ToolSettings] = {}
     """Tools of your own, by the name that the model sees."""
+    interruption: InterruptionSettings = InterruptionSettings()
+    """When the caller's speech cuts the agent off."""
     silence: SilenceSettings = SilenceSettings()
     """What happens when neither side says anything."""
     max_tool_calls: Annotated[int, Field(ge=0, le=10_000)] | None = None
