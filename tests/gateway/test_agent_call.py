@@ -1,0 +1,189 @@
+"""What an agent's configuration does to a real call: tools, silence, interruptions; the model server is scripted."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from gateway.caller import Caller, PlacedCall
+from gateway.config.model import GatewayConfiguration
+from gateway.demo.gateway_process import free_udp_port
+from gateway.service import Service
+from gateway.tools.tool import ToolContext
+from tests.fakes.realtime_server import (
+    Event,
+    Peer,
+    Script,
+    audio_delta,
+    audio_done,
+    function_call,
+    realtime_server,
+    response_created,
+    response_done,
+)
+from tests.gateway.test_service import LOOPBACK, House, until
+from tests.helpers.gateway_process import free_rtp_range
+
+
+async def look_up(name: str, context: ToolContext) -> dict[str, str]:
+    """Looks a booking up."""
+    return {"name": name, "caller": context.caller}
+
+
+async def never() -> None:
+    """Takes for ever."""
+    await asyncio.Event().wait()
+
+
+def configuration(folder: Path, url: str, sip_port: int, agent: Mapping[str, object]) -> GatewayConfiguration:
+    first_port, last_port = free_rtp_range(4)
+    return GatewayConfiguration.model_validate(
+        {
+            "network": {
+                "sip": [{"bind": LOOPBACK, "port": sip_port}],
+                "public_address": LOOPBACK,
+                "rtp": {"bind": LOOPBACK, "first_port": first_port, "last_port": last_port},
+                "sip_timers": {"t1_ms": 20, "t2_ms": 80, "t4_ms": 20},
+            },
+            "trunks": {"loop": {"allow": [f"{LOOPBACK}/32"], "numbers": {"1000": "agent"}}},
+            "agents": {"agent": {"backends": ["model"], "instructions": "Be brief.", "greeting": "Hello.", **agent}},
+            "backends": {"model": {"type": "openai", "dialect": "compatible", "url": url, "model": "fake"}},
+            "records": {"directory": str(folder / "records")},
+            "limits": {"drain_timeout_seconds": 0},
+        }
+    )
+
+
+@asynccontextmanager
+async def called(folder: Path, script: Script, **agent: object) -> AsyncIterator[tuple[House, PlacedCall]]:
+    """A call to an agent with these settings, whose model server does as the script says."""
+    async with realtime_server(script) as model:
+        port = free_udp_port()
+        service = Service(configuration(folder, model.url, port, agent))
+        ready = asyncio.Event()
+        running = asyncio.create_task(service.run(ready))
+        try:
+            await asyncio.wait_for(ready.wait(), 10)
+            house = House(service, folder, f"sip:1000@{LOOPBACK}:{port}")
+            async with Caller(LOOPBACK) as caller:
+                call = caller.place(house.target, caller="+15552223333")
+                await call.answered()
+                yield house, call
+                call.hang_up()
+                await call.ended()
+            await house.empty()
+        finally:
+            service.stop()
+            await asyncio.wait_for(running, 10)
+
+
+def here(function: str, **settings: object) -> dict[str, object]:
+    return {"type": "python", "function": f"{__name__}:{function}", **settings}
+
+
+async def next_output(peer: Peer) -> Event:
+    """The next tool result, as the model is given it."""
+    while True:
+        item = (await peer.receive("conversation.item.create"))["item"]
+        assert isinstance(item, dict)
+        if item["type"] == "function_call_output":
+            return item
+
+
+async def test_a_tool_answers_and_the_model_is_asked_to_speak(tmp_path: Path) -> None:
+    seen: dict[str, Any] = {}
+
+    async def calls_a_tool(peer: Peer) -> None:
+        seen["tools"] = (await peer.greet())["session"]
+        await peer.receive("response.create")
+        await peer.send(
+            response_created(),
+            response_done("resp_1", "completed", function_call("t1", "look_up", '{"name": "Ada"}')),
+        )
+        seen["output"] = json.loads(str((await next_output(peer))["output"]))
+        await peer.receive("response.create")
+        seen["asked"] = True
+        await peer.drain()
+
+    async with called(tmp_path, calls_a_tool, tools={"look_up": here("look_up")}) as (house, _):
+        await until(lambda: "asked" in seen)
+    assert {tool["name"] for tool in seen["tools"]["tools"]} == {"end_call", "look_up"}
+    assert seen["output"] == {"name": "Ada", "caller": "+15552223333"}
+    (record,) = (await house.record())["tool_calls"]
+    assert (record["name"], record["outcome"]) == ("look_up", "done")
+
+
+async def test_a_slow_tool_lets_the_conversation_go_on(tmp_path: Path) -> None:
+    seen: dict[str, Any] = {}
+
+    async def calls_a_slow_tool(peer: Peer) -> None:
+        await peer.greet()
+        await peer.receive("response.create")
+        await peer.send(response_created(), response_done("resp_1", "completed", function_call("t1", "never")))
+        filler = await peer.receive("response.create")
+        seen["filler"] = filler["response"]
+        await peer.send(response_created("resp_2"), response_done("resp_2"))
+        seen["output"] = json.loads(str((await next_output(peer))["output"]))
+        await peer.drain()
+
+    tool = here("never", timeout_seconds=0.5, filler="One moment.", filler_after_seconds=0.1, fallback="I cannot.")
+    async with called(tmp_path, calls_a_slow_tool, tools={"never": tool}) as (house, _):
+        await until(lambda: "output" in seen)
+    assert "One moment." in seen["filler"]["instructions"]
+    assert seen["output"]["say_to_the_caller"] == "I cannot."
+    assert (await house.record())["tool_calls"][0]["outcome"] == "timed_out"
+
+
+async def test_a_caller_who_hangs_up_cancels_a_tool(tmp_path: Path) -> None:
+    asked = asyncio.Event()
+
+    async def calls_a_slow_tool(peer: Peer) -> None:
+        await peer.greet()
+        await peer.receive("response.create")
+        await peer.send(response_created(), response_done("resp_1", "completed", function_call("t1", "never")))
+        asked.set()
+        await peer.drain()
+
+    async with called(tmp_path, calls_a_slow_tool, tools={"never": here("never")}) as (house, _):
+        await asked.wait()
+        await asyncio.sleep(0.1)
+    assert (await house.record())["tool_calls"][0]["outcome"] == "cancelled"
+
+
+async def test_a_caller_who_says_nothing_is_hung_up_on(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    async def takes_prompts(peer: Peer) -> None:
+        await peer.greet()
+        for number in range(2):
+            said.append(json.dumps(await peer.receive("response.create")))
+            name = f"resp_{number}"
+            await peer.send(response_created(name), response_done(name))
+        await peer.drain()
+
+    silence = {"prompt": "Are you there?", "prompt_after_seconds": 1, "prompts": 1, "hang_up_after_seconds": 3}
+    async with called(tmp_path, takes_prompts, silence=silence) as (house, call):
+        async with asyncio.timeout(15):
+            await call.ended()
+        assert call.ended_by_peer
+    assert "Are you there?" in said[1]
+    assert (await house.record())["end"]["reason"] == "silence_limit"
+
+
+async def test_a_cough_does_not_cut_the_agent_off(tmp_path: Path) -> None:
+    async def coughs(peer: Peer) -> None:
+        update = await peer.greet()
+        detection = update["session"]["audio"]["input"]["turn_detection"]  # type: ignore[index]
+        assert (detection["create_response"], detection["interrupt_response"]) == (False, False)
+        await peer.receive("response.create")
+        await peer.send(response_created(), audio_delta(b"\x10" * 8000), audio_done(), response_done())
+        await peer.receive("input_audio_buffer.append")
+        for kind in ("started", "stopped"):
+            await peer.send({"type": f"input_audio_buffer.speech_{kind}", "event_id": "e", "item_id": "c1"})
+        await peer.drain()
+
+    async with called(tmp_path, coughs, interruption={"minimum_speech_ms": 300}) as (house, call):
+        await until(lambda: bytes(call.captured).count(b"\x10") == 8000)
+    assert not any(turn["interrupted"] for turn in (await house.record())["turns"])
