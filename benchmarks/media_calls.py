@@ -88,7 +88,8 @@ def configuration(folder: Path, sip_port: int, model_port: int, mode: str, calls
         },
         "records": {"directory": str(folder / "records")},
         "recording": {"enabled": False},
-        "limits": {"calls": calls, "drain_timeout_seconds": 1},
+        # What is measured is the cost of calls, not the refusal of more of them on a machine that others use too.
+        "limits": {"calls": calls, "drain_timeout_seconds": 1, "overload": {"lag_ms": 1000, "half_open": calls}},
         "logging": {"level": "warning"},
     }
 
