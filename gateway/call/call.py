@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from jinja2 import TemplateError
+
 from gateway.admission import Route
 from gateway.bridge import Bridge
 from gateway.call.audio_format import with_formats
@@ -41,6 +43,7 @@ from gateway.call.silence import Silence, SilenceAct
 from gateway.call.transition import CALL_TABLE, CallAct, CallInput, CallState, EndReason
 from gateway.call.turn_guard import TurnGuard
 from gateway.config.price import PriceSettings
+from gateway.config.template import CallValues, fill, header_values
 from gateway.identity.check import IdentityCheck
 from gateway.leg import AudioLeg
 from gateway.log import ContextLogger
@@ -426,7 +429,8 @@ class Call:
         self._silence = Silence(self.route.agent.silence, self._environment.clock())
         self._call_later("watch", WATCH_SECONDS, self._watch)
         if self.route.agent.greeting and self._model is not None:
-            self._model.create_response(f'Greet the caller with exactly these words: "{self.route.agent.greeting}"')
+            greeting = self._fill(self.route.agent.greeting).replace('"', "'")
+            self._model.create_response(f'Greet the caller with exactly these words: "{greeting}"')
 
     def _watch(self) -> None:
         """Once a second: has everybody fallen silent, has the call cost too much?"""
@@ -549,7 +553,25 @@ class Call:
 
     def _session_settings(self, context: str | None = None) -> SessionSettings:
         tools = self._environment.tools_of(self.route.agent_name).values()
-        return settings_of(self.route.agent, context, tuple(tool.definition for tool in tools))
+        agent = self.route.agent.model_copy(update={"instructions": self._fill(self.route.agent.instructions)})
+        return settings_of(agent, context, tuple(tool.definition for tool in tools))
+
+    def _fill(self, text: str) -> str:
+        """A text of the agent with what this call has; as it stands where that fails."""
+        route = self.route
+        values = CallValues(
+            caller=route.caller,
+            dialled=route.dialled,
+            trunk=route.trunk_name,
+            agent=route.agent_name,
+            headers=header_values(self._session.request.headers.items()),
+            variables=route.agent.variables,
+        )
+        try:
+            return fill(text, values)
+        except TemplateError as error:
+            self._logger.error("text cannot be filled in", extra={"agent": route.agent_name, "detail": str(error)})
+            return text
 
     def _create_bridge(self, model: CallModel, settings: SessionSettings) -> Bridge:
         turn_detection = settings.turn_detection

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from gateway.config.template import TemplateText
 from gateway.config.tool import BuiltInTool, ToolName, ToolSettings
 from gateway.config.value import InputPath, Language, Name, Settings
 from gateway.realtime.settings import Eagerness
@@ -104,14 +105,19 @@ class AgentSettings(Settings):
 
     backends: Annotated[tuple[Name, ...], Field(min_length=1)]
     """Model backends in order of preference; a call takes the first that can be used."""
-    instructions: Annotated[str, Field(min_length=1)]
-    """What the model is told about its role, before the first word."""
+    instructions: Annotated[TemplateText, Field(min_length=1)]
+    """What the model is told about its role, before the first word. It may be filled in for each call, as in
+    `{{ caller }}`, `{{ dialled }}`, `{{ trunk }}`, `{{ agent }}`, `{{ headers["X-Account"] }}` (headers of the INVITE
+    that begin with X-) and `{{ variables.NAME }}`; the syntax is Jinja2's. Headers are the caller's words, not
+    yours."""
     voice: str | None = None
     """Voice of the model (OpenAI: marin, cedar, alloy, …). When absent the backend's own."""
     language: Language | None = None
     """Language that the caller is expected to speak (en, de, pt-BR). A hint for transcription and for the voice."""
-    greeting: str | None = None
-    """What the agent says first. When absent the caller speaks first."""
+    greeting: TemplateText | None = None
+    """What the agent says first; it may be filled in as the instructions. When absent the caller speaks first."""
+    variables: Mapping[str, str] = {}
+    """Values of your own for instructions and greeting."""
     turn_detection: TurnDetectionSettings = ServerVadSettings(type="server_vad")
     """How the end of the caller's turn is found."""
     transcription: TranscriptionSettings = TranscriptionSettings()

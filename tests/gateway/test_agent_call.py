@@ -187,3 +187,22 @@ async def test_a_cough_does_not_cut_the_agent_off(tmp_path: Path) -> None:
     async with called(tmp_path, coughs, interruption={"minimum_speech_ms": 300}) as (house, call):
         await until(lambda: bytes(call.captured).count(b"\x10") == 8000)
     assert not any(turn["interrupted"] for turn in (await house.record())["turns"])
+
+
+async def test_instructions_and_greeting_are_filled_with_the_call(tmp_path: Path) -> None:
+    seen: dict[str, Any] = {}
+
+    async def listens(peer: Peer) -> None:
+        seen["session"] = (await peer.greet())["session"]
+        seen["greeting"] = (await peer.receive("response.create"))["response"]
+        await peer.drain()
+
+    agent = {
+        "instructions": "You answer for {{ variables.shop }}; {{ caller }} calls {{ dialled }}.",
+        "greeting": "This is {{ variables.shop }}.",
+        "variables": {"shop": "the Harbour Kitchen"},
+    }
+    async with called(tmp_path, listens, **agent):
+        await until(lambda: "greeting" in seen)
+    assert seen["session"]["instructions"] == "You answer for the Harbour Kitchen; +15552223333 calls 1000."
+    assert "This is the Harbour Kitchen." in seen["greeting"]["instructions"]
