@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check format schema clean system-test-tools
+.PHONY: demo test bench check format schema clean system-test-tools
 
 # One environment serves the demo, the tests and the checks. It is made anew when pyproject.toml changes.
 $(STAMP): pyproject.toml
@@ -23,6 +23,10 @@ system-test-tools:
 
 test: $(STAMP) system-test-tools
 	$(BIN)/python -m pytest
+
+# What calls cost on one core, as a table and a picture in bench-media/. It wants two cores, for two minutes.
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks.media_calls
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
