@@ -38,5 +38,5 @@ class OverloadSettings(Settings):
     half_open: Annotated[int, Field(ge=1, le=10000)] | None = None
     """Most calls at once that their callers have not acknowledged; half of `calls` when absent. One source address, and
     all sources together that never acknowledged a call, have half of that."""
-    lag_ms: Annotated[float, Field(gt=0, le=1000)] = 10.0
+    lag_ms: Annotated[float, Field(gt=0, le=1000)] = 20.0
     """New calls are answered 503 while the process is served this much too late, so that running ones stay well."""

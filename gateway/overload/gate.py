@@ -51,6 +51,8 @@ CALL_RATE: Final = RateSettings(per_second=1000, burst=1000)
 # Refusals sent to strangers, all together, where they are told at all.
 STRANGER_RATE: Final = RateSettings(per_second=200, burst=200)
 
+# Below so many calls the load is not of our making, and there is little to protect: nothing is refused for it.
+FEW_CALLS: Final = 10
 # One source, or all unproven ones, have this part of the half-open calls.
 SOURCE_SHARE: Final = 0.5
 # Said with every 503: the burst of a trunk has filled again by then.
@@ -216,7 +218,7 @@ class Gate:
     def _obstacle(self, host: str, trunk_name: str) -> Rule | None:
         """The first rule that is broken. Rates come last, so that what a cap refuses takes no token from others."""
         proven = self._proven.get(host)
-        level = self._load.level
+        level = self._load.level if len(self._calls) >= FEW_CALLS else LoadLevel.CALM
         if level is LoadLevel.OVERLOADED:
             return Rule.LAG
         if proven is None and level is LoadLevel.BUSY:
