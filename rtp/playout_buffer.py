@@ -29,8 +29,8 @@ MAX_HELD_MS: Final = 400
 """A burst after a stall is cut to the target at once; nobody wants to hear it."""
 RESTART_S: Final = 0.5
 """A frame so far from its time is no jitter: the source paused, or has another clock."""
-_QUIET_MEAN_SQUARE: Final = (32768 * 10 ** (-42 / 20)) ** 2
-"""-42 dBFS: the noise of a room on the telephone is below it, speech above it."""
+_QUIET_MEAN_SQUARE: Final = (32768 * 10 ** (-50 / 20)) ** 2
+"""-50 dBFS: the noise of a quiet line is below it, the softest sounds of speech above it."""
 _PATIENCE_MS: Final = 60
 """How far above its target the delay may stay while no frame is quiet."""
 

@@ -21,7 +21,7 @@ def babble(seconds: float, seed: int = 1) -> NDArray[np.int16]:
     """A voice-like sound: 600 ms of a gliding tone, 400 ms of quiet noise, and so on."""
     time = np.arange(int(seconds * 8000)) / 8000
     glide = 6000 * np.sin(2 * np.pi * (150 * time + 20 * np.sin(2 * np.pi * time)))
-    noise = np.random.default_rng(seed).normal(0, 30, len(time))
+    noise = np.random.default_rng(seed).normal(0, 20, len(time))
     return np.where(time % 1.0 < 0.6, glide, noise).astype(np.int16)
 
 
