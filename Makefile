@@ -17,9 +17,10 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)
 	$(BIN)/trunkline demo
 
-# SIPp is Debian's package sip-tester. Where it cannot be installed the test run names what it leaves out.
+# Real peers for the tests: SIPp, baresip, Kamailio, sipsak from Debian. Where one cannot be installed the test run names
+# what it leaves out.
 system-test-tools:
-	@command -v sipp >/dev/null || .ci/install-system-tools || echo "sipp could not be installed: the SIPp tests will be left out"
+	@.ci/install-system-tools || echo "not all peers could be installed: the tests that need them will be left out"
 
 test: $(STAMP) system-test-tools
 	$(BIN)/python -m pytest
