@@ -4,18 +4,16 @@
 WAV header would be heard as a click. `digits.pcap` is an RTP stream of PCMU silence with the keys 1 2 3 # pressed in it
 as telephone-events (RFC 4733, payload type 101), for SIPp's play_pcap_audio.
 
-Needs the `embedded` extra (espeakng-loader). Usage: python sipp-scenarios/media/make.py
+Needs the `embedded` extra. Usage, from the project's root: PYTHONPATH=. .venv/bin/python sipp-scenarios/media/make.py
 """
 
-import ctypes
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-import espeakng_loader
-import numpy as np
-import numpy.typing as npt
-from av import AudioFrame, AudioResampler
+from gateway.embedded.audio import resample
+from gateway.embedded.voice import Voice
+from rtp.codec.g711 import encode_ulaw
 
 FOLDER = Path(__file__).parent
 WORDS = "Hello, good morning. I should like to hear my own voice."
@@ -31,39 +29,10 @@ END_REPEATS = 3  # RFC 4733 §2.5.1.4: the end packet is sent three times
 SSRC = 0x7472756E
 
 
-def spoken() -> npt.NDArray[np.int16]:
-    """The words as int16 samples at 8 kHz."""
-    library = ctypes.CDLL(espeakng_loader.get_library_path())
-    samples: list[int] = []
-    callback_type = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-
-    def collect(wave: "ctypes._Pointer[ctypes.c_short]", count: int, _events: int | None) -> int:
-        if wave:
-            samples.extend(wave[:count])
-        return 0
-
-    callback = callback_type(collect)
-    synchronous = 2
-    rate_hz = library.espeak_Initialize(synchronous, 0, espeakng_loader.get_data_path().encode(), 0)
-    library.espeak_SetSynthCallback(callback)
-    text = WORDS.encode() + b"\0"
-    utf8 = 1
-    library.espeak_Synth(text, ctypes.c_size_t(len(text)), 0, 0, 0, utf8, None, None)
-    library.espeak_Synchronize()
-    frame = AudioFrame.from_ndarray(np.array([samples], dtype=np.int16), format="s16", layout="mono")
-    frame.sample_rate = rate_hz
-    resampler = AudioResampler(format="s16", layout="mono", rate=CLOCK_RATE_HZ)
-    parts = [part.to_ndarray()[0] for part in (*resampler.resample(frame), *resampler.resample(None))]
-    return np.concatenate(parts).astype(np.int16)
-
-
-def mu_law(samples: npt.NDArray[np.int16]) -> bytes:
-    """G.711 µ-law of 16-bit samples."""
-    clipped = np.minimum(np.abs(samples.astype(np.int32)), 32635) + 132
-    exponent = np.floor(np.log2(clipped)).astype(np.int32) - 7
-    mantissa = (clipped >> (exponent + 3)) & 0x0F
-    sign = np.where(samples < 0, 0x80, 0)
-    return bytes((~(sign | exponent << 4 | mantissa) & 0xFF).astype(np.uint8))
+def spoken() -> bytes:
+    """The words as bare PCMU."""
+    voice = Voice()
+    return encode_ulaw(resample(voice.speak(WORDS), voice.rate_hz, CLOCK_RATE_HZ))
 
 
 def rtp_packets() -> Iterator[tuple[float, bytes]]:
@@ -109,5 +78,5 @@ def pcap(packets: Iterator[tuple[float, bytes]]) -> bytes:
 
 
 if __name__ == "__main__":
-    (FOLDER / "caller.pcmu").write_bytes(mu_law(spoken()))
+    (FOLDER / "caller.pcmu").write_bytes(spoken())
     (FOLDER / "digits.pcap").write_bytes(pcap(rtp_packets()))
