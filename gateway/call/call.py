@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +41,7 @@ from gateway.call.record import (
 )
 from gateway.call.settings import guard_policy, say_exactly, settings_of
 from gateway.call.silence import Silence, SilenceAct
+from gateway.call.transfer import Transfers
 from gateway.call.transition import CALL_TABLE, CallAct, CallInput, CallState, EndReason
 from gateway.call.turn_guard import TurnGuard
 from gateway.config.price import PriceSettings
@@ -55,7 +57,7 @@ from gateway.realtime.settings import ServerVad, SessionSettings
 from gateway.recording import StereoRecording
 from gateway.tools.catalog import Toolbox
 from gateway.tools.desk import ToolDesk, ToolWork
-from gateway.tools.tool import ToolContext
+from gateway.tools.tool import ToolContext, TransferOutcome
 from sip.errors import SipError
 from sip.event import (
     Acknowledged,
@@ -64,6 +66,9 @@ from sip.event import (
     Ended,
     InfoReceived,
     NotAcknowledged,
+    ReferAccepted,
+    ReferEnded,
+    ReferProgress,
     ReferReceived,
     ReinviteReceived,
     SessionEvent,
@@ -170,6 +175,8 @@ class Call:
         self._desk: ToolDesk | None = None
         self._conversation = Conversation(started=self._invited)
         self._logger = ContextLogger(_log, {"call_id": call_id, "trunk": route.trunk_name})
+        self._transfers = Transfers(session, environment.perform, self._logger)
+        self._spoken = asyncio.Event()
 
     async def run(self) -> None:
         """Lives the call to its end. Whatever happens, everything is released and one record is written."""
@@ -192,6 +199,7 @@ class Call:
         finally:
             checking.cancel()
             opening.cancel()
+            self._transfers.close()
             if self._desk is not None:
                 self._desk.close()
             if self._model is not None:
@@ -237,6 +245,9 @@ class Call:
                 self._take_info(content_type, body)
             case ReferReceived(refer_to=refer_to):
                 self._decline_refer(refer_to)
+            case ReferAccepted() | ReferProgress() | ReferEnded():
+                if self._transfers.on_event(event):
+                    self.post(CallInput.TRANSFERRED)
             case Ended():
                 self.post(CallInput.DIALOG_ENDED)
             case _:
@@ -328,6 +339,15 @@ class Call:
         """Sends keys to the caller's side; False where the far end takes none."""
         return self._leg.send_digits(digits)
 
+    async def transfer_call(self, uri: str) -> TransferOutcome:
+        """Hands the caller over once the agent's last word has been heard: what the far end plays next is its own."""
+        self._spoken.clear()
+        if self._leg.queued_ms:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FAREWELL_SECONDS):
+                    await self._spoken.wait()
+        return await self._transfers.transfer(uri, self._at_ms())
+
     @property
     def caller_turns(self) -> int:
         """How often the caller has spoken so far."""
@@ -359,6 +379,7 @@ class Call:
         """The goodbye has been heard: an agent that wants to leave leaves now."""
         if self._guard is not None:
             self._guard.on_playout_drained()
+        self._spoken.set()
         if self._leaving is not None:
             self.post(self._leaving)
 
@@ -440,7 +461,7 @@ class Call:
         self._call_later("watch", WATCH_SECONDS, self._watch)
         if agent.max_cost is not None and (cost := model.cost) is not None and cost >= agent.max_cost:
             self.post(CallInput.COST_REACHED)
-        talks = bool(self._leg.queued_ms) or model.reply_is_due or model.caller_speaks
+        talks = bool(self._leg.queued_ms) or model.reply_is_due or model.caller_speaks or self._transfers.is_under_way
         match self._silence.check(self._environment.clock(), agent_talks=talks, caller_turns=self.caller_turns):
             case SilenceAct.PROMPT if agent.silence.prompt is not None:
                 model.create_response(say_exactly(agent.silence.prompt))
@@ -680,6 +701,7 @@ class Call:
             turns=turns_of(self._conversation),
             digits=tuple(self._digits),
             tool_calls=tuple(self._tool_calls),
+            transfers=self._transfers.records(),
             model=self._model_record(),
             media=media,
             recording=self._recording_record(),
@@ -746,6 +768,7 @@ _ENDED_BY: Final[Mapping[EndReason, str]] = {
     EndReason.CALLER_HUNG_UP: "caller",
     EndReason.CANCELLED: "caller",
     EndReason.AGENT_HUNG_UP: "agent",
+    EndReason.TRANSFERRED: "agent",
     EndReason.NOT_ACKNOWLEDGED: "carrier",
     EndReason.DIALOG_LOST: "carrier",
     EndReason.MODEL_UNAVAILABLE: "gateway",

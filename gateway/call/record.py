@@ -101,6 +101,16 @@ class ToolCallRecord(_Value):
     outcome: str
 
 
+class TransferRecord(_Value):
+    """One transfer that the agent asked the far end for."""
+
+    destination: str
+    at_ms: int
+    accepted: bool = Field(default=False, description="whether the far end tried it")
+    status: int | None = Field(default=None, description="its last word; None where the call ended before")
+    reason: str | None = None
+
+
 class ModelChangeRecord(_Value):
     """A session that took over from another."""
 
@@ -202,6 +212,7 @@ class CallRecord(_Value):
     turns: tuple[TurnRecord, ...] = ()
     digits: tuple[DigitRecord, ...] = ()
     tool_calls: tuple[ToolCallRecord, ...] = ()
+    transfers: tuple[TransferRecord, ...] = ()
     model: ModelRecord | None = None
     media: MediaRecord | None = None
     recording: RecordingRecord | None = None

@@ -36,6 +36,7 @@ class CallInput(Enum):
     NOT_ACKNOWLEDGED = "not_acknowledged"
     CALLER_HUNG_UP = "caller_hung_up"
     AGENT_HUNG_UP = "agent_hung_up"
+    TRANSFERRED = "transferred"  # the far end has the caller with somebody else, and waits for our BYE
     MODEL_LOST = "model_lost"
     MEDIA_LOST = "media_lost"
     LIMIT_REACHED = "limit_reached"
@@ -62,6 +63,7 @@ class EndReason(Enum):
 
     CALLER_HUNG_UP = "caller_hung_up"
     AGENT_HUNG_UP = "agent_hung_up"
+    TRANSFERRED = "transferred"
     CANCELLED = "cancelled"
     NOT_ACKNOWLEDGED = "not_acknowledged"
     MODEL_UNAVAILABLE = "model_unavailable"
@@ -121,6 +123,7 @@ CALL_TABLE: Final[Mapping[CallState, Mapping[CallInput, CallStep]]] = {
     CallState.TALKING: {
         CallInput.CALLER_HUNG_UP: _released(EndReason.CALLER_HUNG_UP),
         CallInput.AGENT_HUNG_UP: _hung_up(EndReason.AGENT_HUNG_UP),
+        CallInput.TRANSFERRED: _hung_up(EndReason.TRANSFERRED),
         CallInput.MODEL_LOST: _hung_up(EndReason.MODEL_LOST),
         CallInput.MEDIA_LOST: _hung_up(EndReason.MEDIA_LOST),
         CallInput.LIMIT_REACHED: _hung_up(EndReason.DURATION_LIMIT),

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from gateway.config.template import TemplateText
 from gateway.config.tool import BuiltInTool, ToolName, ToolSettings
+from gateway.config.transfer import TransferSettings
 from gateway.config.value import InputPath, Language, Name, Settings
 from gateway.realtime.settings import Eagerness
 
@@ -126,7 +127,9 @@ class AgentSettings(Settings):
     """Longest call; then the gateway hangs up. At most the 60 minutes after which OpenAI ends a session."""
     built_in_tools: tuple[BuiltInTool, ...] = (BuiltInTool.END_CALL,)
     """Tools of the gateway that the model may use: `end_call` hangs up after the agent's last word,
-    `send_digits` presses keys."""
+    `send_digits` presses keys, `transfer_call` hands the caller over to what `transfer` lists."""
+    transfer: TransferSettings | None = None
+    """Where `transfer_call` may send the caller. What is not listed is never dialled."""
     tools: Mapping[ToolName, ToolSettings] = {}
     """Tools of your own, by the name that the model sees."""
     interruption: InterruptionSettings = InterruptionSettings()

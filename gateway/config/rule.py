@@ -20,6 +20,7 @@ from gateway.config.errors import FaultLevel
 from gateway.config.finding import Finding, Subject
 from gateway.config.network import ListenerSettings
 from gateway.config.source import TreePath
+from gateway.config.tool import BuiltInTool
 from gateway.config.trunk import MediaSource, TrunkSettings
 from gateway.config.value import suggestion
 
@@ -60,6 +61,18 @@ def agents_have_backends(subject: Subject) -> Iterator[Finding]:
                 yield Finding(path, f"names the backend {backend!r} a second time")
             elif subject.backend_names is not None and backend not in subject.backend_names:
                 yield Finding(path, f"there is no backend {backend!r}{suggestion(backend, subject.backend_names)}")
+
+
+def transfers_lead_somewhere(subject: Subject) -> Iterator[Finding]:
+    """Who may transfer calls has a list of destinations, and a list has somebody who may use it."""
+    for name, agent in subject.configuration.agents.items():
+        may_transfer = BuiltInTool.TRANSFER_CALL in agent.built_in_tools
+        if may_transfer and agent.transfer is None:
+            reason = "transfer_call needs a list of destinations; write them under transfer"
+            yield Finding(("agents", name, "built_in_tools"), reason)
+        if agent.transfer is not None and not may_transfer:
+            reason = "has no effect without transfer_call among the agent's built_in_tools"
+            yield Finding(("agents", name, "transfer"), reason, FaultLevel.WARNING, at_key=True)
 
 
 def trunks_admit_somebody(subject: Subject) -> Iterator[Finding]:
@@ -237,6 +250,7 @@ RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     sections_are_there,
     numbers_lead_to_agents,
     agents_have_backends,
+    transfers_lead_somewhere,
     trunks_admit_somebody,
     trunks_stay_apart,
     listeners_stay_apart,

@@ -43,6 +43,7 @@ class BuiltInTool(enum.StrEnum):
 
     END_CALL = "end_call"
     SEND_DIGITS = "send_digits"
+    TRANSFER_CALL = "transfer_call"
 
 
 class ParameterType(enum.StrEnum):

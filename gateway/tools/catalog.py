@@ -9,10 +9,11 @@ from typing import Final
 import httpx
 
 from gateway.config.agent import AgentSettings
-from gateway.config.tool import PythonToolSettings, ToolValue
+from gateway.config.tool import BuiltInTool, PythonToolSettings, ToolValue
 from gateway.tools.built_in import BUILT_IN
 from gateway.tools.function import FunctionTool, load_function
 from gateway.tools.tool import Tool, ToolPolicy
+from gateway.tools.transfer import TransferCall
 from gateway.tools.webhook import WebhookTool, create_client
 
 # Plain functions that run at once, in all calls. The next one waits, within its own timeout.
@@ -46,7 +47,11 @@ class ToolCatalog:
         Raises:
             ToolConfigurationError: one of them cannot be made.
         """
-        tools: dict[str, Tool] = {built_in.value: BUILT_IN[built_in] for built_in in agent.built_in_tools}
+        tools: dict[str, Tool] = {
+            built_in.value: BUILT_IN[built_in] for built_in in agent.built_in_tools if built_in in BUILT_IN
+        }
+        if BuiltInTool.TRANSFER_CALL in agent.built_in_tools and agent.transfer is not None:
+            tools[BuiltInTool.TRANSFER_CALL.value] = TransferCall(agent.transfer)
         for name, settings in agent.tools.items():
             tools[name] = create_tool(name, settings, self._executor, self._client)
         self._boxes[agent_name] = tools

@@ -20,6 +20,19 @@ RESULT_LIMIT: Final = 32_000
 _FINDINGS_TOLD: Final = 5
 
 
+@dataclass(frozen=True, slots=True)
+class TransferOutcome:
+    """What the far end said of a transfer at last: a SIP status and its reason."""
+
+    status: int
+    reason: str
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the caller is with somebody else now."""
+        return 200 <= self.status < 300
+
+
 class Line(Protocol):
     """The call, as far as tools may touch it."""
 
@@ -28,6 +41,10 @@ class Line(Protocol):
 
     def send_digits(self, digits: str) -> bool:
         """Sends keys to the caller's side; False where the far end takes none."""
+
+    async def transfer_call(self, uri: str) -> TransferOutcome:
+        """Hands the caller over once the agent's last word has been heard. The call ends where that succeeds."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from gateway.realtime.settings import ToolDefinition
 from gateway.tools.built_in import BUILT_IN
 from gateway.tools.desk import RUNNING_LIMIT, ToolDesk, ToolWork
 from gateway.tools.errors import ToolArgumentsError, ToolFailedError
-from gateway.tools.tool import Arguments, ToolContext, ToolPolicy
+from gateway.tools.tool import Arguments, ToolContext, ToolPolicy, TransferOutcome
 
 Run = Callable[[Arguments], Awaitable[object]]
 
@@ -48,6 +48,7 @@ class Stage:
         self.kept: list[ToolWork] = []
         self.hung_up = 0
         self.digits: list[str] = []
+        self.transfers: list[str] = []
         self.desk = ToolDesk(
             {"look_up": FakeTool(run, policy), **{name.value: tool for name, tool in BUILT_IN.items()}},
             lambda tool_call_id: ToolContext("c1", tool_call_id, "+1", "+2", self),
@@ -77,6 +78,10 @@ class Stage:
     def send_digits(self, digits: str) -> bool:
         self.digits.append(digits)
         return digits != "0"
+
+    async def transfer_call(self, uri: str) -> TransferOutcome:
+        self.transfers.append(uri)
+        return TransferOutcome(200, "OK") if uri.startswith("tel:") else TransferOutcome(486, "Busy Here")
 
     @property
     def outcomes(self) -> list[str]:
