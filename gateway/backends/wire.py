@@ -133,6 +133,9 @@ class Wire(asyncio.Protocol):
         """Sends the upgrade."""
         stream = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
         self._transport = stream
+        if self._told:  # given up before it was there
+            stream.abort()
+            return
         stream.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         self._endpoint.bound(stream)
         request = self._core.connect()
@@ -361,11 +364,12 @@ async def open_wire(endpoint: WireEndpoint, receiver: WireReceiver) -> Wire:
         uri = parse_uri(endpoint.url)
     except InvalidURI as error:
         raise ModelUnresolvedError(f"the backend's URL cannot be used: {error}") from error
-    wire: Wire | None = None
+    wire = Wire(endpoint, uri, receiver)
+    is_handed_over = False
     try:
         async with asyncio.timeout(endpoint.open_timeout_s):
-            _, wire = await asyncio.get_running_loop().create_connection(
-                lambda: Wire(endpoint, uri, receiver),
+            await asyncio.get_running_loop().create_connection(
+                lambda: wire,
                 uri.host,
                 uri.port,
                 ssl=(endpoint.tls or ssl.create_default_context()) if uri.secure else None,
@@ -380,7 +384,9 @@ async def open_wire(endpoint: WireEndpoint, receiver: WireReceiver) -> Wire:
         raise ModelTlsError(f"TLS with {uri.host}:{uri.port} failed: {error}") from error
     except OSError as error:
         raise ModelRefusedError(f"{uri.host}:{uri.port} refused the connection: {error}") from error
+    else:
+        is_handed_over = True
+        return wire
     finally:
-        if wire is not None and not wire.is_open:
+        if not is_handed_over:  # also where it was cancelled in the moment in which the upgrade came
             wire.abort()
-    return wire

@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 from gateway.backends.openai.backend import OpenAiBackend, OpenAiEndpoint
 from gateway.backends.openai.dialect import AZURE, OPENAI
 from gateway.backends.session import WireSession
+from gateway.backends.wire import Wire
 from gateway.realtime import errors
 from gateway.realtime.capability import AudioFormat
 from gateway.realtime.event import (
@@ -283,6 +284,31 @@ async def test_cancelled_open_leaves_nothing() -> None:
         opening.cancel()
         with pytest.raises(asyncio.CancelledError):
             await opening
+
+
+async def test_open_that_is_cancelled_as_the_upgrade_comes_leaves_no_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    receive_upgrade = Wire._receive_upgrade
+
+    def receive_and_cancel(self: Wire, head: bytes, rest: bytes) -> None:
+        receive_upgrade(self, head, rest)
+        opening.cancel()
+
+    gone = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.connection.wait_closed()
+        gone.set()
+
+    monkeypatch.setattr(Wire, "_receive_upgrade", receive_and_cancel)
+    async with realtime_server(script) as server:
+        caller = Caller(quick(server))
+        opening = asyncio.create_task(caller.session.open(SessionSettings()))
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        async with asyncio.timeout(5):
+            await gone.wait()
 
 
 async def test_greeting_in_the_same_segment_as_the_upgrade_is_heard() -> None:
