@@ -69,6 +69,10 @@ class ModelProtocol(Protocol):
         """See `RealtimeSession`."""
         ...
 
+    def start_turn(self) -> None:
+        """See `SteeredSession`."""
+        ...
+
     def end_turn(self) -> None:
         """See `RealtimeSession`."""
         ...

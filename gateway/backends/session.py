@@ -53,7 +53,7 @@ class SessionTiming:
 
 
 class WireSession:
-    """The `RealtimeSession` of every backend that speaks over a WebSocket."""
+    """The `SteeredSession` of every backend that speaks over a WebSocket."""
 
     def __init__(
         self,
@@ -162,6 +162,10 @@ class WireSession:
     def truncate(self, item_id: str, audio_end_ms: int) -> None:
         """See `RealtimeSession`."""
         self._command(lambda: self._protocol.truncate(item_id, audio_end_ms))
+
+    def start_turn(self) -> None:
+        """See `SteeredSession`."""
+        self._command(self._protocol.start_turn)
 
     def end_turn(self) -> None:
         """See `RealtimeSession`."""

@@ -92,6 +92,17 @@ class RealtimeSession(Protocol):
         ...
 
 
+class SteeredSession(RealtimeSession, Protocol):
+    """A session that is told of the beginning of a turn as well as of its end: every backend's own is one."""
+
+    def start_turn(self) -> None:
+        """Says that the caller has begun to speak, where nobody but the gateway detects turns: the model falls silent.
+
+        What was appended since the last turn belongs to this one, so a sound's beginning is not lost.
+        """
+        ...
+
+
 class RealtimeBackend(Protocol):
     """A configured model service that sessions are had from. It holds what sessions share and no connection."""
 

@@ -114,6 +114,10 @@ class GeminiProtocol:
         if item_id == self._item_id:
             self.cancel_response()
 
+    def start_turn(self) -> None:
+        """Begins an activity of the caller; the service interrupts itself."""
+        self._send({"realtimeInput": {"activityStart": {}}})
+
     def end_turn(self) -> None:
         """Ends the activity of the caller."""
         self._send({"realtimeInput": {"activityEnd": {}}})

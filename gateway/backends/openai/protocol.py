@@ -91,6 +91,7 @@ class OpenAiProtocol:
         self._template: DeltaTemplate | None = None
         self._event_count = 0
         self._awaited: OrderedDict[str, str] = OrderedDict()
+        self._caller_words_so_far = ("", "")
 
     @property
     def configured(self) -> bool:
@@ -141,6 +142,10 @@ class OpenAiProtocol:
         if self._dialect.capabilities.can_truncate:
             event = {"type": "conversation.item.truncate", "item_id": item_id, "content_index": 0}
             self._send({**event, "audio_end_ms": end_ms})
+
+    def start_turn(self) -> None:
+        """Stops what the model is saying. The server's buffer is not cleared: it holds the beginning of the turn."""
+        self.cancel_response()
 
     def end_turn(self) -> None:
         """Commits what the caller said, and asks for an answer."""
@@ -258,6 +263,15 @@ class OpenAiProtocol:
 
     def _receive_caller_transcript_done(self, event: JsonObject) -> None:
         self.events.append(CallerTranscript(optional_text(event, "item_id"), text(event, "transcript"), final=True))
+
+    def _receive_caller_transcript_so_far(self, event: JsonObject) -> None:
+        """All words so far come again and again, as xAI tells them; where they change, the final text puts it right."""
+        item_id, words = optional_text(event, "item_id"), text(event, "transcript")
+        told_id, told = self._caller_words_so_far
+        told = told if told_id == item_id else ""
+        if words.startswith(told) and words != told:
+            self.events.append(CallerTranscript(item_id, words[len(told) :], final=False))
+        self._caller_words_so_far = (item_id, words)
 
     def _receive_transcription_failed(self, event: JsonObject) -> None:
         error = optional_object(event, "error")
@@ -386,6 +400,7 @@ EVENTS: Final[Mapping[str, Callable[[OpenAiProtocol, JsonObject], None]]] = {
     "input_audio_buffer.speech_stopped": OpenAiProtocol._receive_speech_stopped,
     "input_audio_buffer.committed": OpenAiProtocol._receive_committed,
     "conversation.item.input_audio_transcription.delta": OpenAiProtocol._receive_caller_transcript_delta,
+    "conversation.item.input_audio_transcription.updated": OpenAiProtocol._receive_caller_transcript_so_far,  # xAI
     "conversation.item.input_audio_transcription.completed": OpenAiProtocol._receive_caller_transcript_done,
     "conversation.item.input_audio_transcription.failed": OpenAiProtocol._receive_transcription_failed,
     "conversation.item.added": OpenAiProtocol._receive_item,

@@ -118,6 +118,10 @@ class OpenAiLiveProtocol:
         if item_id == self._item_id:
             self.cancel_response()
 
+    def start_turn(self) -> None:
+        """The model hears by itself that the caller has begun; what it still says of its item is not wanted."""
+        self.cancel_response()
+
     def end_turn(self) -> None:
         """The model hears by itself that the caller has ended."""
 

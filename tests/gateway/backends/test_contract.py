@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -12,6 +12,7 @@ from gateway.backends.gemini.backend import GeminiBackend, GeminiEndpoint
 from gateway.backends.openai.backend import OpenAiBackend, OpenAiEndpoint
 from gateway.backends.openai.dialect import DIALECTS
 from gateway.backends.openai_live.backend import OpenAiLiveBackend, OpenAiLiveEndpoint
+from gateway.backends.session import WireSession
 from gateway.realtime.errors import ModelTimeoutError
 from gateway.realtime.event import (
     AudioDelta,
@@ -21,7 +22,7 @@ from gateway.realtime.event import (
     SessionFailed,
     ToolCall,
 )
-from gateway.realtime.session import RealtimeBackend, RealtimeSession
+from gateway.realtime.session import RealtimeBackend, SteeredSession
 from gateway.realtime.settings import SessionSettings, ToolDefinition
 from tests.fakes.realtime_server import (
     Peer,
@@ -174,17 +175,20 @@ class Caller:
         self.backend = backend
         self.events: list[RealtimeEvent] = []
         self._arrival = asyncio.Event()
-        self.session: RealtimeSession = backend.create_session(self._take)
+        session = backend.create_session(self._take)
+        assert isinstance(session, WireSession)
+        self.session: SteeredSession = session
 
     def _take(self, event: RealtimeEvent) -> None:
         self.events.append(event)
         self._arrival.set()
 
-    async def open(self) -> None:
+    async def open(self, **changes: object) -> None:
         capabilities = self.backend.capabilities
         tools = (ToolDefinition("look_up", "Looks up.", {"type": "object", "properties": {}}),)
         input_format, output_format = capabilities.input_formats[0], capabilities.output_formats[0]
-        await self.session.open(SessionSettings(input_format=input_format, output_format=output_format, tools=tools))
+        settings = SessionSettings(input_format=input_format, output_format=output_format, tools=tools)
+        await self.session.open(replace(settings, **changes))  # type: ignore[arg-type]
 
     async def told(self, kind: type[RealtimeEvent]) -> None:
         while not any(isinstance(event, kind) for event in self.events):
@@ -279,6 +283,7 @@ async def test_lost_session_is_told_once_and_last(service: Service) -> None:
         caller.session.truncate("item_1", 10)
         caller.session.cancel_response()
         caller.session.send_tool_result("call_1", "{}")
+        caller.session.start_turn()
         caller.session.end_turn()
         await caller.session.aclose()
         await caller.session.aclose()
@@ -299,3 +304,84 @@ async def test_service_that_confirms_nothing_is_given_up(service: Service, monke
         with pytest.raises(ModelTimeoutError):
             await caller.open()
         assert caller.events == []
+
+
+async def overheard(service: Service, act: Callable[["Caller"], None], **settings: object) -> str:
+    """What the service is sent when a call acts after the service's speech, all messages in one text."""
+    received: list[str] = []
+
+    async def script(peer: Peer) -> None:
+        await service.greet(peer)
+        await peer.send_raw(b"{}")
+        await service.speak(peer, [bytes(4800)])
+        received.extend([str(message) async for message in peer.connection])
+
+    async with realtime_server(script) as server:
+        caller = Caller(service.make(server.url))
+        await caller.open(**settings)
+        await caller.told(AudioDelta)
+        act(caller)
+        await caller.session.aclose()
+    return "\n".join(received)
+
+
+@every_service
+async def test_only_a_service_that_can_forget_is_told_what_was_not_heard(service: Service) -> None:
+    def cut(caller: Caller) -> None:
+        [delta] = [event for event in caller.events if isinstance(event, AudioDelta)]
+        caller.session.truncate(delta.item_id, 20)
+
+    sent = await overheard(service, cut)
+    assert ("truncate" in sent) == service.make("ws://unused").capabilities.can_truncate
+
+
+@every_service
+async def test_turns_that_the_gateway_detects_reach_a_service_that_can_take_them(service: Service) -> None:
+    def speak(caller: Caller) -> None:
+        caller.session.start_turn()
+        caller.session.append_audio(bytes(960))
+        caller.session.end_turn()
+
+    sent = await overheard(service, speak, turn_detection=None)
+    if service.name == "gemini":
+        assert sent.index("activityStart") < sent.index('"data"') < sent.index("activityEnd")
+    elif service.name == "openai_live":
+        assert len(sent.splitlines()) == 1  # the model alone decides
+    else:
+        assert sent.index(".append") < sent.index(".commit") < sent.index("response.create")
+
+
+@every_service
+async def test_every_format_that_a_backend_names_is_taken(service: Service) -> None:
+    async def script(peer: Peer) -> None:
+        await service.greet(peer)
+        await peer.connection.wait_closed()
+
+    async with realtime_server(script) as server:
+        backend = service.make(server.url)
+        for audio_format in backend.capabilities.input_formats:
+            both = audio_format if audio_format in backend.capabilities.output_formats else None
+            caller = Caller(backend)
+            caller_formats = {"output_format": both} if both else {}
+            await caller.open(input_format=audio_format, **caller_formats)
+            caller.session.append_audio(bytes(20 * audio_format.bytes_per_ms))
+            await caller.session.aclose()
+            assert caller.events == []
+
+
+@every_service
+async def test_backend_that_resumes_gives_a_handle(service: Service) -> None:
+    async def script(peer: Peer) -> None:
+        await service.greet(peer)
+        await send_binary(peer, {"sessionResumptionUpdate": {"newHandle": "handle-1", "resumable": True}})
+        await service.speak(peer, SPEECH)
+        await peer.connection.wait_closed()
+
+    async with realtime_server(script) as server:
+        backend = service.make(server.url)
+        caller = Caller(backend)
+        await caller.open()
+        await caller.told(AudioDelta)
+        handle = getattr(caller.session, "resumption_handle", None)
+        assert (handle is not None) == backend.capabilities.resumes
+        await caller.session.aclose()

@@ -634,3 +634,29 @@ def test_every_dialect_holds_a_conversation(dialect: Dialect) -> None:
     assert conversation.said_types() == ["response.create"]
     told = conversation.tell(response_created(), audio_delta(b"abc", beta=dialect is BETA), response_done())
     assert [type(event) for event in told] == [ResponseStarted, AudioDelta, ResponseDone]
+
+
+def test_words_that_come_again_and_again_are_told_once__xai() -> None:
+    conversation = configured(XAI)
+    kind = "conversation.item.input_audio_transcription"
+    told: list[RealtimeEvent] = []
+    for words in ("a table", "a table for", "a table for", "a cable for", "a cable for two"):
+        told += conversation.tell({"type": f"{kind}.updated", "item_id": "item_1", "transcript": words})
+    assert told == [
+        CallerTranscript("item_1", "a table", final=False),
+        CallerTranscript("item_1", " for", final=False),
+        CallerTranscript("item_1", " two", final=False),
+    ]
+    [final] = conversation.tell({"type": f"{kind}.completed", "item_id": "item_1", "transcript": "a table for two"})
+    assert final == CallerTranscript("item_1", "a table for two", final=True)
+
+
+def test_caller_who_begins_a_turn_silences_the_model() -> None:
+    conversation = configured(settings=SessionSettings(turn_detection=None))
+    conversation.tell({"type": "response.created", "response": {"id": "resp_1"}})
+    conversation.protocol.start_turn()
+    assert conversation.said_types() == ["response.cancel"]
+    conversation.protocol.end_turn()
+    assert conversation.said_types() == ["input_audio_buffer.commit"]
+    conversation.tell({"type": "response.done", "response": {"id": "resp_1", "status": "cancelled"}})
+    assert conversation.said_types() == ["response.create"]
