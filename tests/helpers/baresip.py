@@ -14,8 +14,8 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.helpers.peer_process import PeerProcess
-from tests.helpers.sipp import LOOPBACK, free_udp_ports
+from tests.helpers.peer_process import PeerProcess, free_ports
+from tests.helpers.sipp import LOOPBACK
 
 MODULES: Final = Path("/usr/lib/baresip/modules")
 TONE_HZ: Final = 440
@@ -80,7 +80,7 @@ class Baresip(PeerProcess):
     ) -> None:
         super().__init__(["baresip", "-4", "-v", "-s", "-f", str(folder)], folder)
         self._account = f"<sip:baresip@{LOOPBACK};transport={transport}>;regint=0;audio_codecs=PCMU{parameters}\n"
-        self._sip_port, self._control_port, first_port = free_udp_ports(3)
+        self._sip_port, self._control_port, first_port = free_ports(3)
         self._configuration = _CONFIGURATION.format(
             host=LOOPBACK, sip_port=self._sip_port, control_port=self._control_port, first_port=first_port,
             last_port=first_port + RTP_PORTS, modules=MODULES, folder=folder,

@@ -1,13 +1,20 @@
 """Real SIP programs as child processes: started, watched and ended by the test that wants them."""
 
+import random
 import shutil
+import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, Self
 
+from tests.helpers.sipp import LOOPBACK
+
 ENDED_WITHIN_S: Final = 5.0
+# Below the kernel's ephemeral ports, and below those that the tests give to media.
+PORTS_FROM: Final = 10_000
+PORTS_BELOW: Final = 19_000
 
 
 def is_installed(*programs: str) -> bool:
@@ -17,6 +24,26 @@ def is_installed(*programs: str) -> bool:
 
 # Debian puts daemons where an ordinary user's path does not lead.
 SEARCH_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that are free at this moment for UDP and for TCP, and that no outgoing connection will be given."""
+    ports: list[int] = []
+    randomness = random.Random()
+    while len(ports) < count:
+        port = randomness.randrange(PORTS_FROM, PORTS_BELOW)
+        if port not in ports and all(_is_free(kind, port) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)):
+            ports.append(port)
+    return ports
+
+
+def _is_free(kind: socket.SocketKind, port: int) -> bool:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
 
 
 class PeerProcess(AbstractContextManager["PeerProcess"]):

@@ -7,8 +7,8 @@ import pytest
 
 from tests.helpers.certificate import CertificateFiles, make_certificates
 from tests.helpers.gateway_process import GatewayProcess, Record
-from tests.helpers.peer_process import is_installed
-from tests.helpers.sipp import LOOPBACK, free_udp_ports
+from tests.helpers.peer_process import free_ports, is_installed
+from tests.helpers.sipp import LOOPBACK
 
 # Debian's package names, since that is what a reader of the skipped test's line has to install.
 PACKAGES = {"sipsak": "sipsak", "baresip": "baresip-core", "kamailio": "kamailio", "sipp": "sip-tester"}
@@ -35,13 +35,13 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> CertificateFiles:
 class ReachableGateway:
     """A running gateway and the URIs under which its numbers are reached."""
 
-    def __init__(self, process: GatewayProcess, tls_port: int) -> None:
+    def __init__(self, process: GatewayProcess, tcp_port: int, tls_port: int) -> None:
         self.process = process
-        self.tls_port = tls_port
+        self._ports = {"udp": process.sip_address[1], "tcp": tcp_port, "tls": tls_port}
 
     def port(self, transport: str) -> int:
-        """The port that listens on a transport; UDP and TCP share one."""
-        return self.tls_port if transport == "tls" else self.process.sip_address[1]
+        """The port that listens on a transport."""
+        return self._ports[transport]
 
     def uri(self, number: str, transport: str = "udp") -> str:
         """Where to call a number. The transport is left to the caller, whose softphone adds it by itself."""
@@ -53,12 +53,12 @@ def gateway_for_all(
     tmp_path_factory: pytest.TempPathFactory, certificates: CertificateFiles
 ) -> Iterator[ReachableGateway]:
     """One gateway for all of these tests; at the end it must stop cleanly."""
-    (tls_port,) = free_udp_ports(1)
+    tcp_port, tls_port = free_ports(2)
 
     def adapt(configuration: Record) -> None:
         network = configuration["network"]
         network["sip"] += [
-            {"transport": "tcp", "bind": LOOPBACK, "port": network["sip"][0]["port"]},
+            {"transport": "tcp", "bind": LOOPBACK, "port": tcp_port},
             {
                 "transport": "tls",
                 "bind": LOOPBACK,
@@ -71,7 +71,7 @@ def gateway_for_all(
 
     folder: Path = tmp_path_factory.mktemp("gateway")
     with GatewayProcess(folder, calls=20, adapt=adapt) as process:
-        yield ReachableGateway(process, tls_port)
+        yield ReachableGateway(process, tcp_port, tls_port)
 
 
 @pytest.fixture

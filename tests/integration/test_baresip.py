@@ -95,3 +95,15 @@ def test_unknown_number_is_refused__rfc3261_21_4_5(gateway: ReachableGateway, tm
     with Baresip(tmp_path) as phone:
         phone.command("dial", gateway.uri(UNKNOWN_NUMBER))
         assert phone.wait_for("CALL_CLOSED")["param"].startswith("404")
+
+
+def test_transfer_by_the_phone_is_declined__rfc3515_2_4_2(gateway: ReachableGateway, tmp_path: Path) -> None:
+    with Baresip(tmp_path) as phone:
+        sip_call_id = phone.dial(gateway.uri(ECHO))
+        phone.command("transfer", "sip:+15557778888@premium.example.net")
+        refused = gateway.process.wait_for_event("refer_refused")
+        record = gateway.process.wait_for_record(sip_call_id)  # this phone gives up a call that it cannot transfer
+
+    assert record["end"]["reason"] == "caller_hung_up"
+    assert refused["rule"] == "far ends do not transfer calls"
+    assert "SIP/2.0 603" in phone.console

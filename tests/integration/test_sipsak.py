@@ -20,7 +20,18 @@ def test_options_are_answered_with_what_we_can__rfc3261_11_2(
     gateway: ReachableGateway, tmp_path: Path, transport: str
 ) -> None:
     (local_port,) = free_udp_ports(1)
-    command = ["sipsak", "-vvv", "-H", LOOPBACK, "-l", str(local_port), "-E", transport, "-s", gateway.uri(ECHO)]
+    command = [
+        "sipsak",
+        "-vvv",
+        "-H",
+        LOOPBACK,
+        "-l",
+        str(local_port),
+        "-E",
+        transport,
+        "-s",
+        gateway.uri(ECHO, transport),
+    ]
     outcome = subprocess.run(
         command, cwd=tmp_path, env={"PATH": SEARCH_PATH}, capture_output=True, text=True,
         timeout=ANSWERED_WITHIN_S, check=False,
