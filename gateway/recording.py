@@ -1,40 +1,60 @@
 """Stereo recordings: the caller on the left, the agent on the right, in step with what was heard and sent.
 
 The agent's channel is the clock: a frame of it is handed over for every frame that leaves the socket, speech and
-silence alike, so a barge-in is recorded exactly where the caller heard it. The caller's channel is laid beside it from
-what has arrived. Decoding and writing happen in a worker thread, a second at a time; the header is true after every
-chunk, so a file whose process died is playable up to its last second.
+silence alike, so a barge-in is recorded exactly where the caller heard it. The caller's audio is laid beside it by its
+own media time: what comes late, within a third of a second, still goes to its place and shifts nothing that follows.
+The two clocks differ by some parts in a million; the difference is measured over seconds and taken back sample by
+sample, so the channels are in step after an hour.
+
+Decoding and writing happen in a worker thread, less than a second at a time, and a file whose process died is playable
+up to its last second.
 """
 
 import asyncio
-import io
 import logging
-import wave
 from concurrent.futures import Executor, Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from rtp.codec.format import PCMU
-from rtp.codec.g711 import decode_ulaw
+from gateway.realtime.capability import AudioFormat
+from gateway.recording_channel import TELEPHONE_RATE_HZ, ChannelFormat, ChannelReader, Samples
+from gateway.recording_file import RecordingFile, create_recording_file
+from rtp.codec.format import PCMU, PayloadFormat
 
-SAMPLE_RATE_HZ: Final = 8000
-CHUNK_BYTES: Final = SAMPLE_RATE_HZ  # one second of G.711: what a crash can cost
-# The caller's audio that may wait for its place beside the agent's: more is a clock that runs away or a burst after a
-# stall, and the oldest goes, so that the two channels stay within a fifth of a second of each other.
-CALLER_AHEAD_BYTES: Final = SAMPLE_RATE_HZ // 5
-# Chunks that may wait for a slow disk: half a minute of sound. Past it chunks are left out and the fault is said.
+# How long a chunk waits for audio of the caller that comes late.
+PATIENCE_MS: Final = 300
+# Chunk and patience together are what a crash can cost: a second.
+CHUNK_MS: Final = 700
+# A caller further ahead or behind is no jitter but a stall, a hold or another clock: its audio is placed anew.
+LEAP_MS: Final = 200
+# The mean distance of the clocks is taken over about five seconds of packets; jitter is gone from it then.
+DRIFT_GAIN: Final = 1 / 256
+# Nobody hears a hundredth of a second; below it nothing is corrected.
+DRIFT_TOLERANCE_MS: Final = 5.0
+# Chunks that may wait for a slow disk: twenty seconds of sound. Past it the recording ends and the fault is said.
 PENDING_CHUNKS: Final = 30
 
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """A stretch of both channels, of the same length in time."""
+
+    caller: bytes
+    agent: bytes
+    caller_format: ChannelFormat
+    agent_format: ChannelFormat
+
+
 class StereoRecording:
-    """One call's recording as a two-channel, 16-bit, 8 kHz WAV file.
+    """One call's recording as a two-channel file.
 
     Args:
-        path: the file to make; its directory must exist.
+        path: the file to make; its directory must exist. Its suffix says what it is: `.wav` or `.ogg` (Opus).
         executor: runs the decoding and writing; one worker keeps the chunks in order.
 
     A disk that refuses ends the recording, never the call: `fault` says why, and what was written stays.
@@ -43,89 +63,165 @@ class StereoRecording:
     def __init__(self, path: Path, executor: Executor) -> None:
         self.path = path
         self.fault: str | None = None
+        self.paused_ms = 0
         self._executor = executor
+        self._caller_format = self._agent_format = ChannelFormat.of_model(AudioFormat.PCMU)
         self._caller = bytearray()
-        self._left = bytearray()
-        self._right = bytearray()
-        self._written_bytes = 0
-        self._file: io.FileIO | None = None
-        self._wave: wave.Wave_write | None = None
+        self._agent = bytearray()
+        self._written_ms = 0
+        self._drift_ms = 0.0
+        self._is_placed = False
+        self._is_paused = False
         self._pending: list[Future[None]] = []
+        # The worker's own.
+        self._file: RecordingFile | None = None
+        self._rate_hz = TELEPHONE_RATE_HZ
+        self._readers: dict[str, tuple[ChannelFormat, ChannelReader]] = {}
+        self._left: Samples = np.empty(0, dtype=np.int16)
+        self._right: Samples = np.empty(0, dtype=np.int16)
 
     @property
     def duration_ms(self) -> int:
         """The length of what was handed to the writer."""
-        return self._written_bytes * 1000 // SAMPLE_RATE_HZ
+        return self._written_ms
+
+    def take_formats(self, caller: AudioFormat = AudioFormat.PCMU, agent: PayloadFormat = PCMU) -> None:
+        """Says what the channels' octets are from now on. Until then both are μ-law."""
+        caller_format, agent_format = ChannelFormat.of_model(caller), ChannelFormat.of_playout(agent)
+        if (caller_format, agent_format) == (self._caller_format, self._agent_format):
+            return
+        self._flush(everything=True)
+        self._caller.clear()
+        self._caller_format, self._agent_format = caller_format, agent_format
+        self._is_placed = False
+
+    def pause(self) -> None:
+        """Records silence from now on, in both channels: what is said is not kept, and time goes on."""
+        self._is_paused = True
+
+    def resume(self) -> None:
+        """Records again."""
+        self._is_paused = False
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether silence is recorded."""
+        return self._is_paused
 
     def add_caller(self, payload: bytes) -> None:
-        """Takes μ-law audio of the caller in the order of its speaking."""
-        self._caller += payload
-        if len(self._caller) > CALLER_AHEAD_BYTES:
-            del self._caller[: len(self._caller) - CALLER_AHEAD_BYTES]
+        """Takes audio of the caller in the order of its speaking, in media time without gaps."""
+        channel, caller = self._caller_format, self._caller
+        distance_ms = len(caller) / channel.octets_per_ms - self._agent_ms
+        if not self._is_placed or distance_ms < -LEAP_MS:
+            self._place(distance_ms)
+        else:
+            self._drift_ms += (distance_ms - self._drift_ms) * DRIFT_GAIN
+            if abs(self._drift_ms) > DRIFT_TOLERANCE_MS:
+                payload = self._pulled(payload)
+        caller += channel.silence_of(len(payload)) if self._is_paused else payload
+        ahead_ms = len(caller) / channel.octets_per_ms - self._agent_ms
+        if ahead_ms > LEAP_MS:
+            self._drop_ahead(ahead_ms - LEAP_MS)
 
     def add_agent(self, frame: bytes) -> None:
-        """Takes a μ-law frame as it left the socket, and lays the caller's audio of the same span beside it."""
-        size = len(frame)
-        heard = self._caller[:size]
-        del self._caller[:size]
-        self._left += heard
-        self._left += PCMU.silence_of(size - len(heard))
-        self._right += frame
-        if len(self._right) >= CHUNK_BYTES:
+        """Takes a frame as it left the socket."""
+        channel = self._agent_format
+        if self._is_paused:
+            self.paused_ms += len(frame) // channel.octets_per_ms
+            frame = channel.silence_of(len(frame))
+        self._agent += frame
+        if len(self._agent) >= (CHUNK_MS + PATIENCE_MS) * channel.octets_per_ms:
             self._flush()
 
     async def aclose(self) -> None:
         """Writes what is left and closes the file. Idempotent."""
-        self._flush()
+        self._flush(everything=True)
         await asyncio.wrap_future(self._executor.submit(self._close))
 
-    def _flush(self) -> None:
-        if not self._right or self.fault is not None:
-            self._left.clear()
-            self._right.clear()
+    # Where the caller's audio goes.
+
+    @property
+    def _agent_ms(self) -> float:
+        return len(self._agent) / self._agent_format.octets_per_ms
+
+    def _place(self, distance_ms: float) -> None:
+        """The caller's next audio goes beside the frame that is sent next."""
+        channel = self._caller_format
+        missing = round(-distance_ms * channel.rate_hz / 1000) * channel.sample_octets
+        if missing > 0:
+            self._caller += channel.silence_of(missing)
+        self._drift_ms = 0.0
+        self._is_placed = True
+
+    def _pulled(self, payload: bytes) -> bytes:
+        """A sample less where the caller's clock runs ahead, one said twice where it lags."""
+        size = self._caller_format.sample_octets
+        if self._drift_ms > 0:
+            return payload[:-size]
+        return payload + payload[-size:]
+
+    def _drop_ahead(self, excess_ms: float) -> None:
+        """A burst after a stall: its oldest goes, for its place in time is taken."""
+        channel = self._caller_format
+        first = round(self._agent_ms * channel.rate_hz / 1000) * channel.sample_octets
+        excess = round(excess_ms * channel.rate_hz / 1000) * channel.sample_octets
+        del self._caller[first : first + excess]
+
+    # From here to the file.
+
+    def _flush(self, *, everything: bool = False) -> None:
+        caller, agent = self._caller_format, self._agent_format
+        length_ms = len(self._agent) // agent.octets_per_ms if everything else CHUNK_MS
+        if not length_ms:
             return
-        left, right = bytes(self._left), bytes(self._right)
-        self._left.clear()
-        self._right.clear()
+        agent_octets, caller_octets = length_ms * agent.octets_per_ms, length_ms * caller.octets_per_ms
+        right, left = bytes(self._agent[:agent_octets]), bytes(self._caller[:caller_octets])
+        del self._agent[:agent_octets]
+        del self._caller[:caller_octets]
+        if self.fault is not None:
+            return
         self._pending = [future for future in self._pending if not future.done()]
         if len(self._pending) >= PENDING_CHUNKS:
-            self._fail("the disk is slower than the call: chunks were left out")
+            self._fail("the disk is slower than the call")
             return
-        self._written_bytes += len(right)
-        self._pending.append(self._executor.submit(self._write, left, right))
+        self._written_ms += length_ms
+        left += caller.silence_of(caller_octets - len(left))
+        self._pending.append(self._executor.submit(self._write, _Chunk(left, right, caller, agent)))
 
-    def _write(self, left: bytes, right: bytes) -> None:
+    def _write(self, chunk: _Chunk) -> None:
         """Runs in the worker."""
         if self.fault is not None:
             return
-        frames = np.column_stack((decode_ulaw(left), decode_ulaw(right))).astype("<i2")
         try:
-            if self._wave is None:
-                self._wave = self._open()
-            self._wave.writeframes(frames.tobytes())
+            if self._file is None:
+                self._rate_hz = max(chunk.caller_format.rate_hz, chunk.agent_format.rate_hz)
+                self._file = create_recording_file(self.path, self._rate_hz)
+            left = np.concatenate((self._left, self._reader("left", chunk.caller_format).read(chunk.caller)))
+            right = np.concatenate((self._right, self._reader("right", chunk.agent_format).read(chunk.agent)))
+            # Resamplers hold back a little, and not the same of both channels.
+            length = min(len(left), len(right))
+            self._left, self._right = left[length:], right[length:]
+            self._file.write(np.column_stack((left[:length], right[:length])))
         except OSError as error:
             self._fail(f"{self.path}: {error.strerror or error}")
 
-    def _open(self) -> wave.Wave_write:
-        # Unbuffered: what was written, and the header that says how much it is, must survive the process.
-        self._file = self.path.open("wb", buffering=0)  # noqa: SIM115 - open for the length of the call
-        out = wave.open(self._file, "wb")
-        out.setnchannels(2)
-        out.setsampwidth(2)
-        out.setframerate(SAMPLE_RATE_HZ)
-        return out
+    def _reader(self, side: str, channel: ChannelFormat) -> ChannelReader:
+        known = self._readers.get(side)
+        if known is not None and known[0] is channel:
+            return known[1]
+        reader = ChannelReader(channel, self._rate_hz)
+        self._readers[side] = (channel, reader)
+        return reader
 
     def _close(self) -> None:
         """Runs in the worker, after every chunk."""
-        if self._wave is None or self._file is None:
+        if self._file is None:
             return
         try:
-            self._wave.close()
+            self._file.close()
         except OSError as error:
             self._fail(f"{self.path}: {error.strerror or error}")
-        finally:
-            self._file.close()
-        self._wave = self._file = None
+        self._file = None
 
     def _fail(self, reason: str) -> None:
         if self.fault is None:

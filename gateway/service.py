@@ -267,6 +267,7 @@ def _create_environment(
         backends=backends,
         records=configuration.records.directory,
         recordings=recordings,
+        recording_format=configuration.recording.format,
         recording_executor=executor,
         setup_timeout_seconds=configuration.limits.setup_timeout_seconds,
         clock=time.monotonic,

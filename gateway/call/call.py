@@ -109,6 +109,7 @@ class CallEnvironment:
     backends: Mapping[str, RealtimeBackend]
     records: Path
     recordings: Path | None
+    recording_format: str
     recording_executor: Executor
     setup_timeout_seconds: float
     clock: Callable[[], float]
@@ -221,13 +222,36 @@ class Call:
             self.lost_inputs += 1
             self._logger.error("call inbox is full", extra={"input": news.value})
 
+    def pause_recording(self) -> bool:
+        """Records silence from now on, while a card's number is said for example. False where nothing is recorded."""
+        if self._recording is None:
+            return False
+        self._recording.pause()
+        self._logger.info("recording paused", extra={"event": "recording_paused"})
+        return True
+
+    def resume_recording(self) -> bool:
+        """Records again. False where nothing is recorded."""
+        if self._recording is None:
+            return False
+        self._recording.resume()
+        self._logger.info("recording resumed", extra={"event": "recording_resumed"})
+        return True
+
+    def _tell_recording(self) -> None:
+        """The recording learns what the channels are made of."""
+        if self._recording is not None:
+            self._recording.take_formats(self._settings.input_format, self._leg.playout_format)
+
     # What SIP says.
 
     def on_session_event(self, event: SessionEvent) -> None:
         """Takes an event of the SIP session."""
         match event:
             case Acknowledged(body=body):
-                if self.state is CallState.ANSWERING and not self._leg.complete(body):
+                usable = self._leg.complete(body)  # of the INVITE, or of a re-INVITE that came without an offer
+                self._tell_recording()
+                if self.state is CallState.ANSWERING and not usable:
                     self._detail = "the ACK brought no session description that could be used"
                     self.post(CallInput.MEDIA_LOST)
                 self.post(CallInput.ACKNOWLEDGED)
@@ -278,6 +302,7 @@ class Call:
             self._logger.info("re-INVITE refused", extra={"reason": error.label, "status": error.status})
             self._environment.perform(self._session.reject_reinvite, error.status)
             return
+        self._tell_recording()
         self._environment.perform(self._session.answer_reinvite, body)
 
     # What the bridge says (gateway.bridge.BridgeListener).
@@ -423,6 +448,7 @@ class Call:
         self._answered_at = datetime.now(UTC)
         self._conversation.started = self._answered
         if self._bridge is not None:  # always: only a model that is ready leads here
+            self._tell_recording()
             self._leg.start(
                 self._bridge,
                 input_format=self._settings.input_format,
@@ -612,7 +638,7 @@ class Call:
     def _create_recording(self) -> StereoRecording | None:
         if self._environment.recordings is None:
             return None
-        path = self._environment.recordings / f"{self.call_id}.wav"
+        path = self._environment.recordings / f"{self.call_id}.{self._environment.recording_format}"
         self._recording = StereoRecording(path, self._environment.recording_executor)
         return self._recording
 
@@ -736,7 +762,12 @@ class Call:
         recording = self._recording
         if recording is None or not (recording.duration_ms or recording.fault):
             return None
-        return RecordingRecord(path=str(recording.path), duration_ms=recording.duration_ms, fault=recording.fault)
+        return RecordingRecord(
+            path=str(recording.path),
+            duration_ms=recording.duration_ms,
+            paused_ms=recording.paused_ms,
+            fault=recording.fault,
+        )
 
     def _set_up_ms(self) -> int | None:
         return None if self._answered is None else round((self._answered - self._invited) * 1000)

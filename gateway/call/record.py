@@ -160,6 +160,7 @@ class RecordingRecord(_Value):
 
     path: str
     duration_ms: int
+    paused_ms: int = 0
     fault: str | None = None
 
 

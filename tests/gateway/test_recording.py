@@ -1,15 +1,22 @@
 """The recording: both channels in step, playable at any moment, and never the end of a call."""
 
+import random
+import resource
+import signal
 import wave
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import av
 import numpy as np
 import pytest
 
 from gateway.audio_file import read_wav
-from gateway.recording import CALLER_AHEAD_BYTES, StereoRecording
+from gateway.realtime.capability import AudioFormat
+from gateway.recording import LEAP_MS, StereoRecording
+from rtp.codec.format import OPUS_PLAYOUT, PCMA
 from rtp.codec.g711 import decode_ulaw, encode_ulaw
 
 SILENCE = b"\xff" * 160
@@ -59,7 +66,7 @@ async def test_a_burst_of_the_caller_drops_its_oldest_rather_than_lag_behind(
     recording = StereoRecording(tmp_path / "call.wav", executor)
     recording.add_caller(frame(1000) * 50)
     recording.add_caller(frame(4000))
-    for _ in range(CALLER_AHEAD_BYTES // 160):
+    for _ in range(LEAP_MS // 20):
         recording.add_agent(SILENCE)
     await recording.aclose()
     samples, _ = read_wav(recording.path)
@@ -72,7 +79,7 @@ async def test_a_file_is_playable_before_it_is_closed(tmp_path: Path, executor: 
         recording.add_agent(SILENCE)
     executor.submit(lambda: None).result()
     with wave.open(str(recording.path)) as so_far:
-        assert so_far.getnframes() == 16_000
+        assert so_far.getnframes() >= 8000 * 1.1  # of 2.2 s, the last second may wait
     await recording.aclose()
 
 
@@ -97,3 +104,155 @@ async def test_a_call_without_sound_leaves_no_file(tmp_path: Path, executor: Thr
     recording = StereoRecording(tmp_path / "call.wav", executor)
     await recording.aclose()
     assert not recording.path.exists()
+
+
+class Inline(Executor):
+    """A worker that is never behind."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+async def test_the_channels_stay_in_step_though_the_clocks_drift_and_packets_jitter(tmp_path: Path) -> None:
+    """A caller's clock that is 1,000 parts in a million fast: 180 ms in three minutes, as 50 ppm are in an hour."""
+    recording, randomness = StereoRecording(tmp_path / "call.wav", Inline()), random.Random(7)
+    seconds, speed = 180, 1.001
+    marks = {round(second * 50) for second in range(1, seconds)}
+
+    def caller_frame(number: int) -> bytes:
+        began_s = number * 0.02 / speed
+        return frame(8000) if int(began_s + 0.02 / speed) > int(began_s) else SILENCE
+
+    arrivals = [(number + 1) * 0.02 / speed + randomness.uniform(0, 0.04) for number in range(seconds * 50)]
+    arrivals = list(np.maximum.accumulate(arrivals))
+    heard = 0
+    for number in range(seconds * 50):
+        while heard < len(arrivals) and arrivals[heard] <= number * 0.02:
+            recording.add_caller(caller_frame(heard))
+            heard += 1
+        recording.add_agent(frame(8000) if number in marks else SILENCE)
+    await recording.aclose()
+    samples, _ = read_wav(recording.path)
+    assert recording.duration_ms == seconds * 1000
+    distances = []
+    for channel in (0, 1):
+        loud = np.flatnonzero(samples[:, channel] > 4000)
+        distances.append(loud[np.flatnonzero(np.diff(loud, prepend=-8000) > 4000)])
+    caller, agent = distances
+    count = min(len(caller), len(agent)) - 2
+    apart_ms = (caller[:count] - agent[:count]) / 8
+    assert abs(apart_ms[10:30].mean() - apart_ms[-20:].mean()) < 15
+    assert np.abs(apart_ms).max() < 80
+
+
+async def test_late_audio_goes_to_its_place_and_shifts_nothing(tmp_path: Path) -> None:
+    recording = StereoRecording(tmp_path / "call.wav", Inline())
+    recording.add_caller(frame(1000))
+    recording.add_agent(SILENCE)
+    for _ in range(5):  # 100 ms of nothing, then all at once
+        recording.add_agent(SILENCE)
+    for level in (2000, 3000, 4000, 5000, 6000):
+        recording.add_caller(frame(level))
+    await recording.aclose()
+    samples, _ = read_wav(recording.path)
+    assert [int(level) for level in samples[80::160, 0]] == [
+        int(decode_ulaw(frame(level))[0]) for level in (1000, 2000, 3000, 4000, 5000, 6000)
+    ]
+
+
+async def test_while_paused_nothing_is_kept_and_time_goes_on(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    recording = StereoRecording(tmp_path / "call.wav", executor)
+    for number in range(30):
+        if number == 10:
+            recording.pause()
+        if number == 20:
+            recording.resume()
+        recording.add_caller(frame(1000))
+        recording.add_agent(frame(2000))
+    await recording.aclose()
+    samples, _ = read_wav(recording.path)
+    assert samples.shape == (4800, 2)
+    assert not samples[1600:3200].any()
+    assert samples[:1600].all()
+    assert samples[3200:].all()
+    assert recording.paused_ms == 200
+
+
+async def test_wideband_channels_make_a_wideband_file(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    recording = StereoRecording(tmp_path / "call.wav", executor)
+    recording.take_formats(AudioFormat.PCM16_24K, OPUS_PLAYOUT)
+    for _ in range(50):
+        recording.add_caller(np.full(480, 1000, np.int16).tobytes())
+        recording.add_agent(np.full(480, -1000, np.int16).tobytes())
+    await recording.aclose()
+    samples, rate_hz = read_wav(recording.path)
+    assert rate_hz == 24_000
+    assert (samples[:, 0] == 1000).all()
+    assert (samples[:, 1] == -1000).all()
+
+
+async def test_a_codec_that_changes_in_mid_call_goes_on_in_the_same_file(
+    tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    recording = StereoRecording(tmp_path / "call.wav", executor)
+    for _ in range(10):
+        recording.add_caller(frame(1000))
+        recording.add_agent(frame(2000))
+    recording.take_formats(AudioFormat.PCMU, PCMA)
+    for _ in range(10):
+        recording.add_caller(frame(1000))
+        recording.add_agent(b"\xd5" * 160)
+    await recording.aclose()
+    samples, _ = read_wav(recording.path)
+    assert samples.shape == (3200, 2)
+    assert np.abs(samples[1600:, 1]).max() <= 8
+    assert (samples[:, 0] > 900).all()
+
+
+@pytest.mark.parametrize("finished", [True, False])
+async def test_an_opus_recording_is_playable_finished_or_not(
+    tmp_path: Path, executor: ThreadPoolExecutor, finished: bool
+) -> None:
+    recording = StereoRecording(tmp_path / "call.ogg", executor)
+    tone = (8000 * np.sin(np.arange(8000) * 2 * np.pi * 440 / 8000)).astype(np.int16)
+    audio = encode_ulaw(tone)
+    for second in range(5):
+        for start in range(0, 8000, 160):
+            recording.add_caller(audio[start : start + 160])
+            recording.add_agent(SILENCE if second else audio[start : start + 160])
+    if finished:
+        await recording.aclose()
+    executor.submit(lambda: None).result()
+    copy = tmp_path / "copy.ogg"
+    copy.write_bytes(recording.path.read_bytes())  # as it stood when the process died
+    with av.open(str(copy)) as container:
+        frames = [part.to_ndarray() for part in container.decode(audio=0)]
+        channels = container.streams.audio[0].channels
+    heard_ms = sum(part.shape[-1] // (1 if part.shape[0] == channels else channels) for part in frames) / 48
+    assert channels == 2
+    assert heard_ms == pytest.approx(5000, abs=60 if finished else 1600)
+    await recording.aclose()
+
+
+@pytest.mark.parametrize("suffix", ["wav", "ogg"])
+async def test_a_full_disk_ends_the_recording_and_leaves_what_was_written(
+    tmp_path: Path, executor: ThreadPoolExecutor, suffix: str
+) -> None:
+    """A limit on the size of files stands for the full disk."""
+    recording = StereoRecording(tmp_path / f"call.{suffix}", executor)
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, before[1]))
+    noise = random.Random(3)
+    try:
+        for _ in range(1500):
+            recording.add_caller(noise.randbytes(160))
+            recording.add_agent(noise.randbytes(160))
+            executor.submit(lambda: None).result()
+        await recording.aclose()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert recording.fault is not None
+    assert 0 < recording.path.stat().st_size <= 40_000

@@ -102,7 +102,7 @@ def test_fault_is_one_line_that_editors_and_terminals_can_follow(
         ("limits: 5", "limits: must be a mapping of keys to values, not '5'"),
         ("recording: {enabled: perhaps}", "recording.enabled: must be true or false, not 'perhaps'"),
         ("recording: {enabled: []}", "recording.enabled: must be true or false, not a list"),
-        ("recording: {format: mp3}", "recording.format: must be 'wav', not 'mp3'"),
+        ("recording: {format: mp3}", "recording.format: must be 'wav' or 'ogg', not 'mp3'"),
         ("recording: {directory: []}", "recording.directory: must be a path"),
         ("logging: {level: loud}", "logging.level: must be 'debug', 'info', 'warning' or 'error', not 'loud'"),
         ("network: {sip: []}", "network.sip: must not be empty"),
