@@ -24,7 +24,17 @@ from rtp.sink import NullSink
 from rtp.socket import MediaSockets, random_port_pool
 from sip.agent import UserAgent
 from sip.configuration import AgentConfiguration
-from sip.event import AgentEvent, Answered, ByeReceived, Ended, Failed, Provisional, ReinviteReceived
+from sip.event import (
+    AgentEvent,
+    Answered,
+    ByeReceived,
+    Ended,
+    Failed,
+    Provisional,
+    ReferReceived,
+    ReinviteAnswered,
+    ReinviteReceived,
+)
 from sip.header import NameAddr
 from sip.session.uac import ClientSession
 from sip.transport.endpoint import SipEndpoint
@@ -40,6 +50,7 @@ LAST_PORT: Final = 32766
 SPEECH_PEAK: Final = 500
 TOKEN_BYTES: Final = 16
 BYE_PATIENCE_SECONDS: Final = 2.0
+METHODS: Final = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "REFER", "NOTIFY")
 
 
 class CallFailedError(GatewayError):
@@ -62,6 +73,10 @@ class PlacedCall(NullSink):
         self.ended_by_peer = False
         self.end_reason: str | None = None
         self.provisional: list[int] = []
+        self.referred_to: list[str] = []
+        self.referred_by: str | None = None
+        # What a transfer that the far end asks for comes to; None: it is declined with 603.
+        self.transfer_status: int | None = None
         self._session = session
         self._leg = leg
         self._perform = perform
@@ -157,6 +172,12 @@ class PlacedCall(NullSink):
                     self._answered.set_exception(CallFailedError(status, reason))
             case ReinviteReceived(offer=offer):
                 self._perform(self._session.answer_reinvite, self._leg.answer(offer))
+            case ReferReceived(refer_to=refer_to, referred_by=referred_by):
+                self.referred_to.append(str(refer_to.uri))
+                self.referred_by = referred_by
+                self._begin_transfer()
+            case ReinviteAnswered():
+                self._end_transfer()
             case ByeReceived(reason=reason):
                 self.ended_by_peer, self.end_reason = True, reason
             case Ended():
@@ -168,6 +189,22 @@ class PlacedCall(NullSink):
                 self._answered.exception()
             case _:
                 pass
+
+    def _begin_transfer(self) -> None:
+        """As carriers do it: 202, and the far end is put on hold while the other is called (which we only say)."""
+        if self.transfer_status is None:
+            self._perform(self._session.reject_refer, 603)
+            return
+        self._perform(self._session.accept_refer)
+        self._perform(self._session.reinvite, self._leg.offer().replace(b"a=sendrecv", b"a=sendonly"))
+
+    def _end_transfer(self) -> None:
+        status, self.transfer_status = self.transfer_status, None
+        if status is None:  # the re-INVITE that took the far end off hold
+            return
+        self._perform(self._session.notify_refer, status)
+        if status >= 300:
+            self._perform(self._session.reinvite, self._leg.offer())
 
     def _take_answer(self, body: bytes | None) -> None:
         now = time.monotonic()
@@ -216,7 +253,7 @@ class Caller:
         self._stack.callback(self._sockets.close)
         self._plane = MediaPlane(self._clock, self._sockets, self._host, time.monotonic)
         self._agent = UserAgent(
-            AgentConfiguration(advertised={"udp": Address(self._host, 0)}, product="Trunkline caller"),
+            AgentConfiguration(advertised={"udp": Address(self._host, 0)}, product="Trunkline caller", allow=METHODS),
             token=lambda: secrets.token_hex(TOKEN_BYTES),
         )
         self._endpoint = SipEndpoint(

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from gateway.tools.errors import ToolArgumentsError, ToolConfigurationError, ToolFailedError
 from gateway.tools.function import FunctionTool, load_function
-from gateway.tools.tool import ToolContext, ToolPolicy
+from gateway.tools.tool import ToolContext, ToolPolicy, TransferOutcome
 
 EXECUTOR = ThreadPoolExecutor(1)
 
@@ -23,6 +23,9 @@ class NoLine:
 
     def send_digits(self, digits: str) -> bool:
         return False
+
+    async def transfer_call(self, uri: str) -> TransferOutcome:
+        return TransferOutcome(403, "Forbidden")
 
 
 CONTEXT = ToolContext("c1", "t1", "+15551234567", "+15550001111", NoLine())

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from gateway.config.tool import WebhookToolSettings
 from gateway.tools import webhook
 from gateway.tools.errors import ToolArgumentsError, ToolFailedError
-from gateway.tools.tool import RESULT_LIMIT, ToolContext, ToolPolicy
+from gateway.tools.tool import RESULT_LIMIT, ToolContext, ToolPolicy, TransferOutcome
 from gateway.tools.webhook import WebhookTool, create_client
 
 KEY = b"0123456789abcdef"
@@ -30,6 +30,9 @@ class NoLine:
 
     def send_digits(self, digits: str) -> bool:
         return False
+
+    async def transfer_call(self, uri: str) -> TransferOutcome:
+        return TransferOutcome(403, "Forbidden")
 
 
 CONTEXT = ToolContext("c1", "t1", "+15551234567", "+15550001111", NoLine())

@@ -1,0 +1,144 @@
+"""Blind transfer between a whole gateway and a caller on loopback (RFC 3515; facts on carriers §7)."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tests.gateway.test_service as service_test
+from gateway.caller import Caller
+from gateway.config.model import GatewayConfiguration
+from tests.fakes.realtime_server import Peer, audio_delta, audio_done, function_call, realtime_server, response_created
+from tests.fakes.realtime_server import response_done as done
+from tests.gateway.test_service import LOOPBACK, House, house, until
+
+TRANSFER = {"destinations": {"sales": "+15557778888"}, "allow": ["+1666*"], "timeout_seconds": 5}
+
+
+class Wish:
+    """A model that asks for a transfer after a word, and remembers what it was answered."""
+
+    def __init__(self, destination: str) -> None:
+        self._destination = destination
+        self.results: list[dict[str, Any]] = []
+
+    async def __call__(self, peer: Peer) -> None:
+        await peer.greet()
+        await peer.receive("response.create")
+        arguments = json.dumps({"destination": self._destination})
+        call = function_call("call_1", "transfer_call", arguments)
+        await peer.send(
+            response_created(), audio_delta(b"\x10" * 1600), audio_done(), done("resp_1", "completed", call)
+        )
+        item = await peer.receive("conversation.item.create")
+        output: Any = item["item"]
+        self.results.append(json.loads(output["output"]))
+        await peer.drain()
+
+
+@asynccontextmanager
+async def transferring_house(folder: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+    """A gateway whose agent may transfer."""
+    plain = service_test.configuration
+
+    def configuration(*args: Any, **limits: Any) -> GatewayConfiguration:
+        data = plain(*args, **limits).model_dump(mode="json", by_alias=True, exclude_unset=True)
+        data["agents"]["agent"] |= {"built_in_tools": ["transfer_call"], "transfer": TRANSFER}
+        return GatewayConfiguration.model_validate(data)
+
+    monkeypatch.setattr(service_test, "configuration", configuration)
+    async with house(folder, url) as gateway:
+        yield gateway
+
+
+async def test_a_transfer_that_succeeds_ends_with_our_bye_at_once__rfc3515_2_4_5(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        realtime_server(Wish("sales")) as model,
+        transferring_house(tmp_path, model.url, monkeypatch) as gateway,
+        Caller(LOOPBACK) as caller,
+    ):
+        call = caller.place(gateway.target)
+        call.transfer_status = 200
+        await call.answered()
+        await until(lambda: call.is_over)
+        assert call.ended_by_peer
+        assert call.referred_to == ["tel:+15557778888"]
+        assert call.referred_by is not None
+        assert "1000@" in call.referred_by
+        await gateway.empty()
+        record = await gateway.record()
+    assert record["end"]["reason"] == "transferred"
+    assert record["end"]["by"] == "agent"
+    (transfer,) = record["transfers"]
+    assert (transfer["destination"], transfer["accepted"], transfer["status"]) == ("tel:+15557778888", True, 200)
+    assert bytes(call.captured).count(b"\x10") == 1600  # the agent's word was heard before the hold
+
+
+async def test_a_transfer_that_fails_takes_the_caller_back_to_the_agent__rfc3515_2_4_4(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wish = Wish("+1 666 777-8888")
+    async with (
+        realtime_server(wish) as model,
+        transferring_house(tmp_path, model.url, monkeypatch) as gateway,
+        Caller(LOOPBACK) as caller,
+    ):
+        call = caller.place(gateway.target)
+        call.transfer_status = 486
+        await call.answered()
+        await until(lambda: bool(wish.results))
+        assert call.referred_to == ["tel:+16667778888"]
+        heard = len(call.captured)
+        await until(lambda: len(call.captured) > heard + 1600)  # the media runs again, and the call is up
+        call.hang_up()
+        await call.ended()
+        await gateway.empty()
+        record = await gateway.record()
+    assert "486 Busy Here" in wish.results[0]["error"]
+    assert record["end"]["reason"] == "caller_hung_up"
+    assert record["transfers"][0]["status"] == 486
+
+
+async def test_a_refer_that_is_refused_is_the_tools_result__rfc3515_2_4_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wish = Wish("sales")
+    async with (
+        realtime_server(wish) as model,
+        transferring_house(tmp_path, model.url, monkeypatch) as gateway,
+        Caller(LOOPBACK) as caller,
+    ):
+        call = caller.place(gateway.target)
+        await call.answered()
+        await until(lambda: bool(wish.results))
+        call.hang_up()
+        await call.ended()
+        await gateway.empty()
+        record = await gateway.record()
+    assert "603" in wish.results[0]["error"]
+    assert record["transfers"][0]["accepted"] is False
+
+
+async def test_what_is_not_listed_is_never_dialled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wish = Wish("+15550009999")
+    async with (
+        realtime_server(wish) as model,
+        transferring_house(tmp_path, model.url, monkeypatch) as gateway,
+        Caller(LOOPBACK) as caller,
+    ):
+        call = caller.place(gateway.target)
+        await call.answered()
+        await until(lambda: bool(wish.results))
+        assert call.referred_to == []
+        call.hang_up()
+        await call.ended()
+        await gateway.empty()
+        record = await gateway.record()
+    assert "may not be transferred" in wish.results[0]["error"]
+    assert record["transfers"] == []
+    assert record["tool_calls"][0]["outcome"] == "invalid_arguments"
