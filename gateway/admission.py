@@ -18,7 +18,7 @@ from gateway.config.trunk import NumberSource, TrunkSettings
 from sip.errors import SipError
 from sip.header import NameAddr
 from sip.message import Request
-from sip.transport.flow import Address
+from sip.transport.flow import Address, Flow
 
 # Addresses of trunks that are remembered; strangers never are, so that a flood from forged addresses neither grows the
 # process nor drives out a peer. Carriers have dozens; a trunk for anyone may meet more, and the oldest goes then.
@@ -117,10 +117,29 @@ class Admission:
         self._names = tuple(sorted(trunks, key=lambda name: trunks[name].is_fallback))
         self._table = NetworkTable([trunks[name].signalling_networks for name in self._names])
         self._verdicts: dict[str, str] = {}
+        self._certified: dict[str, str] = {}
+        for name, trunk in trunks.items():
+            for certificate in trunk.client_certificates:
+                self._certified.setdefault(certificate, name)
 
     def admits(self, transport: str, source: Address) -> bool:
-        """Whether a datagram from `source` may be looked at."""
-        return self.trunk_of(source[0]) is not None
+        """Whether a datagram or connection from `source` may be looked at.
+
+        Over TLS a stranger may shake hands where some trunk is known by its certificate: `trunk_of_flow` judges it
+        with its first message.
+        """
+        return self.trunk_of(source[0]) is not None or self.judges_certificates(transport)
+
+    def judges_certificates(self, transport: str) -> bool:
+        """Whether a source that is no trunk by its address can be one by its certificate."""
+        return transport == "tls" and bool(self._certified)
+
+    def trunk_of_flow(self, flow: Flow) -> str | None:
+        """The trunk whose certificate the peer has shown, or else the one that its address belongs to (RFC 5922 §7)."""
+        for name in flow.peer_names:
+            if (trunk := self._certified.get(name)) is not None:
+                return trunk
+        return self.trunk_of(flow.remote.host)
 
     def trunk_of(self, host: str) -> str | None:
         """The name of the trunk that a source address belongs to, or None for a stranger."""

@@ -111,7 +111,7 @@ class Switchboard:
         Trunks with credentials have every request outside a dialog show them. What is over a rate or a cap goes no
         further, statelessly.
         """
-        trunk_name = self._admission.trunk_of(flow.remote.host)
+        trunk_name = self._admission.trunk_of_flow(flow)
         if trunk_name is not None and (challenge := self._access.challenge(trunk_name, request)) is not None:
             return challenge
         if self._is_draining and request.method == "OPTIONS":
@@ -128,7 +128,7 @@ class Switchboard:
 
     def _on_invite(self, session: ServerSession, offer: bytes | None) -> None:
         flow = session.flow
-        trunk_name = None if flow is None else self._admission.trunk_of(flow.remote.host)
+        trunk_name = None if flow is None else self._admission.trunk_of_flow(flow)
         if flow is None or trunk_name is None:
             # The datagram was admitted, so this is a trunk that a reload has just taken away.
             self._environment.perform(session.reject, 403)

@@ -79,7 +79,7 @@ def trunks_admit_somebody(subject: Subject) -> Iterator[Finding]:
     """A trunk has addresses, and is open to the world only where it says so."""
     for name, trunk in subject.configuration.trunks.items():
         path = ("trunks", name)
-        if not trunk.signalling_networks:
+        if not trunk.signalling_networks and not trunk.client_certificates:
             reason = "admits nobody: the carrier 'custom' has no addresses of its own, so list them under allow"
             yield Finding((*path, "allow"), reason)
         if not trunk.anyone:
@@ -87,6 +87,19 @@ def trunks_admit_somebody(subject: Subject) -> Iterator[Finding]:
         if trunk.media_allow and trunk.media_source is not MediaSource.CARRIER:
             reason = f"has no effect, since media_source is {trunk.media_source.value!r} and not 'carrier'"
             yield Finding((*path, "media_allow"), reason, FaultLevel.WARNING)
+
+
+def client_certificates_are_asked_for(subject: Subject) -> Iterator[Finding]:
+    """A name in a certificate belongs to one trunk, and some listener asks for certificates."""
+    owners: dict[str, str] = {}
+    asks = any(listener.client_ca is not None for listener in subject.configuration.network.sip)
+    for name, trunk in subject.configuration.trunks.items():
+        path = ("trunks", name, "client_certificates")
+        if trunk.client_certificates and not asks:
+            yield Finding(path, "no listener asks for client certificates; give one of transport tls a client_ca")
+        for index, certificate in enumerate(trunk.client_certificates):
+            if (owner := owners.setdefault(certificate, name)) != name:
+                yield Finding((*path, index), f"{certificate!r} is a name of the trunk {owner!r} already")
 
 
 def _wide_ranges(path: TreePath, trunk: TrunkSettings) -> Iterator[Finding]:
@@ -252,6 +265,7 @@ RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     agents_have_backends,
     transfers_lead_somewhere,
     trunks_admit_somebody,
+    client_certificates_are_asked_for,
     trunks_stay_apart,
     listeners_stay_apart,
     tls_listeners_have_certificates,

@@ -1,11 +1,12 @@
 """The trunks section: who may call, and which number leads to which agent."""
 
 import enum
+import re
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from gateway.carrier import PROFILES, Carrier, CarrierProfile, Network
 from gateway.config.access import CredentialSettings, OutboundCredentialSettings, Realm, RegisterSettings
@@ -23,6 +24,20 @@ from gateway.config.value import (
 )
 
 EVERYONE: Final[tuple[Network, ...]] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
+
+
+_CERTIFICATE_NAME: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_.\-:]{0,252})")
+
+
+def parse_certificate_name(value: str) -> str:
+    """A SIP domain identity of RFC 5922 §7.1, in the form in which certificates are read."""
+    name = value.lower().rstrip(".")
+    if not _CERTIFICATE_NAME.fullmatch(name):
+        raise ValueError(f"{value!r} is not a name in a certificate such as pbx.example.net")
+    return name
+
+
+CertificateName = Annotated[str, AfterValidator(parse_certificate_name)]
 
 
 class NumberSource(enum.StrEnum):
@@ -72,6 +87,9 @@ class TrunkSettings(Settings):
     anyone: bool = False
     """Accept SIP from every address. Without `credentials` that means calls from everybody: for laboratories. With
     them, the trunk takes whoever belongs to no other trunk."""
+    client_certificates: tuple[CertificateName, ...] = ()
+    """Names in client certificates. Whoever shows one, signed by the `client_ca` of a TLS listener, is this trunk
+    wherever it comes from, even outside `allow`. Names are compared whole: no wildcards."""
     credentials: tuple[CredentialSettings, ...] = ()
     """Names and passwords of which callers must show one (digest, SHA-256 or MD5), beside coming from an address that
     the trunk accepts. For PBXes and telephones; carriers do not answer such challenges."""

@@ -169,8 +169,12 @@ class Gate:
         """Whether a datagram is worth parsing. What is not is counted and meets silence."""
         self._now = now
         host = flow.remote.host
-        trunk_name = self._admission.trunk_of(host)
+        trunk_name = self._admission.trunk_of_flow(flow)
         if trunk_name is None:
+            if self._admission.judges_certificates(flow.transport):
+                self.counters["certificate_unknown" if flow.peer_names else "certificate_missing"] += 1
+                if not self._refuses_strangers:
+                    return False
             return self._sift_stranger(host, now)
         kind = _KINDS.get(data[:7], _Kind.OTHER)
         peer = self._proven.get(host)
@@ -207,7 +211,7 @@ class Gate:
     def screen(self, request: Request, flow: Flow) -> Refusal | None:
         """What speaks against a request outside a dialog, or None."""
         host = flow.remote.host
-        trunk_name = self._admission.trunk_of(host)
+        trunk_name = self._admission.trunk_of_flow(flow)
         if trunk_name is None:
             return self._refuse(Rule.STRANGER, None, host, 403)
         if request.method != "INVITE":
@@ -307,7 +311,7 @@ class Gate:
             return
         if len(self._proven) >= PROVEN_LIMIT:
             self._proven.popitem(last=False)
-        trunk_name = self._admission.trunk_of(host)
+        trunk_name = None if session.flow is None else self._admission.trunk_of_flow(session.flow)
         if trunk_name is not None:
             self._proven[host] = (
                 self._unproven.pop(host) if host in self._unproven else _Peer(self._rates[trunk_name], self._now)

@@ -334,7 +334,9 @@ class StreamConnection(asyncio.Protocol):
             names = ", ".join(self.names) or "nobody"
             self._break_tls(TlsError(f"the certificate is for {names}"))
             return False
-        self.flow = Flow(self.transport_name, self.flow.local, self.flow.remote, self.flow_id, self.names)
+        # A server's certificate says whom we have reached, by authorities of its own: it is no client's identity.
+        shown = self.names if self.is_inbound else ()
+        self.flow = Flow(self.transport_name, self.flow.local, self.flow.remote, self.flow_id, shown)
         self._open()
         return True
 

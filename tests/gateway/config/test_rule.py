@@ -252,3 +252,16 @@ def test_a_fault_is_not_reported_for_what_another_fault_caused(inspect_text: Ins
     inspection = inspect_text(minimal.replace("192.0.2.0/24", "carrier.example"))
     assert [fault.key for fault in inspection.faults] == ["trunks.pbx.allow[0]"]
     assert inspection.faults[0].level is FaultLevel.ERROR
+
+
+def test_client_certificates_need_a_listener_that_asks_for_them(inspect_text: Inspect, minimal: str) -> None:
+    text = minimal.replace("allow: [192.0.2.0/24]", "client_certificates: [pbx.example.net]")
+    (error,) = errors(inspect_text, text)
+    assert error.startswith("trunks.pbx.client_certificates: no listener asks for client certificates")
+
+
+def test_who_may_transfer_needs_a_list_of_destinations(inspect_text: Inspect, minimal: str) -> None:
+    text = minimal.replace("    backends: [model]\n", "    backends: [model]\n    built_in_tools: [transfer_call]\n")
+    assert errors(inspect_text, text) == [
+        "agents.reception.built_in_tools: transfer_call needs a list of destinations; write them under transfer"
+    ]
