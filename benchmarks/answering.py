@@ -16,7 +16,7 @@ from gateway.config.trunk import TrunkSettings
 from gateway.overload.gate import Gate
 from gateway.overload.load import LoopLoad
 from gateway.overload.pulse import Pulse
-from gateway.service import TOKEN_BYTES, YOUNG_OBJECTS
+from gateway.service import GENERATION_THRESHOLDS, TOKEN_BYTES
 from sip.agent import UserAgent
 from sip.configuration import AgentConfiguration
 from sip.event import AgentEvent, IncomingInvite
@@ -55,7 +55,7 @@ async def answer_calls() -> None:
     pulse.start()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
+    gc.set_threshold(*GENERATION_THRESHOLDS)
     sys.stdout.write(f"{endpoint.addresses[0].port}\n")
     sys.stdout.flush()
     await asyncio.to_thread(sys.stdin.read)
