@@ -15,7 +15,6 @@ import gateway.service
 from gateway.access import trunk_authenticator
 from gateway.config.model import GatewayConfiguration
 from gateway.config.trunk import TrunkSettings
-from gateway.demo.gateway_process import free_udp_port
 from gateway.identity.check import IdentityDesk
 from gateway.identity.fetch import CertificateSource
 from gateway.service import Service
@@ -34,6 +33,7 @@ from tests.fakes.realtime_server import Peer, RealtimeServer, realtime_server
 from tests.fakes.registrar import Registrar
 from tests.helpers.gateway_process import free_rtp_range
 from tests.helpers.sip import OFFER
+from tests.helpers.sipp import free_udp_ports
 from tests.helpers.stir import NOW, Authority, Provider, trust
 
 LOOPBACK = "127.0.0.1"
@@ -98,7 +98,7 @@ class House:
 
 @asynccontextmanager
 async def house(folder: Path, **trunk: object) -> AsyncIterator[House]:
-    port = free_udp_port()
+    (port,) = free_udp_ports(1)
     first_port, last_port = free_rtp_range(4)
     async with realtime_server(obliging) as model:
         settings = {

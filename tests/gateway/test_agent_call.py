@@ -9,7 +9,6 @@ from typing import Any
 
 from gateway.caller import Caller, PlacedCall
 from gateway.config.model import GatewayConfiguration
-from gateway.demo.gateway_process import free_udp_port
 from gateway.service import Service
 from gateway.tools.tool import ToolContext
 from tests.fakes.realtime_server import (
@@ -25,6 +24,7 @@ from tests.fakes.realtime_server import (
 )
 from tests.gateway.test_service import LOOPBACK, House, until
 from tests.helpers.gateway_process import free_rtp_range
+from tests.helpers.sipp import free_udp_ports
 
 
 async def look_up(name: str, context: ToolContext) -> dict[str, str]:
@@ -60,7 +60,7 @@ def configuration(folder: Path, url: str, sip_port: int, agent: Mapping[str, obj
 async def called(folder: Path, script: Script, **agent: object) -> AsyncIterator[tuple[House, PlacedCall]]:
     """A call to an agent with these settings, whose model server does as the script says."""
     async with realtime_server(script) as model:
-        port = free_udp_port()
+        (port,) = free_udp_ports(1)
         service = Service(configuration(folder, model.url, port, agent))
         ready = asyncio.Event()
         running = asyncio.create_task(service.run(ready))

@@ -10,11 +10,11 @@ import pytest
 
 from gateway.caller import Caller, PlacedCall
 from gateway.config.model import GatewayConfiguration
-from gateway.demo.gateway_process import free_udp_port
 from gateway.embedded.process import EmbeddedServer
 from gateway.service import Service
 from tests.gateway.test_service import LOOPBACK, House, until
 from tests.helpers.gateway_process import free_rtp_range
+from tests.helpers.sipp import free_udp_ports
 
 SILENCE = b"\xff"
 FRAME_OCTETS = 160
@@ -53,7 +53,7 @@ def backend(server: EmbeddedServer, fault: str = "") -> dict[str, object]:
 
 @asynccontextmanager
 async def called(folder: Path, backends: Mapping[str, object]) -> AsyncIterator[tuple[House, PlacedCall]]:
-    port = free_udp_port()
+    (port,) = free_udp_ports(1)
     service = Service(configuration(folder, port, backends))
     ready = asyncio.Event()
     running = asyncio.create_task(service.run(ready))

@@ -17,7 +17,6 @@ import pytest
 
 from gateway.caller import Caller, CallFailedError
 from gateway.config.model import GatewayConfiguration
-from gateway.demo.gateway_process import free_udp_port
 from gateway.service import Service
 from tests.fakes.realtime_server import (
     Peer,
@@ -29,6 +28,7 @@ from tests.fakes.realtime_server import (
     response_done,
 )
 from tests.helpers.gateway_process import free_rtp_range
+from tests.helpers.sipp import free_udp_ports
 
 LOOPBACK = "127.0.0.1"
 SETTLE_SECONDS = 10.0
@@ -85,7 +85,7 @@ def configuration(folder: Path, url: str, sip_port: int, dialect: str, **limits:
 @asynccontextmanager
 async def house(folder: Path, url: str, *, dialect: str = "compatible", **limits: object) -> AsyncIterator[House]:
     """Runs a gateway, and holds it to leaving nothing behind when it has stopped."""
-    port = free_udp_port()
+    (port,) = free_udp_ports(1)
     tasks_before, descriptors_before = gateway_tasks(), open_descriptors()
     service = Service(configuration(folder, url, port, dialect, **limits))
     ready = asyncio.Event()
