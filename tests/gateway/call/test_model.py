@@ -167,7 +167,7 @@ async def test_the_first_backend_that_answers_takes_the_call() -> None:
 
 
 async def test_a_backend_that_does_not_answer_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.call.model.ATTEMPT_SECONDS", 0.01)
+    monkeypatch.setattr("gateway.call.succession.ATTEMPT_SECONDS", 0.01)
     first, second = FakeBackend("first", "mute"), FakeBackend("second")
     async with stage(first, second) as call:
         assert call.model.backend_name == "second"

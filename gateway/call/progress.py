@@ -1,0 +1,77 @@
+"""Where a conversation stands: who speaks, what is awaited, and what a lost session leaves open."""
+
+from collections.abc import Iterator
+
+from gateway.realtime.event import (
+    AudioDelta,
+    AudioDone,
+    RealtimeEvent,
+    ResponseDone,
+    ResponseStarted,
+    ResponseStatus,
+    SpeechStarted,
+    SpeechStopped,
+    ToolCall,
+)
+
+
+class Progress:
+    """Follows the events of a call's sessions. Pure."""
+
+    def __init__(self) -> None:
+        self.caller_speaks = False
+        self.revision = 0
+        """Counts what has happened, apart from audio: unchanged, nothing was said meanwhile."""
+        self._response_id: str | None = None
+        self._open_items: dict[str, str] = {}
+        self._reply_due = False
+        self._unanswered: set[str] = set()
+
+    @property
+    def reply_is_due(self) -> bool:
+        """Whether the caller waits for words: a response runs or should, or a tool is at work."""
+        return self._response_id is not None or self._reply_due or bool(self._unanswered)
+
+    def ask(self) -> None:
+        """The model was asked to speak."""
+        self._reply_due = True
+
+    def answer_tool(self, call_id: str) -> None:
+        """A tool has answered: the model will speak about it."""
+        self._unanswered.discard(call_id)
+        self._reply_due = True
+
+    def follow(self, event: RealtimeEvent) -> None:
+        """Takes note of an event of the current session."""
+        if isinstance(event, AudioDelta):
+            if event.item_id not in self._open_items:
+                self._open_items[event.item_id] = event.response_id
+            return
+        self.revision += 1
+        match event:
+            case SpeechStarted():
+                self.caller_speaks = True
+            case SpeechStopped():
+                self.caller_speaks, self._reply_due = False, True
+            case ResponseStarted(response_id):
+                self._response_id, self._reply_due = response_id, False
+            case AudioDone(_, item_id):
+                self._open_items.pop(item_id, None)
+            case ResponseDone(response_id):
+                self._open_items = {item: owner for item, owner in self._open_items.items() if owner != response_id}
+                if response_id == self._response_id:
+                    self._response_id = None
+            case ToolCall(call_id=call_id):
+                self._unanswered.add(call_id)
+            case _:
+                pass  # what changes nothing
+
+    def end(self, reason: str) -> Iterator[RealtimeEvent]:
+        """Ends what a session that is gone had begun, so that what was received is played to its end."""
+        open_items, self._open_items = self._open_items, {}
+        response_id, self._response_id = self._response_id, None
+        self._reply_due = False
+        for item_id, owner in open_items.items():
+            yield AudioDone(owner, item_id)
+        if response_id is not None:
+            yield ResponseDone(response_id, ResponseStatus.FAILED, reason, None)

@@ -1,0 +1,310 @@
+"""Which session speaks for a call's model: the first one, and those that follow when it is lost or about to end.
+
+When a session is lost, the conversation is replayed, as it was heard, to the next one that can be had; before a service
+ends a session, another is opened beside it and takes over in a quiet moment (`gateway.call.renewal`).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Final
+
+from gateway.call.bill import Bill
+from gateway.call.comfort import Comfort
+from gateway.call.period import Period
+from gateway.call.progress import Progress
+from gateway.call.renewal import Renewal, renew
+from gateway.call.surroundings import ModelChange, ModelSurroundings
+from gateway.realtime.conversation import ConversationTurn
+from gateway.realtime.errors import ModelError, ModelRefusedError
+from gateway.realtime.event import RealtimeEvent, ResponseDone, SessionExpiring, SessionFailed
+from gateway.realtime.session import EventSink, RealtimeBackend, RealtimeSession
+from gateway.realtime.settings import SessionSettings
+
+# A backend that has not answered by then is passed over while there is another. OpenAI takes 0.3 to 0.8 s.
+ATTEMPT_SECONDS: Final = 1.5
+# Between two rounds through backends that all refused for a reason that may pass.
+ROUND_PAUSE_SECONDS: Final = 0.3
+# Sessions in a row that ended within so many seconds: the conversation itself breaks them.
+SHORT_LIFE_SECONDS: Final = 5.0
+SHORT_LIVES_LIMIT: Final = 3
+# The caller's last words go into the next session too: 2 s of 20 ms, which is all that a session holds while it opens.
+RECENT_PACKETS: Final = 100
+# Where the caller was silent when the session was lost: what the detection of speech wants before its start.
+SILENT_PACKETS: Final = 15
+# Commands that wait for a session.
+PENDING_LIMIT: Final = 64
+
+# No quotation marks, for there are servers that say quoted words.
+GO_ON: Final = (
+    "The connection was lost for a moment. Go on from where the conversation stopped: finish what you were saying, or "
+    "answer what the caller said last. Do not greet again."
+)
+
+
+class Succession:
+    """The sessions of one call, of which one is the current one.
+
+    Args:
+        backends: in order of preference, at least one.
+        around: what the call gives.
+        sink: where the current session's events go.
+    """
+
+    def __init__(self, backends: Sequence[RealtimeBackend], around: ModelSurroundings, sink: EventSink) -> None:
+        self.sink = sink
+        self.settings = SessionSettings()
+        self.changes: list[ModelChange] = []
+        self.progress = Progress()
+        self.is_open = False
+        self.append_ms: int | None = None
+        self.recent: deque[bytes] = deque(maxlen=RECENT_PACKETS)
+        """The caller's last words."""
+        self._backends = tuple(backends)
+        self._around = around
+        self._bill = Bill(around.prices)
+        self._comfort = Comfort(around.prompts.filler, around.filler_after_seconds, around.is_speaking, around.clock)
+        self._periods = 0
+        self.period = self.next_period(self._backends[0])
+        self.append = self.period.session.append_audio
+        """Takes the caller's audio for the current session."""
+        self._pending: deque[Callable[[RealtimeSession], None]] = deque(maxlen=PENDING_LIMIT)
+        self._closed = False
+        self._dropped_before_ms = 0
+        self._short_lives = 0
+        self._renewal = Renewal(around.clock)
+        self._works: set[asyncio.Task[None]] = set()
+
+    @property
+    def backend_name(self) -> str:
+        """The backend that speaks now."""
+        return self.period.backend.name
+
+    @property
+    def dropped_input_ms(self) -> int:
+        """What all sessions together dropped of the caller's audio."""
+        return self._dropped_before_ms + self.period.session.dropped_input_ms
+
+    @property
+    def cost(self) -> float | None:
+        """What all sessions have cost so far; None where no backend has prices."""
+        if not any(self._bill.has_prices(backend.name) for backend in self._backends):
+            return None
+        return self._bill.cost(self.backend_name, self._lived)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nobody speaks or is about to."""
+        return not (self.progress.reply_is_due or self.progress.caller_speaks or self._around.is_speaking())
+
+    @property
+    def _lived(self) -> float | None:
+        opened = self.period.opened
+        return None if opened is None else self._around.clock() - opened
+
+    async def open(self, settings: SessionSettings, history: Sequence[ConversationTurn]) -> None:
+        """Opens a session with the first backend that can be had. Raises ModelError when none can."""
+        self.settings = settings
+        refusals = []
+        for index, backend in enumerate(self._backends):
+            period = self.period if index == 0 else self._adopt(self.next_period(backend))
+            is_last = index == len(self._backends) - 1
+            try:
+                await self.open_period(period, history, None if is_last else ATTEMPT_SECONDS)
+            except ModelError as error:
+                refusals.append(f"{backend.name}: {error}")
+                self._around.logger.warning("model refused", extra={"backend": backend.name, "reason": error.label})
+                continue
+            self._begin()
+            return
+        raise ModelRefusedError("; ".join(refusals))
+
+    def command(self, command: Callable[[RealtimeSession], None]) -> None:
+        """Tells the current session something, or the one that will follow it."""
+        if self.is_open:
+            command(self.period.session)
+        elif not self._closed:
+            self._pending.append(command)
+
+    def ask(self, instructions: str | None = None) -> None:
+        """Asks the model to speak."""
+        self.progress.ask()
+        self.command(lambda session: session.create_response(instructions))
+
+    async def aclose(self) -> None:
+        """Ends the current session."""
+        self._closed = True
+        self.is_open = False
+        self._renewal.disarm()
+        await self.period.aclose()
+
+    def stop(self) -> None:
+        """Stops what is under way, without waiting; `aclose` follows."""
+        self._closed = True
+        self._renewal.disarm()
+        for work in list(self._works):
+            work.cancel()
+
+    # Sessions come and go.
+
+    def next_period(self, backend: RealtimeBackend) -> Period:
+        """A session that is still to be opened."""
+        period = Period(self._periods, backend, self._receive)
+        self._periods += 1
+        return period
+
+    async def open_period(self, period: Period, history: Sequence[ConversationTurn], seconds: float | None) -> None:
+        """Opens a session within a time. Raises ModelError, and leaves nothing behind then."""
+        await period.open(self.settings, history, seconds, self._around.clock)
+
+    async def switch(self, former: Period, fresh: Period, began: float) -> None:
+        """Lets a session that is open take over from one that will end."""
+        due = self.progress.reply_is_due and not self.progress.caller_speaks
+        self._adopt(fresh)
+        for payload in list(self.recent)[-SILENT_PACKETS:]:
+            fresh.session.append_audio(payload)
+        self._end_response("session renewed")
+        self._note_change(began, former, "renewed")
+        self._begin()
+        if due:
+            self.ask(GO_ON)
+        await former.aclose()
+
+    def _adopt(self, period: Period) -> Period:
+        """Makes a session the current one: the caller's audio and our commands are for it from now on."""
+        self._dropped_before_ms += self.period.session.dropped_input_ms
+        self._bill.add_time(self.backend_name, self._lived)
+        self.period = period
+        self.append = period.session.append_audio
+        return period
+
+    def _begin(self) -> None:
+        """The current session is open: what waited for it is done."""
+        self.is_open, self.progress.caller_speaks = True, False
+        if self.append_ms is not None:
+            self.period.session.append_ms = self.append_ms
+        while self._pending:
+            self._pending.popleft()(self.period.session)
+        limit = self.period.session.capabilities.session_limit_s
+        if limit is not None:
+            self._renewal.arm_for_limit(limit, self._renew)
+
+    def _renew(self, deadline: float) -> None:
+        self._spawn(renew(self, self._around, deadline))
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = self._around.spawn(work)
+        self._works.add(task)
+        task.add_done_callback(self._works.discard)
+        return task
+
+    # Loss.
+
+    def _lost(self, failure: SessionFailed) -> None:
+        """The current session is over, and nobody of ours ended it."""
+        self._around.logger.warning(
+            "model lost",
+            extra={"backend": self.backend_name, "reason": failure.reason.value, "detail": failure.detail},
+        )
+        self.is_open = False
+        self._renewal.disarm()
+        due = self.progress.reply_is_due and not self.progress.caller_speaks
+        self._end_response("session lost")
+        if not self.progress.caller_speaks:
+            while len(self.recent) > SILENT_PACKETS:
+                self.recent.popleft()
+        self._short_lives = self._short_lives + 1 if (self._lived or 0.0) < SHORT_LIFE_SECONDS else 0
+        self._spawn(self._recover(failure, due))
+
+    async def _recover(self, failure: SessionFailed, due: bool) -> None:
+        """Seeks a session that goes on with the conversation, and gives up in the end."""
+        began, lost = self._around.clock(), self.period
+        comfort = None
+        if due:
+            comfort = self._spawn(self._comfort.bridge_silence(self.sink, self.settings.output_format))
+        try:
+            found = await self._seek(lost, failure)
+        finally:
+            if comfort is not None:
+                comfort.cancel()
+            await lost.aclose()
+        if not found:
+            self._give_up(failure)
+            return
+        self._note_change(began, lost, failure.reason.value)
+        self._begin()
+        if due:
+            self.ask(GO_ON)
+
+    async def _seek(self, lost: Period, failure: SessionFailed) -> bool:
+        """Goes through the backends, round by round, until one answers or the time is up."""
+        deadline = self._around.clock() + self._around.give_up_after_seconds
+        candidates = self._candidates(lost, failure)
+        while candidates and self._short_lives < SHORT_LIVES_LIMIT:
+            remaining = []
+            for backend in candidates:
+                seconds = min(ATTEMPT_SECONDS, deadline - self._around.clock())
+                if seconds <= 0:
+                    return False
+                period = self._adopt(self.next_period(backend))
+                for payload in self.recent:
+                    period.session.append_audio(payload)
+                try:
+                    await self.open_period(period, self._around.history(), seconds)
+                except ModelError as error:
+                    self._around.logger.warning("model refused", extra={"backend": backend.name, "reason": error.label})
+                    if error.retryable:
+                        remaining.append(backend)
+                    continue
+                return True
+            candidates = remaining
+            await asyncio.sleep(ROUND_PAUSE_SECONDS)
+        return False
+
+    def _candidates(self, lost: Period, failure: SessionFailed) -> list[RealtimeBackend]:
+        """The same backend first where that may help, then the others in their order."""
+        others = [backend for backend in self._backends if backend is not lost.backend]
+        if not failure.retryable and others:
+            return others
+        return [*others, lost.backend] if self._short_lives > 1 else [lost.backend, *others]
+
+    def _give_up(self, failure: SessionFailed) -> None:
+        self._closed = True
+        if (apology := self._around.prompts.apology) is not None:
+            self._comfort.say(apology, self.sink, self.settings.output_format)
+        self.sink(failure)
+
+    def _end_response(self, reason: str) -> None:
+        for event in self.progress.end(reason):
+            self.sink(event)
+
+    def _note_change(self, began: float, former: Period, reason: str) -> None:
+        now = self._around.clock()
+        change = ModelChange(now, former.backend.name, self.backend_name, reason, now - began)
+        self.changes.append(change)
+        self._around.logger.info(
+            "model replaced",
+            extra={
+                "event": "model_replaced",
+                "from": change.from_backend,
+                "backend": change.to_backend,
+                "reason": reason,
+                "took_ms": round(change.seconds * 1000),
+            },
+        )
+
+    # What sessions say.
+
+    def _receive(self, period: Period, event: RealtimeEvent) -> None:
+        if period is not self.period or self._closed:
+            return
+        if isinstance(event, SessionFailed):
+            self._lost(event)
+            return
+        event = period.renamed(event)
+        self.progress.follow(event)
+        if isinstance(event, ResponseDone) and event.usage is not None:
+            self._bill.add_usage(self.backend_name, event.usage)
+        elif isinstance(event, SessionExpiring):
+            self._renewal.arm(0.0, event.time_left_s, self._renew)
+        self.sink(event)
