@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Final
 
+import phonenumbers
 from pydantic import AfterValidator, Field
 
 from gateway.carrier import PROFILES, Carrier, CarrierProfile, Network
@@ -22,6 +23,7 @@ from gateway.config.value import (
     Settings,
     parse_address,
 )
+from gateway.identity.number import canonical_number
 
 EVERYONE: Final[tuple[Network, ...]] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 
@@ -38,6 +40,17 @@ def parse_certificate_name(value: str) -> str:
 
 
 CertificateName = Annotated[str, AfterValidator(parse_certificate_name)]
+
+
+def parse_country(value: str) -> str:
+    """A country as ISO 3166-1 names it with two letters, of those with a numbering plan."""
+    country = value.upper()
+    if country not in phonenumbers.SUPPORTED_REGIONS:
+        raise ValueError(f"{value!r} is not a country in two letters, such as US or GB")
+    return country
+
+
+Country = Annotated[str, AfterValidator(parse_country)]
 
 
 class NumberSource(enum.StrEnum):
@@ -75,6 +88,14 @@ class Srtp(enum.StrEnum):
     REQUIRED = "required"
 
 
+class InbandDigits(enum.StrEnum):
+    """Where digits are looked for in the sound."""
+
+    AUTO = "auto"  # where the far end sends no telephone-events
+    ON = "on"
+    OFF = "off"
+
+
 class TrunkSettings(Settings):
     """One carrier or PBX that sends calls."""
 
@@ -104,6 +125,9 @@ class TrunkSettings(Settings):
     numbers: Annotated[Mapping[DialledNumber, Name], Field(min_length=1)]
     """Dialled number → agent. A number in E.164 form (+15550001111), the exact user part of the SIP URI (reception), or
     "*" for every number that is not listed."""
+    country: Country | None = None
+    """Where numbers without plus sign were dialled, in two letters (US, GB): 5550001111, 15550001111 and +15550001111
+    then are one number on a trunk of the United States, for `numbers` and for signed callers."""
     number_order: Annotated[tuple[NumberSource, ...], Field(min_length=1)] = (
         NumberSource.REQUEST_URI,
         NumberSource.DIVERSION,
@@ -126,6 +150,9 @@ class TrunkSettings(Settings):
     srtp: Srtp = Srtp.ALLOWED
     """`allowed`: as the far end offers it, plain or encrypted. `required`: a call whose media is plain is refused with
     488, as on a Twilio trunk with secure trunking. `forbidden`: plain only."""
+    inband_digits: InbandDigits = InbandDigits.AUTO
+    """Whether keys are recognised by their tones: `auto` where the far end did not agree to telephone-events, `on`
+    everywhere until the first telephone-event of a call, `off` nowhere. The agent is told keys and hears no tones."""
 
     @property
     def profile(self) -> CarrierProfile:
@@ -165,12 +192,14 @@ class TrunkSettings(Settings):
             candidates: user parts, in the order of `number_order`; empty ones are passed over.
 
         Returns:
-            (candidate, agent name) of the first candidate that is listed, as it stands or with a plus sign before its
-            digits; else the first candidate with the agent of "*"; None where nobody answers.
+            (candidate, agent name) of the first candidate that is listed: as it stands, with a plus sign before its
+            digits, or as it is dialled from abroad (`country`). Else the first candidate with the agent of "*"; None
+            where nobody answers.
         """
         present = [candidate for candidate in candidates if candidate]
         for candidate in present:
-            for number in (candidate, f"+{candidate}"):
+            whole = candidate if self.country is None else canonical_number(candidate, self.country) or candidate
+            for number in (candidate, f"+{candidate}", f"+{whole}"):
                 if number != ANY_NUMBER and number in self.numbers:
                     return candidate, self.numbers[number]
         if ANY_NUMBER not in self.numbers:

@@ -122,10 +122,10 @@ class IdentityDesk:
                 outcome = judge_verstat(values) if believed else disbelieve(values)
                 return IdentityCheck(trunk.identity, self._agents, outcome)
             case IdentityCheckKind.PASSPORT:
-                return IdentityCheck(trunk.identity, self._agents, self._check_passports(invite, dialled))
+                return IdentityCheck(trunk.identity, self._agents, self._check_passports(trunk, invite, dialled))
 
-    def _check_passports(self, invite: Request, dialled: str) -> Verdict | Finish:
-        numbers = CallNumbers.of(invite, dialled)
+    def _check_passports(self, trunk: TrunkSettings, invite: Request, dialled: str) -> Verdict | Finish:
+        numbers = CallNumbers.of(invite, dialled, trunk.country)
         examination = examine(invite.headers.get_all("Identity"), numbers, self._wall_clock())
         chains = {url: self._source.known(url) for url in examination.certificate_urls}
         known = {url: chain for url, chain in chains.items() if chain is not None}

@@ -13,7 +13,7 @@ from typing import Final
 
 from gateway.identity.certificate import CertificateChain, TrustList
 from gateway.identity.errors import CertificateError, IdentityError, PassportError
-from gateway.identity.number import canonical_number, number_of
+from gateway.identity.number import canonical_number, dialled_text, is_national, number_of
 from gateway.identity.passport import Passport
 from gateway.identity.verdict import Attestation, IdentitySource, IdentityStatus, Verdict
 from sip.errors import SipError
@@ -28,32 +28,49 @@ HEADER_COUNT_LIMIT: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class CallNumbers:
-    """The numbers of a call, canonical: who may be the caller, and which numbers led here."""
+    """The numbers of a call, canonical: who may be the caller, and which numbers led here.
+
+    Where a number is in national form and nobody says of which country, that it differs from the signed one shows
+    nothing: `has_national_caller` and `has_national_called` say so.
+    """
 
     callers: frozenset[str]
     called: frozenset[str]
+    has_national_caller: bool = False
+    has_national_called: bool = False
 
     @classmethod
-    def of(cls, invite: Request, dialled: str = "") -> "CallNumbers":
+    def of(cls, invite: Request, dialled: str = "", country: str | None = None) -> "CallNumbers":
         """The numbers of an INVITE.
 
         An asserted identity goes before From (ATIS-1000074 §5.3.1). `dialled` is the number by which the call was
-        routed: it may stand in a Diversion header of the carrier only.
+        routed: it may stand in a Diversion header of the carrier only. `country` is that of numbers without plus sign.
         """
-        callers = _asserted(invite) or {number_of(invite.from_.uri)}
-        called = {number_of(invite.uri), number_of(invite.to.uri), canonical_number(dialled)}
-        return cls(frozenset(callers - {None}), frozenset(called - {None}))  # type: ignore[arg-type]
+        callers = _asserted(invite) or [dialled_text(invite.from_.uri)]
+        called = [dialled_text(invite.uri), dialled_text(invite.to.uri), dialled]
+        return cls(
+            _canonical(callers, country),
+            _canonical(called, country),
+            country is None and any(map(is_national, callers)),
+            country is None and any(map(is_national, called)),
+        )
 
 
-def _asserted(invite: Request) -> set[str | None]:
+def _canonical(texts: Sequence[str], country: str | None) -> frozenset[str]:
+    return frozenset(number for text in texts if (number := canonical_number(text, country)) is not None)
+
+
+def _asserted(invite: Request) -> list[str]:
     """Numbers of P-Asserted-Identity (RFC 3325 §9.1); a value that cannot be read asserts nothing."""
-    numbers: set[str | None] = set()
+    numbers: list[str] = []
     for value in invite.headers.values("P-Asserted-Identity"):
         try:
-            numbers.add(number_of(NameAddr.parse(value).uri))
+            uri = NameAddr.parse(value).uri
         except SipError:
             continue
-    return numbers - {None}
+        if number_of(uri) is not None:
+            numbers.append(dialled_text(uri))
+    return numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +153,22 @@ def _connect(shaken: Passport, diversions: Sequence[Passport], numbers: CallNumb
 
 def _object(shaken: Passport, claim: Claim | None, numbers: CallNumbers, now: float) -> Verdict | None:
     if shaken.orig not in numbers.callers:
-        return _verdict(IdentityStatus.MISMATCH, "it was signed for another caller", shaken)
+        return _differs("caller", shaken, is_national=numbers.has_national_caller)
     if claim is None:
-        return _verdict(IdentityStatus.MISMATCH, "it was signed for another destination", shaken)
+        return _differs("destination", shaken, is_national=numbers.has_national_called)
     for passport in claim.passports:
         age = now - passport.issued_at
         if abs(age) > FRESHNESS_SECONDS:
             tense = f"{age:.0f} s ago" if age > 0 else f"{-age:.0f} s ahead of our clock"
             return _verdict(IdentityStatus.EXPIRED, f"it was signed {tense}", shaken)
     return None
+
+
+def _differs(what: str, shaken: Passport, *, is_national: bool) -> Verdict:
+    if is_national:
+        detail = f"the {what} is given in national form, and the trunk names no country to compare it by"
+        return _verdict(IdentityStatus.UNVERIFIED, detail, shaken)
+    return _verdict(IdentityStatus.MISMATCH, f"it was signed for another {what}", shaken)
 
 
 def judge(

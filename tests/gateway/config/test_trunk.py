@@ -3,6 +3,7 @@
 from ipaddress import ip_address
 
 import pytest
+from pydantic import ValidationError
 
 from gateway.carrier import Carrier
 from gateway.config.trunk import NumberSource, TrunkSettings
@@ -93,3 +94,14 @@ def test_listed_number_goes_before_star_wherever_it_stands() -> None:
 
 def test_number_is_looked_for_where_twilio_puts_it() -> None:
     assert trunk().number_order == (NumberSource.REQUEST_URI, NumberSource.DIVERSION, NumberSource.TO)
+
+
+@pytest.mark.parametrize("dialled", ["5550001111", "15550001111", "+15550001111", "555-000-1111"])
+def test_a_number_in_national_form_is_found_by_the_trunks_country(dialled: str) -> None:
+    assert trunk(country="us", numbers={"+15550001111": "office"}).route([dialled]) == (dialled, "office")
+    assert trunk(country="GB", numbers={"+15550001111": "office"}).route(["5550001111"]) is None
+
+
+def test_a_country_has_a_numbering_plan() -> None:
+    with pytest.raises(ValidationError, match="not a country in two letters"):
+        trunk(country="USA", numbers={"*": "office"})

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -299,3 +300,24 @@ def test_number_that_the_call_was_routed_by_counts_as_called() -> None:
 
 def test_parameters_and_escapes_of_the_user_part_are_no_number() -> None:
     assert CallNumbers.of(invite(uri="sip:+1%35550001111;npdi@192.0.2.1")).called == {CALLED}
+
+
+@pytest.mark.parametrize(
+    ("caller", "called", "country", "status"),
+    [
+        ("5552223333", "5550001111", "US", IdentityStatus.PASSED),
+        ("15552223333", "011 15550001111", "US", IdentityStatus.PASSED),
+        ("0015552223333", "+15550001111", "GB", IdentityStatus.PASSED),
+        ("5557776666", "5550001111", "US", IdentityStatus.MISMATCH),
+        ("5552223333", "5557776666", "US", IdentityStatus.MISMATCH),
+        ("5552223333", "+15550001111", None, IdentityStatus.UNVERIFIED),
+        ("+15552223333", "5550001111", None, IdentityStatus.UNVERIFIED),
+        ("15557776666", "+15550001111", None, IdentityStatus.MISMATCH),
+    ],
+)
+def test_national_numbers_are_compared_by_the_trunks_country_and_never_a_false_mismatch__rfc8224_8_3(
+    provider: Provider, trusted: TrustList, caller: str, called: str, country: str | None, status: IdentityStatus
+) -> None:
+    request = invite(f"P-Asserted-Identity: <sip:{quote(caller)}@192.0.2.1>", uri=f"sip:{quote(called)}@192.0.2.1")
+    numbers = CallNumbers.of(request, called, country)
+    assert decided_by(provider, trusted, provider.identity(), numbers=numbers).status is status
