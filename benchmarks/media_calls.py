@@ -89,7 +89,11 @@ def configuration(folder: Path, sip_port: int, model_port: int, mode: str, calls
         "records": {"directory": str(folder / "records")},
         "recording": {"enabled": False},
         # What is measured is the cost of calls, not the refusal of more of them on a machine that others use too.
-        "limits": {"calls": calls, "drain_timeout_seconds": 1, "overload": {"lag_ms": 1000, "half_open": calls}},
+        "limits": {
+            "calls": calls,
+            "drain_timeout_seconds": 1,
+            "overload": {"lag_ms": 1000, "occupancy": 1, "half_open": calls},
+        },
         "logging": {"level": "warning"},
     }
 
@@ -187,9 +191,10 @@ def measure(arguments: argparse.Namespace, folder: Path) -> list[Figures]:
         far_ends.tell({"sip_port": sip_port})
         for calls in arguments.calls:
             idle = idle or Usage.of(gateway.pid).resident_kb
-            running = far_ends.ask({"dial": calls})["calls"]
-            if running != calls:
-                raise SystemExit(f"{running} of {calls} calls run")
+            placed = far_ends.ask({"dial": calls})
+            if placed["calls"] != calls:
+                refused = f"{placed['refused']:g} refused, the last with {placed['status']:g}"
+                raise SystemExit(f"{placed['calls']:g} of {calls} calls run; {refused}")
             time.sleep(SETTLE_S)
             steps.append(measure_step(gateway, far_ends, arguments.seconds, idle))
             show(steps[-1:])

@@ -1,6 +1,6 @@
 """The far ends of many calls in one process: SIP, RTP both ways, and the model. Driven by lines of JSON on stdin.
 
-    {"dial": N}      places calls until N run, and answers {"calls": N}
+    {"dial": N}      places calls until N run, and answers {"calls": N, "refused": COUNT, "status": STATUS}
     {"measure": S}   measures for S seconds, and answers with the figures
     {"end": true}    hangs up, and ends
 
@@ -71,7 +71,7 @@ class Peers(asyncio.DatagramProtocol):
         self._by_call_id: dict[str, FarEnd] = {}
         self._epoll = select.epoll()
         self._by_descriptor: dict[int, FarEnd] = {}
-        self._answered = asyncio.Event()
+        self.refused_with: list[int] = []
         self.lateness_ms: list[float] = []
         self.sent = 0
 
@@ -116,7 +116,7 @@ class Peers(asyncio.DatagramProtocol):
                     "INVITE",
                     1,
                     f"v=0\r\no=- 1 1 IN IP4 {HOST}\r\ns=-\r\nc=IN IP4 {HOST}\r\nt=0 0\r\n"
-                    f"m=audio {port} RTP/AVP 0\r\na=ptime:20\r\n",
+                    f"m=audio {port} RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\na=ptime:20\r\n",
                 )
             )
             await asyncio.sleep(DIAL_INTERVAL_S)
@@ -141,6 +141,8 @@ class Peers(asyncio.DatagramProtocol):
             self._send(self._request(peer, "ACK", 1))
             if media is not None:
                 peer.remote = (HOST, int(media[1]))
+        elif text.startswith("SIP/2.0 ") and text[8] in "3456" and head["cseq"].endswith("INVITE"):
+            self.refused_with.append(int(text[8:11]))
         elif text.startswith("BYE"):
             raise SystemExit(f"the gateway hung up:\n{text}")
 
@@ -249,7 +251,8 @@ async def run(dialled: str) -> None:
     while True:
         order = await told()
         if "dial" in order:
-            say({"calls": await peers.dial(int(order["dial"]))})
+            calls = await peers.dial(int(order["dial"]))
+            say({"calls": calls, "refused": len(peers.refused_with), "status": (peers.refused_with or [0])[-1]})
         elif "measure" in order:
             say(await peers.measure(order["measure"]))
         else:

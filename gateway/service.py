@@ -188,7 +188,8 @@ class Service:
 
         public_host = _public_host(configuration.network)
         admission = Admission(configuration.trunks, configuration.agents)
-        load = LoopLoad(configuration.limits.overload.lag_ms / 1000)
+        overload = configuration.limits.overload
+        load = LoopLoad(overload.lag_ms / 1000, overload.occupancy)
         gate = Gate(admission, configuration.trunks, configuration.limits, load)
         pulse = Pulse(load, gate.beat)
         stack.callback(pulse.stop)

@@ -40,3 +40,6 @@ class OverloadSettings(Settings):
     all sources together that never acknowledged a call, have half of that."""
     lag_ms: Annotated[float, Field(gt=0, le=1000)] = 20.0
     """New calls are answered 503 while the process is served this much too late, so that running ones stay well."""
+    occupancy: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """New calls are answered 503 while the event loop has less than the rest of its time free; 1 for never. Half a
+    second counts, so one busy moment is no reason."""

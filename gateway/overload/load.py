@@ -16,11 +16,15 @@ BEAT_SECONDS: Final = 0.02
 BEATS: Final = 15
 # Weight of a new beat in the occupancy's moving average: at 20 ms a beat it settles within half a second.
 OCCUPANCY_WEIGHT: Final = 0.05
-# Above the first share sources that never acknowledged a call wait, above the second everybody: the rest is for media.
+# Above the first share sources that never acknowledged a call wait, above the second (where the configuration has no
+# other) everybody: the rest is for media.
 BUSY_FROM: Final = 0.8
 OVERLOADED_FROM: Final = 0.95
-# What was entered is left at this part of its threshold, so that the verdict does not flutter.
-LEAVE_AT: Final = 0.8
+# What was entered is left at this part of its threshold, so that the verdict does not flutter. Occupancy is an average
+# already, and most of it is of calls that run on: left at 0.8 of its threshold, a process that 400 calls keep at 80 %
+# would take no other for as long as they last.
+LAG_LEAVE_AT: Final = 0.8
+OCCUPANCY_LEAVE_AT: Final = 0.95
 
 
 class LoadLevel(IntEnum):
@@ -36,12 +40,14 @@ class LoopLoad:
 
     Args:
         lag_limit_s: the lag from which on nothing new is taken.
+        occupancy_limit: the occupancy from which on nothing new is taken; 1 for never.
     """
 
-    def __init__(self, lag_limit_s: float) -> None:
+    def __init__(self, lag_limit_s: float, occupancy_limit: float = OVERLOADED_FROM) -> None:
         self.level = LoadLevel.CALM
         self.occupancy = 0.0
         self._lag_limit_s = lag_limit_s
+        self._occupancy_limit = occupancy_limit
         self._lags: deque[float] = deque([0.0] * BEATS, BEATS)
 
     @property
@@ -59,11 +65,12 @@ class LoopLoad:
         return self.level
 
     def _judge(self) -> LoadLevel:
-        def above(value: float, limit: float, level: LoadLevel) -> bool:
-            return value > (limit * LEAVE_AT if self.level >= level else limit)
-
-        if above(self.lag_s, self._lag_limit_s, LoadLevel.OVERLOADED):
+        is_overloaded = self.level is LoadLevel.OVERLOADED
+        if self.lag_s > self._lag_limit_s * (LAG_LEAVE_AT if is_overloaded else 1.0):
             return LoadLevel.OVERLOADED
-        if above(self.occupancy, OVERLOADED_FROM, LoadLevel.OVERLOADED):
+        if self.occupancy > self._occupancy_limit * (OCCUPANCY_LEAVE_AT if is_overloaded else 1.0):
             return LoadLevel.OVERLOADED
-        return LoadLevel.BUSY if above(self.occupancy, BUSY_FROM, LoadLevel.BUSY) else LoadLevel.CALM
+        is_busy = self.level >= LoadLevel.BUSY
+        return (
+            LoadLevel.BUSY if self.occupancy > BUSY_FROM * (OCCUPANCY_LEAVE_AT if is_busy else 1.0) else LoadLevel.CALM
+        )

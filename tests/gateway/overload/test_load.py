@@ -43,3 +43,14 @@ def test_a_loop_without_time_left_sheds_although_nothing_is_late() -> None:
     assert beat(load, 100, share=0.85) is LoadLevel.BUSY
     assert beat(load, 100, share=1.0) is LoadLevel.OVERLOADED
     assert beat(load, 100, share=0.5) is LoadLevel.CALM
+
+
+def test_calls_that_keep_a_process_busy_do_not_keep_others_out_once_the_peak_is_over() -> None:
+    load = LoopLoad(LIMIT)
+    assert beat(load, 100, share=1.0) is LoadLevel.OVERLOADED
+    assert beat(load, 100, share=0.85) is LoadLevel.BUSY
+
+
+def test_the_occupancy_that_sheds_is_the_configured_one() -> None:
+    assert beat(LoopLoad(LIMIT, 0.6), 100, share=0.7) is LoadLevel.OVERLOADED
+    assert beat(LoopLoad(LIMIT, 1.0), 100, share=1.0) is LoadLevel.BUSY
