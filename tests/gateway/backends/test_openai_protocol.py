@@ -9,7 +9,8 @@ from openai.types.realtime import RealtimeClientEvent, RealtimeServerEvent
 from pydantic import TypeAdapter
 
 from gateway.backends.openai.dialect import AZURE, BETA, OPENAI, XAI, Dialect
-from gateway.backends.openai.protocol import EVENTS, OpenAiProtocol
+from gateway.backends.openai.protocol import OpenAiProtocol
+from gateway.backends.openai.server_event import EVENTS
 from gateway.realtime.conversation import AgentTurn, CallerTurn, SystemNote, ToolExchange
 from gateway.realtime.errors import ModelSettingsError
 from gateway.realtime.event import (
