@@ -18,7 +18,8 @@ from gateway.media_policy import MediaPolicy
 from gateway.quality import media_record
 from gateway.realtime.capability import AudioFormat
 from gateway.stream_parameters import stream_parameters
-from gateway.transcoding import Ear, Mouth, ear_for, mouth_for
+from gateway.tap import Tap
+from gateway.transcoding import Mouth, ear_for, mouth_for
 from rtp.clock import MediaClock
 from rtp.codec.format import PayloadFormat
 from rtp.errors import RtpError
@@ -98,7 +99,7 @@ class AudioLeg:
         self._parameters = StreamParameters(remote=None)
         self._stream: RtpStream | None = None
         self._rtcp: RtcpSession | None = None
-        self._tap: _Tap | None = None
+        self._tap: Tap | None = None
         self._mouth: Mouth | None = None
         self._formats = (AudioFormat.PCMU, AudioFormat.PCMU)
         self._lost: Callable[[], None] | None = None
@@ -203,7 +204,7 @@ class AudioLeg:
         self._formats = (input_format, output_format)
         self._lost, self._flushed, self._load = on_lost, on_flushed, on_load
         self._quiet_since, self._care_due = now, now + CARE_INTERVAL_S
-        self._tap = _Tap(sink)
+        self._tap = Tap(sink, self._plane.now)
         self._tune(self._parameters)
         stream = self._stream = RtpStream(
             self._parameters,
@@ -227,15 +228,40 @@ class AudioLeg:
             self._port.receive_with(stream.receive_datagram)
         self._plane.clock.register(self, self._parameters.ptime_ms)
 
+    def redirect(
+        self,
+        sink: StreamSink,
+        *,
+        input_format: AudioFormat = AudioFormat.PCMU,
+        output_format: AudioFormat = AudioFormat.PCMU,
+        on_flushed: Callable[[list[PlayedItem]], object] | None = None,
+        on_load: Callable[[int], None] | None = None,
+    ) -> list[PlayedItem]:
+        """Lets another sink hear and speak from now on; the arguments are those of `start`, which came before.
+
+        What goes out stays one stream: the same SSRC, the next sequence number, silence until the new sink speaks. What
+        the old one had left to say is dropped, and its account returned.
+        """
+        dropped = self.flush()
+        stream, tap = self._stream, self._tap
+        if stream is not None and tap is not None:
+            self._formats = (input_format, output_format)
+            self._flushed, self._load = on_flushed, on_load
+            tap.redirect(sink)
+            self._tune(self._parameters)
+            stream.refresh_sink()
+        return dropped
+
     def _tune(self, parameters: StreamParameters) -> bool:
         """Makes the converters for these parameters, where they are not those that stand. False: nothing to do."""
         tap = self._tap
-        wanted = (parameters.payload_format, parameters.ptime_ms)
+        codec = (parameters.payload_format, parameters.ptime_ms)
+        wanted = (*codec, self._policy.listens_for_digits(parameters.telephone_event_payload_type_rx is not None))
         if tap is None or tap.tuned_to == wanted:
             return False
-        ear = ear_for(*wanted, self._formats[0])
-        self._mouth = mouth_for(*wanted, self._formats[1])
-        tap.tune(ear, wanted)
+        if tap.tuned_to is None or tap.tuned_to[:2] != codec:
+            self._mouth = mouth_for(*codec, self._formats[1])
+        tap.tune(ear_for(*codec, self._formats[0]), wanted, self._formats[0])
         return True
 
     def _accept_rtcp(self, stream: RtpStream, audio: NegotiatedAudio) -> None:
@@ -302,6 +328,8 @@ class AudioLeg:
                 self._report(self._rtcp.goodbye(self._plane.now()))
             self._port.close()
             self._port = None
+        if self._tap is not None:
+            self._tap.release()
         self._stream = self._rtcp = self._tap = self._mouth = None
         self._lost = self._flushed = self._load = None
 
@@ -350,31 +378,6 @@ class AudioLeg:
     def _receive_rtcp(self, data: bytes, source: Address, now: float) -> None:
         if self._rtcp is not None:
             self._rtcp.receive_datagram(data, source, now)
-
-
-class _Tap:
-    """What a stream speaks to: the leg's sink itself, but for a converter of its audio where one is needed."""
-
-    def __init__(self, sink: StreamSink) -> None:
-        self._sink_audio = sink.on_audio
-        self._ear: Ear | None = None
-        self.tuned_to: tuple[PayloadFormat, int] | None = None
-        self.on_audio: Callable[[bytes, bool], None] = sink.on_audio
-        self.on_digit = sink.on_digit
-        self.on_frame_sent = sink.on_frame_sent
-        self.on_item_started = sink.on_item_started
-        self.on_item_finished = sink.on_item_finished
-        self.on_playout_drained = sink.on_playout_drained
-
-    def tune(self, ear: Ear | None, to: tuple[PayloadFormat, int]) -> None:
-        """Converts from now on, or passes on what comes."""
-        self.tuned_to = to
-        self._ear = ear
-        self.on_audio = self._sink_audio if ear is None else self._convert
-
-    def _convert(self, payload: bytes, concealed: bool) -> None:
-        if self._ear is not None and (audio := self._ear(payload)):
-            self._sink_audio(audio, concealed)
 
 
 def _ignore(data: bytes, source: Address, now: float) -> None:

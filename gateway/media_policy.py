@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.config.trunk import Codec, MediaSource, Srtp, TrunkSettings
+from gateway.config.trunk import Codec, InbandDigits, MediaSource, Srtp, TrunkSettings
 from rtp.source_lock import SourcePolicy
 from sip.sdp.capability import AudioCapabilities, SrtpMode, SrtpPolicy
 from sip.sdp.codec import G722, L16_8K, L16_16K, OPUS, PCMA, PCMU, CodecSpec
@@ -43,6 +43,7 @@ class MediaPolicy:
     source: SourcePolicy = SourcePolicy.SAME_HOST
     source_allowed: Callable[[str], bool] | None = None
     capabilities: AudioCapabilities = TELEPHONE
+    inband_digits: InbandDigits = InbandDigits.OFF
 
     @classmethod
     def of(cls, trunk: TrunkSettings) -> "MediaPolicy":
@@ -52,13 +53,23 @@ class MediaPolicy:
         )
         match trunk.media_source:
             case MediaSource.NEGOTIATED:
-                return cls(SourcePolicy.NEGOTIATED, None, capabilities)
+                return cls(SourcePolicy.NEGOTIATED, None, capabilities, trunk.inband_digits)
             case MediaSource.SAME_HOST:
-                return cls(SourcePolicy.SAME_HOST, None, capabilities)
+                return cls(SourcePolicy.SAME_HOST, None, capabilities, trunk.inband_digits)
             case MediaSource.CARRIER:
-                return cls(SourcePolicy.LATCH, trunk.admits_media, capabilities)
+                return cls(SourcePolicy.LATCH, trunk.admits_media, capabilities, trunk.inband_digits)
             case MediaSource.ANY:
-                return cls(SourcePolicy.LATCH, None, capabilities)
+                return cls(SourcePolicy.LATCH, None, capabilities, trunk.inband_digits)
+
+    def listens_for_digits(self, has_events: bool) -> bool:
+        """Whether digits are looked for in the sound of a leg that has, or has not, agreed on telephone-events."""
+        match self.inband_digits:
+            case InbandDigits.AUTO:
+                return not has_events
+            case InbandDigits.ON:
+                return True
+            case InbandDigits.OFF:
+                return False
 
     def allows(self, spec: CodecSpec) -> bool:
         """Whether the codec is among those of the trunk."""

@@ -63,6 +63,17 @@ def mouth_for(payload_format: PayloadFormat, ptime_ms: int, audio_format: AudioF
     return _SampleMouth(payload_format, ptime_ms, audio_format)
 
 
+def samples_of(audio: bytes, audio_format: AudioFormat) -> Samples:
+    """A model's audio as samples at its own rate."""
+    return _SAMPLES_FROM_MODEL[audio_format](audio)
+
+
+def silence_of(audio_format: AudioFormat, octets: int) -> bytes:
+    """So many octets of silence."""
+    law = _LAW_OF.get(audio_format)
+    return bytes(octets) if law is None else law.silence * octets
+
+
 class _SampleEar:
     def __init__(self, payload_format: PayloadFormat, ptime_ms: int, audio_format: AudioFormat) -> None:
         self._decoder = decoder_of(payload_format, ptime_ms)

@@ -30,6 +30,10 @@ class GapFiller:
         self.filled_samples = 0
         """In place of packets that were not sent, or did not come for long."""
 
+    def refresh_sink(self, sink: StreamSink) -> None:
+        """Another one hears from now on."""
+        self._on_audio = sink.on_audio
+
     def conceal(self, samples: int, history: Iterable[bytes]) -> None:
         """Stands in for lost audio: the sound goes on and fades."""
         self.concealed_samples += samples

@@ -195,6 +195,11 @@ class RtpReceiver:
             self._order = InboundOrder(0)
             self._history.clear()
 
+    def refresh_sink(self) -> None:
+        """Looks up again who hears."""
+        self._on_audio = self._sink.on_audio
+        self._filler.refresh_sink(self._sink)
+
     def statistics(self) -> ReceiverStatistics:
         """The counts at this moment."""
         rate = self._rate

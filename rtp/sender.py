@@ -132,6 +132,10 @@ class RtpSender:
         self._adopt(parameters, playout)
         return played
 
+    def refresh_sink(self) -> None:
+        """Looks up again what the sink wants to be told."""
+        self._on_frame_sent = self._sink.on_frame_sent
+
     def protect_rtcp(self, data: bytes) -> bytes:
         """The report as it may be sent: SRTCP on a secure stream."""
         return data if self._protector is None else self._protector.protect_rtcp(data)

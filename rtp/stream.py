@@ -93,6 +93,11 @@ class RtpStream:
         """The report in a datagram; None, and counted, where a secure stream's is not authentic."""
         return self._receiver.unprotect_rtcp(data)
 
+    def refresh_sink(self) -> None:
+        """The sink has other methods now: they are looked up again. The stream itself goes on as it is."""
+        self._receiver.refresh_sink()
+        self._sender.refresh_sink()
+
     def accept_multiplexed_rtcp(self, receive: Callable[[bytes, Address, float], None]) -> None:
         """`a=rtcp-mux` was negotiated (RFC 5761): RTCP of the stream's source on the RTP port goes to `receive`."""
         self._receiver.on_rtcp = receive
