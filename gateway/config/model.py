@@ -12,6 +12,7 @@ from gateway.config.backend import BackendSettings
 from gateway.config.identity import IdentitySettings
 from gateway.config.network import NetworkSettings
 from gateway.config.overload import OverloadSettings
+from gateway.config.tool import ToolName, ToolSettings
 from gateway.config.trunk import TrunkSettings
 from gateway.config.value import InputPath, Name, OutputPath, Settings
 
@@ -91,6 +92,8 @@ class GatewayConfiguration(Settings):
     """Agents that answer, by a name of your choice. Agents can also stand in files of their own: `agents_directory`."""
     agents_directory: InputPath | None = None
     """Folder in which each YAML file is one agent, named after the file; relative to this file."""
+    tools: Mapping[ToolName, ToolSettings] = {}
+    """Tools for several agents, by name: those that an agent lists under `shared_tools`."""
     backends: Mapping[Name, BackendSettings] = Field(default={}, json_schema_extra={"minProperties": 1})
     """Model services, by a name of your choice."""
     identity: IdentitySettings = IdentitySettings()

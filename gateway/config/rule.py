@@ -15,12 +15,13 @@ from gateway.config.access_rule import (
     identity_policies_are_consistent,
     registrars_are_reachable,
 )
+from gateway.config.availability import MCP_IS_MISSING, has_mcp
 from gateway.config.backend import OPENAI_URL, Dialect, EmbeddedSettings, OpenAiSettings
 from gateway.config.errors import FaultLevel
 from gateway.config.finding import Finding, Subject
 from gateway.config.network import ListenerSettings
 from gateway.config.source import TreePath
-from gateway.config.tool import BuiltInTool
+from gateway.config.tool import BuiltInTool, McpToolSettings
 from gateway.config.trunk import MediaSource, TrunkSettings
 from gateway.config.value import suggestion
 
@@ -73,6 +74,27 @@ def transfers_lead_somewhere(subject: Subject) -> Iterator[Finding]:
         if agent.transfer is not None and not may_transfer:
             reason = "has no effect without transfer_call among the agent's built_in_tools"
             yield Finding(("agents", name, "transfer"), reason, FaultLevel.WARNING, at_key=True)
+
+
+def tools_can_be_had(subject: Subject) -> Iterator[Finding]:
+    """What kinds of tools need is installed, names lead to tools, and a name has one meaning."""
+    shared, missing = subject.configuration.tools, not has_mcp()
+    for name, tool in shared.items():
+        if missing and isinstance(tool, McpToolSettings):
+            yield Finding(("tools", name, "type"), MCP_IS_MISSING)
+    for agent_name, agent in subject.configuration.agents.items():
+        path = ("agents", agent_name)
+        built_in = {tool.value for tool in agent.built_in_tools}
+        for name, tool in agent.tools.items():
+            if missing and isinstance(tool, McpToolSettings):
+                yield Finding((*path, "tools", name, "type"), MCP_IS_MISSING)
+            if name in built_in:
+                yield Finding((*path, "tools", name), "is the name of a built-in tool of this agent", at_key=True)
+        for index, name in enumerate(agent.shared_tools):
+            if name not in shared:
+                yield Finding((*path, "shared_tools", index), f"there is no tool {name!r}{suggestion(name, shared)}")
+            elif name in agent.tools or name in built_in or name in agent.shared_tools[:index]:
+                yield Finding((*path, "shared_tools", index), f"{name!r} is the name of another tool of this agent")
 
 
 def trunks_admit_somebody(subject: Subject) -> Iterator[Finding]:
@@ -264,6 +286,7 @@ RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     numbers_lead_to_agents,
     agents_have_backends,
     transfers_lead_somewhere,
+    tools_can_be_had,
     trunks_admit_somebody,
     client_certificates_are_asked_for,
     trunks_stay_apart,

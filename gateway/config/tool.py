@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Annotated, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from gateway.config.value import Settings
+from gateway.config.value import InputPath, Settings
 
 # What OpenAI takes as the name of a function; the other services take no less.
 _TOOL_NAME: Final = r"^[A-Za-z0-9_\-]{1,64}$"
@@ -18,7 +18,7 @@ _LOOPBACK_HOST: Final = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
 LONGEST_TOOL_SECONDS: Final = 60
 
 
-def parse_webhook_url(value: str) -> str:
+def parse_tool_url(value: str) -> str:
     """An https:// URL without user information; http:// only to this machine, where nobody listens in."""
     try:
         parts = urlsplit(value)
@@ -28,14 +28,14 @@ def parse_webhook_url(value: str) -> str:
     if "@" in parts.netloc:
         raise ValueError("must not hold a user name or password")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"{value!r} is not a URL such as https://example.com/tools/book")
+        raise ValueError(f"{value!r} is not a URL such as https://example.com/tools")
     if parts.scheme == "http" and not _LOOPBACK_HOST.fullmatch(parts.hostname):
         raise ValueError("would send what callers say without encryption; use https")
     return value
 
 
 ToolName = Annotated[str, Field(pattern=_TOOL_NAME)]
-WebhookUrl = Annotated[str, AfterValidator(parse_webhook_url), Field(pattern="^https?://")]
+ToolUrl = Annotated[str, AfterValidator(parse_tool_url), Field(pattern="^https?://")]
 
 
 class BuiltInTool(enum.StrEnum):
@@ -101,7 +101,7 @@ class WebhookToolSettings(_Waiting):
 
     type: Literal["webhook"]
     """A request to a web server of yours."""
-    url: WebhookUrl
+    url: ToolUrl
     """Where the arguments are sent, as JSON by POST. It never depends on what a model says, and redirects are not
     followed, so a tool cannot be talked into asking another server. Without encryption only on this machine."""
     description: Annotated[str, Field(min_length=1)]
@@ -115,5 +115,41 @@ class WebhookToolSettings(_Waiting):
     sent again under the same `Idempotency-Key`. A request that never reached the server is sent again in any case."""
 
 
-ToolValue: TypeAlias = PythonToolSettings | WebhookToolSettings
+class McpToolSettings(_Waiting):
+    """The tools of a server that speaks the Model Context Protocol."""
+
+    type: Literal["mcp"]
+    """The tools of a server that speaks the Model Context Protocol. Needs the extra `mcp`."""
+    command: Annotated[str, Field(min_length=1)] | None = None
+    """Program that the gateway starts and speaks with over its standard input and output. Either this or `url`."""
+    args: tuple[str, ...] = ()
+    """Arguments of the program."""
+    env: Mapping[str, SecretStr] = {}
+    """Environment of the program. Of the gateway's own it gets only PATH, HOME and the like, no keys."""
+    directory: InputPath | None = None
+    """Folder in which the program runs; relative to this file. When absent the gateway's own."""
+    url: ToolUrl | None = None
+    """Address of a server that is running already (streamable HTTP). Without encryption only on this machine."""
+    headers: Mapping[str, SecretStr] = {}
+    """Header fields of every request to `url`, such as Authorization. Write secrets as ${NAME}, never in the file."""
+    allow: tuple[str, ...] | None = None
+    """The server's tools that the model may use, by the server's own names. When absent, all of them."""
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]{0,32}$")] | None = None
+    """What stands before the names that the model sees, with an underscore. When absent the name of this entry, so
+    that two servers may have tools of the same name; `""` for none."""
+    confirm_tools: tuple[str, ...] = ()
+    """Tools to whose use the caller must agree first; `confirm` says it of all."""
+
+    @model_validator(mode="after")
+    def _name_one_server(self) -> "McpToolSettings":
+        if (self.command is None) is (self.url is None):
+            raise ValueError("needs either a command or a url")
+        if self.command is None and (self.args or self.env or self.directory is not None):
+            raise ValueError("args, env and directory are for a command; a url takes headers")
+        if self.url is None and self.headers:
+            raise ValueError("headers are for a url; a command takes env")
+        return self
+
+
+ToolValue: TypeAlias = PythonToolSettings | WebhookToolSettings | McpToolSettings
 ToolSettings = Annotated[ToolValue, Field(discriminator="type")]
