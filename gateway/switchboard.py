@@ -10,7 +10,8 @@ from typing import Final
 
 from gateway.access import TrunkAccess
 from gateway.admission import Admission, RefusalReason, Route
-from gateway.call.call import Call, CallEnvironment
+from gateway.call.call import Call
+from gateway.call.environment import CallEnvironment
 from gateway.call.record import CallRecord, EndRecord, IdentityRecord, keep
 from gateway.config.model import LimitsSettings
 from gateway.identity.check import IdentityCheck, IdentityDesk

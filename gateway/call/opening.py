@@ -1,0 +1,124 @@
+"""Opening the model of a call: from the agent's configuration to a session that listens.
+
+The texts are filled in for this call, the backends are tried in groups that speak the same audio formats, and between
+the model and the leg stand the bridge and, where the agent wants one, a guard over interruptions.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.admission import Route
+from gateway.bridge import Bridge, BridgeListener, Recorder
+from gateway.call.audio_format import with_formats
+from gateway.call.backend_group import group_backends
+from gateway.call.conversation import Conversation
+from gateway.call.model import CallModel, ModelSurroundings, ignore
+from gateway.call.settings import guard_policy, settings_of
+from gateway.call.text import filled
+from gateway.call.turn_guard import TurnGuard
+from gateway.leg import AudioLeg
+from gateway.realtime.errors import ModelError, ModelRefusedError
+from gateway.realtime.session import EventSink, RealtimeBackend
+from gateway.realtime.settings import ServerVad, SessionSettings
+from gateway.tools.catalog import Toolbox
+from sip.message import Request
+
+
+@dataclass(frozen=True, slots=True)
+class OpenModel:
+    """A model in conversation: its session, the bridge to the leg, the guard, and since when (monotonic seconds)."""
+
+    model: CallModel
+    bridge: Bridge
+    settings: SessionSettings
+    guard: TurnGuard | None
+    at: float
+
+    def let_go(self) -> None:
+        """Nothing that the model says is heard from now on, and it holds nothing of the call."""
+        self.model.sink = ignore
+        self.model.tap = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOpening:
+    """Opens the model of one call.
+
+    Args:
+        route: the call's, with the agent that is to answer.
+        invite: the caller's INVITE; its header fields can be told to the agent.
+        tools: what the agent may use.
+        surroundings: what the model is given.
+        listener: is told by the bridge what the call must act upon.
+        conversation: takes what is said.
+        recorder: takes both channels, or None.
+    """
+
+    route: Route
+    invite: Request
+    tools: Toolbox
+    surroundings: ModelSurroundings
+    listener: BridgeListener
+    conversation: Conversation
+    recorder: Recorder | None
+
+    async def open(self, leg: AudioLeg, backends: Mapping[str, RealtimeBackend], context: str | None) -> OpenModel:
+        """Opens a session with the first backend of the agent's list that can be had.
+
+        Args:
+            leg: speaks and hears.
+            backends: those that can be used, by name.
+            context: what this call adds to the agent's instructions.
+
+        Raises:
+            ModelError: none can be had.
+        """
+        refusals = []
+        wanted = [backends[name] for name in self.route.agent.backends if name in backends]
+        for group in group_backends(wanted):
+            settings = with_formats(self._settings(context), group.capabilities, leg.payload_format)
+            model = CallModel(group.backends, self.surroundings)
+            bridge = self._create_bridge(model, settings)
+            bridge.attach(leg)
+            guard, model.sink = self._guarded(model, bridge, settings)
+            try:
+                await model.open(settings)
+            except ModelError as error:
+                refusals.append(str(error))
+                continue
+            except asyncio.CancelledError:
+                await model.aclose()
+                raise
+            return OpenModel(model, bridge, settings, guard, self.surroundings.clock())
+        raise ModelRefusedError("; ".join(refusals) or "no backend of the agent can be used")
+
+    def _guarded(
+        self, model: CallModel, bridge: Bridge, settings: SessionSettings
+    ) -> tuple[TurnGuard | None, EventSink]:
+        """Where the model's events go: to the bridge, or first to a guard where the agent wants one."""
+        policy = guard_policy(self.route.agent)
+        if not policy.is_needed:
+            return None, bridge.on_model_event
+        guard = TurnGuard(policy, model, bridge.on_model_event, self.surroundings.is_speaking, settings.input_format)
+        model.tap = guard.on_caller_audio
+        return guard, guard.on_model_event
+
+    def _create_bridge(self, model: CallModel, settings: SessionSettings) -> Bridge:
+        turn_detection = settings.turn_detection
+        pause_ms = turn_detection.silence_duration_ms if isinstance(turn_detection, ServerVad) else 0
+        return Bridge(
+            model,
+            self.conversation,
+            self.listener,
+            self.surroundings.clock,
+            octets_per_ms=settings.output_format.bytes_per_ms,
+            recorder=self.recorder,
+            pause_ms=pause_ms,
+        )
+
+    def _settings(self, context: str | None) -> SessionSettings:
+        agent = self.route.agent
+        instructions = filled(agent.instructions, self.route, self.invite, self.surroundings.logger)
+        agent = agent.model_copy(update={"instructions": instructions})
+        return settings_of(agent, context, tuple(tool.definition for tool in self.tools.values()))

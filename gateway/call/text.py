@@ -1,0 +1,25 @@
+"""The agent's texts, filled in with what a call has."""
+
+from jinja2 import TemplateError
+
+from gateway.admission import Route
+from gateway.config.template import CallValues, fill, header_values
+from gateway.log import ContextLogger
+from sip.message import Request
+
+
+def filled(text: str, route: Route, invite: Request, logger: ContextLogger) -> str:
+    """A text with the numbers, header fields and variables of one call; as it stands where that fails."""
+    values = CallValues(
+        caller=route.caller,
+        dialled=route.dialled,
+        trunk=route.trunk_name,
+        agent=route.agent_name,
+        headers=header_values(invite.headers.items()),
+        variables=route.agent.variables,
+    )
+    try:
+        return fill(text, values)
+    except TemplateError as error:
+        logger.error("text cannot be filled in", extra={"agent": route.agent_name, "detail": str(error)})
+        return text
