@@ -158,16 +158,20 @@ class Gateway:
             time.sleep(0.1)
         raise SystemExit(f"the gateway does not listen:\n{self._log.read_text()}")
 
-    def clock_lag(self) -> Figures:
-        """The media clock's lag since it was asked last."""
+    def state(self) -> dict[str, Any]:
+        """What it holds and counts; empty where it does not answer."""
         seen = self._log.read_text().count("media_clock")
         self._process.send_signal(signal.SIGUSR1)
         for _ in range(100):
             time.sleep(0.05)
             lines = [line for line in self._log.read_text().splitlines() if "media_clock" in line]
             if len(lines) > seen:
-                return dict(json.loads(lines[-1])["media_clock"])
+                return dict(json.loads(lines[-1]))
         return {}
+
+    def clock_lag(self) -> Figures:
+        """The media clock's lag since it was asked last."""
+        return dict(self.state().get("media_clock", {}))
 
     def end(self) -> str:
         """Stops it; returns its log."""

@@ -1,10 +1,11 @@
 """Signalling alone: INVITE, 180, 200, ACK, BYE, 200 with no media, on one core.
 
 Usage, from the project's root: `.venv/bin/python -m benchmarks.signalling [--whole] [--rate CALLS_A_SECOND]`. What is
-measured is the SIP stack with the gate before it, or, with `--whole`, the whole gateway process, in which each call
-also opens and closes a model session and two RTP sockets and leaves a record. The callers (and the model server) have
-the other core. Each call is placed at its time, whatever became of those before it, acknowledged, and ended at once.
-Exits with 1 where the bar is missed.
+measured is the SIP stack with the gate before it, or, with `--whole`, the real `trunkline serve`, in which each call
+also opens and closes a model session over a WebSocket and two RTP sockets, and leaves log lines and a record. All is as
+the configuration has it by default, but for the trunk's rate. The callers and a model server that costs little
+(benchmarks.plane_model) are one process on the other core. Each call is placed at its time, whatever became of those
+before it, acknowledged, and ended at once. Exits with 1 where the bar is missed.
 """
 
 import argparse
@@ -17,13 +18,14 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Final, cast
+from typing import IO, Any, Final, cast
 
 import uvloop
 
 from benchmarks.first_light import Measure, at_most, exactly, show, told
-from benchmarks.flood import GATEWAY_CORE, GOOD, LOAD_CORE, ROOT, Caller, CallError, pin
-from tests.helpers.gateway_process import GatewayProcess, Record
+from benchmarks.flood import GATEWAY_CORE, GOOD, LOAD_CORE, ROOT, Caller, CallError, waited_seconds
+from benchmarks.media_calls import Gateway, Usage, configuration, free_port
+from benchmarks.plane_model import serve_model
 from tests.helpers.rtp_capture import percentile
 
 RATE: Final = 250.0
@@ -33,9 +35,19 @@ WARM_UP_SECONDS: Final = 2.0
 DISCARD_PORT: Final = 40_000  # nobody sends there: a call that ends at once has no media
 
 
-def open_the_gates(configuration: Record) -> None:
-    """What is measured is what the process can do, not what it allows."""
-    configuration["limits"]["overload"] = {"trunk_rate": {"per_second": 10_000, "burst": 10_000}}
+EMPTY_WITHIN: Final = 20.0
+# Places for calls, each with two ports that rest for five seconds after use: 250 a second want 1,250 places.
+PLACES: Final = 2500
+
+
+def whole_configuration(folder: Path, sip_port: int, model_port: int) -> dict[str, Any]:
+    """The defaults, but for the trunk's rate: what is measured is what the process can do, not what it allows."""
+    settings = configuration(folder, sip_port, model_port, "silent", PLACES, srtp="allowed")
+    rate = {"per_second": 10_000, "burst": 10_000}
+    return settings | {
+        "limits": {"calls": PLACES, "overload": {"trunk_rate": rate}, "drain_timeout_seconds": 1},
+        "logging": {"level": "info"},
+    }
 
 
 async def place(caller: Caller, set_up_ms: list[float], failures: list[str]) -> None:
@@ -101,21 +113,47 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def measure(gateway: GatewayProcess, rate: float, seconds: float) -> list[Measure]:
-    """Warms up, measures, and waits until nothing is left."""
-    loop = asyncio.get_running_loop()
-    _, caller = await loop.create_datagram_endpoint(lambda: Caller(gateway.sip_address), local_addr=(GOOD, 0))
-    await load(caller, WARM_UP_CALLS / WARM_UP_SECONDS, WARM_UP_SECONDS)
-    worked = gateway.cpu_seconds()
-    set_up_ms, failures, took = await load(caller, rate, seconds)
-    worked = gateway.cpu_seconds() - worked
-    state = await asyncio.to_thread(
-        gateway.wait_until_state, lambda state: not any(state[kind] for kind in ("calls", "dialogs", "ports")), 20.0
-    )
+async def measure_whole(rate: float, seconds: float, folder: Path, niceness: int) -> list[Measure]:
+    """Starts the gateway, warms it up, measures, and waits until nothing is left."""
+    os.sched_setaffinity(0, {LOAD_CORE})
+    sip_port = free_port()
+    settings = whole_configuration(folder, sip_port, await serve_model())
+    gateway = await asyncio.to_thread(Gateway, folder, sip_port, settings, GATEWAY_CORE, niceness)
+    sys.stdout.write(f"gateway {gateway.pid}, load {os.getpid()}, logs {folder}\n")
+    sys.stdout.flush()
+    try:
+        loop = asyncio.get_running_loop()
+        _, caller = await loop.create_datagram_endpoint(lambda: Caller((GOOD, sip_port)), local_addr=(GOOD, 0))
+        await load(caller, WARM_UP_CALLS / WARM_UP_SECONDS, WARM_UP_SECONDS)
+        waited, used = waited_seconds(gateway.pid), Usage.of(gateway.pid)
+        set_up_ms, failures, took = await load(caller, rate, seconds)
+        waited, now = waited_seconds(gateway.pid) - waited, Usage.of(gateway.pid)
+        worked = now.user_s + now.system_s - used.user_s - used.system_s
+        state = await asyncio.to_thread(empty_state, gateway)
+    finally:
+        log = await asyncio.to_thread(gateway.end)
     return [
         *judge(rate, set_up_ms, failures, took, worked),
+        told("  waited for its core", f"{waited * 1000:.0f} ms of {took:.1f} s"),
         exactly("  ports, dialogs, calls left", state["ports"] + state["dialogs"] + state["calls"]),
+        exactly("  tracebacks in its log", log.count("Traceback")),
+        exactly("  records missing", round(rate * seconds) + WARM_UP_CALLS - record_count(folder)),
     ]
+
+
+def record_count(folder: Path) -> int:
+    """Call records that were written."""
+    return len(list((folder / "records").glob("*.json")))
+
+
+def empty_state(gateway: Gateway) -> dict[str, Any]:
+    """The gateway's state once it holds no call, or after a while."""
+    deadline = time.monotonic() + EMPTY_WITHIN
+    while True:
+        state = gateway.state()
+        if not any(state[kind] for kind in ("calls", "dialogs", "ports")) or time.monotonic() > deadline:
+            return state
+        time.sleep(0.1)
 
 
 def judge(rate: float, set_up_ms: list[float], failures: list[str], took: float, worked: float) -> list[Measure]:
@@ -145,6 +183,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=RATE)
     parser.add_argument("--whole", action="store_true", help="the whole gateway, model sessions and records included")
     parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--nice", type=int, default=0, help="below 0 (root only): before others on the same machine")
     parser.add_argument("--folder", type=Path, default=None, help="where logs go")
     arguments = parser.parse_args()
     seconds = min(arguments.seconds, SECONDS_LIMIT)
@@ -154,11 +193,8 @@ def main() -> int:
         show(measures)
         return int(any(one.is_met is False for one in measures))
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="signalling-"))
-    with GatewayProcess(folder, calls=1000, adapt=open_the_gates) as gateway:
-        pin(gateway)
-        sys.stdout.write(f"gateway {gateway.pid}, load {os.getpid()}, logs {folder}\n")
-        sys.stdout.flush()
-        measures = uvloop.run(measure(gateway, arguments.rate, seconds))
+    folder.mkdir(parents=True, exist_ok=True)
+    measures = uvloop.run(measure_whole(arguments.rate, seconds, folder.resolve(), arguments.nice))
     show(measures)
     return int(any(one.is_met is False for one in measures))
 
