@@ -1,0 +1,48 @@
+"""A call that has ended leaves no cycle of objects: a run of the garbage collector stops the media clock."""
+
+import asyncio
+import gc
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.realtime_server import Peer, audio_delta, audio_done, function_call, response_created, response_done
+from tests.gateway.test_agent_call import called, here
+
+# The caller of these tests is made of gateway.leg and gateway.caller, which may leave what they like.
+OURS = ("gateway.call.", "gateway.bridge", "gateway.tools.")
+
+
+@pytest.fixture
+def garbage() -> Iterator[list[object]]:
+    """What only the collector could free since the test began."""
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    yield gc.garbage
+    gc.set_debug(0)
+    gc.garbage.clear()
+    gc.enable()
+
+
+async def test_ended_call_is_freed_at_once(tmp_path: Path, garbage: list[object]) -> None:
+    tools_used = asyncio.Event()
+
+    async def talks_and_calls_a_tool(peer: Peer) -> None:
+        await peer.greet()
+        await peer.receive("response.create")
+        await peer.send(response_created(), audio_delta(b"\x55" * 1600), audio_done())
+        await peer.send(response_done("resp_1", "completed", function_call("t1", "look_up", '{"name": "Ada"}')))
+        await peer.receive("response.create")
+        tools_used.set()
+        await peer.drain()
+
+    interruption = {"minimum_speech_ms": 200, "protect_greeting": True}
+    tools = {"look_up": here("look_up")}
+    async with called(tmp_path, talks_and_calls_a_tool, tools=tools, interruption=interruption):
+        async with asyncio.timeout(5):
+            await tools_used.wait()
+    gc.collect()
+    assert Counter(name for found in garbage if (name := type(found).__module__).startswith(OURS)) == {}
