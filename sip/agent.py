@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from sip.agenda import Agenda, Timed
+from sip.body import take_description
 from sip.configuration import AgentConfiguration
 from sip.dialog import Dialog, DialogId, target_of
 from sip.errors import SipError, SipParseError
 from sip.event import AgentEvent
 from sip.header import NameAddr
 from sip.message import Message, PartialRequest, Request, Response, parse_message
-from sip.reception import Reception, Screen
+from sip.reception import DESCRIBED_METHODS, Reception, Screen
 from sip.session.host import Authenticator
 from sip.session.reliable import RELIABLE
 from sip.session.session import InviteSession, typed
@@ -339,8 +340,11 @@ class UserAgent:
             self.counters["contact"] += 1
         elif len(response.vias) != 1:  # RFC 3261 §8.1.3.3: such a response "SHOULD be discarded"
             self.counters["response_misrouted"] += 1
-        elif not self.transactions.receive_response(response, now):
-            self.counters["stray_response"] += 1
+        else:
+            if response.status < 300 and response.cseq.method in DESCRIBED_METHODS:
+                take_description(response, self.counters)
+            if not self.transactions.receive_response(response, now):
+                self.counters["stray_response"] += 1
 
 
 _TAG_FIELDS: Final = ("Call-ID", "From", "CSeq")

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from sip.body import ACCEPTED_TYPES, UnsupportedBodyError, session_description
+from sip.errors import SipParseError
 from sip.message import Request
 from sip.session.refresh import TIMER, SessionExpires
-from sip.session.sent import SDP
 from sip.transport.flow import Flow
 from sip.transport.source import note_source
 
@@ -21,6 +22,7 @@ KNOWN_METHODS: Final = frozenset({
 URI_SCHEMES: Final = frozenset({"sip", "sips", "tel"})
 # Methods whose body we interpret. Of the others (a BYE with ISUP in it) the body is no reason to refuse.
 DESCRIBED_METHODS: Final = frozenset({"INVITE", "UPDATE", "PRACK"})
+ACCEPT: Final = ", ".join(ACCEPTED_TYPES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,7 @@ class Reception:
 
     def _capabilities(self, flow: Flow) -> list[tuple[str, str]]:
         """What §11.2 asks of the answer to OPTIONS: Allow, Accept, Accept-Encoding, Accept-Language, Supported."""
-        fields = [*self._agent.refresh_headers(flow.transport), ("Accept", SDP), ("Accept-Encoding", "identity")]
+        fields = [*self._agent.refresh_headers(flow.transport), ("Accept", ACCEPT), ("Accept-Encoding", "identity")]
         if not self._configuration.supported:
             fields.append(("Supported", ""))  # §20.37: an empty one says that no extensions are supported
         return fields
@@ -166,7 +168,7 @@ class Reception:
 
 
 def _inspect_content(request: Request) -> Refusal | None:
-    """§8.2.3: 415 for an encoding or a type that we cannot take, unless its handling is optional."""
+    """§8.2.3: 415 for an encoding or a type that we cannot take, unless its handling is optional (RFC 5621)."""
     if not request.body:
         return None
     encodings = [encoding.lower() for encoding in request.headers.get_all("Content-Encoding")]
@@ -174,12 +176,10 @@ def _inspect_content(request: Request) -> Refusal | None:
         return Refusal(415, "content_encoding", headers=(("Accept-Encoding", "identity"),))
     if request.method not in DESCRIBED_METHODS:
         return None
-    if request.content_type is None:
-        return Refusal(400, "content_type_missing")  # §20.15: it "MUST be present if the body is not empty"
-    if request.content_type.essence == SDP:
-        return None
-    disposition = request.headers.get("Content-Disposition") or ""
-    if "handling=optional" in disposition.lower().replace(" ", ""):
-        request.body = b""
-        return None
-    return Refusal(415, "content_type", headers=(("Accept", SDP),))
+    try:
+        request.body = session_description(request)
+    except UnsupportedBodyError as error:
+        return Refusal(415, error.label, headers=(("Accept", ACCEPT),))
+    except SipParseError as error:
+        return Refusal(error.status, error.label)
+    return None

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from sip.body import SDP
+from sip.dialog import Dialog
 from sip.event import ReinviteAnswered, ReinviteFailed, SessionRefreshed
 from sip.message import Request, Response
 from sip.session.core import SessionCore
 from sip.session.received import HeaderFields
 from sip.session.refresh import SessionRefresher, min_se
-from sip.session.sent import SDP, Acknowledger
+from sip.session.sent import Acknowledger
+from sip.session.state import SessionState
 from sip.transaction.machine import Failure
 
 GLARE_LIMIT: Final = 5  # 491s in a row for one request; then the peers are in each other's way for good
@@ -27,6 +30,7 @@ class SentReinvite:
     headers: tuple[tuple[str, str], ...]
     acknowledger: Acknowledger
     is_refresh: bool
+    dialog: Dialog | None
     glares: int = 0
     least_interval: int = 0
     request: Request | None = None
@@ -54,11 +58,21 @@ class Reinviter:
         """Whether the peer has one of ours to answer, so that its own is glare."""
         return self.is_under_way and self._again_at is None
 
-    def begin(self, method: str, offer: bytes, headers: HeaderFields, now: float, *, is_refresh: bool = False) -> None:
-        """Sends one."""
+    def begin(
+        self,
+        method: str,
+        offer: bytes,
+        headers: HeaderFields,
+        now: float,
+        *,
+        is_refresh: bool = False,
+        dialog: Dialog | None = None,
+    ) -> None:
+        """Sends one, in an early dialog or in the session's."""
         session = self._session
         acknowledger = Acknowledger(session.host, session.flow)
-        self._sent = SentReinvite(method, offer, tuple(headers), acknowledger, is_refresh)
+        dialog = dialog or session.dialog
+        self._sent = SentReinvite(method, offer, tuple(headers), acknowledger, is_refresh, dialog)
         self._send(self._sent, now)
 
     def acknowledge(self, body: bytes) -> bool:
@@ -93,12 +107,18 @@ class Reinviter:
         session = self._session
         headers = [
             *session.refresh_headers("User-Agent"),
-            *self._refresher.request_headers(sent.least_interval),
+            *(self._refresher.request_headers(sent.least_interval) if self._is_established else []),
             *sent.headers,
             *([("Content-Type", SDP)] if sent.offer else []),
         ]
-        session.send_request(sent.method, partial(self._handle_outcome, sent), now, headers=headers, body=sent.offer)
+        on_outcome = partial(self._handle_outcome, sent)
+        session.send_request(sent.method, on_outcome, now, headers=headers, body=sent.offer, dialog=sent.dialog)
         session.changed()
+
+    @property
+    def _is_established(self) -> bool:
+        """Whether the call is answered: before, no session timer runs, and no request decides its fate."""
+        return self._session.state is SessionState.CONFIRMED
 
     def _handle_outcome(self, sent: SentReinvite, request: Request, outcome: Response | Failure, now: float) -> None:
         if isinstance(outcome, Response) and outcome.status < 200:
@@ -110,21 +130,22 @@ class Reinviter:
         self._session.changed()
 
     def _handle_accepted(self, sent: SentReinvite, request: Request, response: Response, now: float) -> None:
-        session = self._session
-        if sent.acknowledger.repeat(response) or sent.unacknowledged is not None or session.dialog is None:
+        session, dialog = self._session, sent.dialog
+        if sent.acknowledger.repeat(response) or sent.unacknowledged is not None or dialog is None:
             return
-        session.dialog.refresh_target(response)
+        dialog.refresh_target(response)
         sent.request = request
         if sent.method == "UPDATE":
             sent.is_finished = True
         elif sent.offer or not response.body or session.is_ended:
-            sent.acknowledger.acknowledge(session.dialog, request, response)
+            sent.acknowledger.acknowledge(dialog, request, response)
             sent.is_finished = True
         else:
             sent.unacknowledged = response
         if session.is_ended:
             return
-        self._refresher.accept(response, now)
+        if self._is_established:
+            self._refresher.accept(response, now)
         if sent.offer:
             session.local_description = sent.offer
         event = SessionRefreshed if sent.is_refresh else ReinviteAnswered
@@ -140,7 +161,7 @@ class Reinviter:
         elif isinstance(outcome, Response) and outcome.status == 422 and min_se(outcome) > sent.least_interval:
             sent.least_interval = min_se(outcome)  # RFC 4028 §7.4
             self._send(sent, now)
-        elif outcome.status in {408, 481} or isinstance(outcome, Failure):
+        elif self._is_established and (outcome.status in {408, 481} or isinstance(outcome, Failure)):
             sent.is_finished = True
             session.lose(now)
         else:

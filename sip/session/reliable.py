@@ -56,18 +56,19 @@ class ReliableProvisionals:
         else:
             self._send(waiting, now)
 
-    def acknowledge(self, prack: Request, now: float) -> bool:
-        """Takes a PRACK whose RAck names the outstanding response; False for any other."""
+    def acknowledge(self, prack: Request, now: float) -> Response | None:
+        """Takes a PRACK whose RAck names the outstanding response, and gives that response; None for any other."""
         parts = (prack.headers.get("RAck") or "").split()
         cseq = self._invite.request.cseq
         if self._outstanding is None or len(parts) != 3:
-            return False
+            return None
         if parts[2] != "INVITE" or [parse_number(part, RSEQ_LIMIT) for part in parts[:2]] != [self._rseq, cseq.number]:
-            return False
+            return None
+        acknowledged = self._outstanding
         self._settle()
         if self._queue:
             self._send(self._queue.popleft(), now)
-        return True
+        return acknowledged
 
     def next_timer(self) -> float | None:
         """When to send again, or to give up."""

@@ -2,12 +2,12 @@
 
 from typing import Final
 
+from sip.body import SDP
 from sip.dialog import MAX_FORWARDS, Dialog, target_of
 from sip.message import Request, Response
 from sip.session.host import SessionHost
 from sip.transport.flow import Flow, Target
 
-SDP: Final = "application/sdp"
 CREDENTIAL_FIELDS: Final = frozenset({"Authorization", "Proxy-Authorization"})
 CREDENTIAL_ATTEMPTS: Final = 3  # a nonce may go stale between two; more is a loop
 

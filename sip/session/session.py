@@ -4,6 +4,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Final
 
+from sip.body import SDP, take_description
 from sip.dialog import Dialog
 from sip.event import (
     Acknowledged,
@@ -16,11 +17,11 @@ from sip.event import (
 from sip.message import Request
 from sip.session.core import SessionCore
 from sip.session.host import SessionHost
+from sip.session.offered import ReceivedOffer
 from sip.session.received import HeaderFields, ReceivedInvite
 from sip.session.refer import Referrals
 from sip.session.refresh import TIMER, SessionRefresher
 from sip.session.reinvite import Reinviter
-from sip.session.sent import SDP
 from sip.session.state import EndCause, SessionInput, SessionState, SessionStateError
 from sip.transaction.invite_server import InviteServerTransaction
 from sip.transaction.non_invite_server import NonInviteServerTransaction
@@ -50,12 +51,12 @@ class InviteSession(SessionCore):
         wanted = configuration.session_expires if TIMER in configuration.supported else None
         self._deadlines: dict[Deadline, float] = {}
         self._received: ReceivedInvite | None = None
-        self._update: NonInviteServerTransaction | None = None  # with an offer that our user has to answer
         self._bye_headers: tuple[tuple[str, str], ...] | None = None  # a BYE that waits for the ACK
         self._refresher = SessionRefresher(self, wanted=wanted, minimum=configuration.min_se)
         self._reinviter = Reinviter(self, self._refresher, self._is_received_under_way)
         self._referrals = Referrals(self)
-        self._parts += [self._refresher, self._reinviter, self._referrals]
+        self._offered = ReceivedOffer(self, self._leave_offer)
+        self._parts += [self._refresher, self._reinviter, self._referrals, self._offered]
 
     def as_session(self) -> "InviteSession":
         """This very session: what events carry."""
@@ -100,21 +101,39 @@ class InviteSession(SessionCore):
         self._reinviter.begin("INVITE", offer, headers, now)
         return True
 
-    def answer_reinvite(self, body: bytes, *, now: float, headers: HeaderFields = ()) -> bool:
-        """Accepts the peer's re-INVITE (or UPDATE): `body` is our answer, or our offer where it had none."""
-        request = self._pending_request()
-        if request is None or self.dialog is None:
+    def update(self, offer: bytes, *, now: float, headers: HeaderFields = (), remote_tag: str | None = None) -> bool:
+        """Offers a change by UPDATE (RFC 3311): the only way before the call is answered, and then only once the first
+        offer was answered reliably. ReinviteAnswered or ReinviteFailed follows.
+
+        False where the peer does not allow UPDATE, where nothing may be offered now, or while another offer is under
+        way. On a confirmed call `reinvite` is better: an UPDATE "MUST be responded to immediately" (§5.2), so a peer
+        refuses what its user would have to look at. `remote_tag` names the branch of a forked call.
+        """
+        dialog = self._dialog_for_update(remote_tag)
+        is_allowed = "UPDATE" in self.peer_allow and dialog is not None and not self.is_ended
+        if not is_allowed or self._reinviter.is_under_way or self._is_answer_outstanding():
             return False
-        self.dialog.refresh_target(request)
+        self._reinviter.begin("UPDATE", offer, headers, now, dialog=dialog)
+        return True
+
+    def answer_reinvite(self, body: bytes, *, now: float, headers: HeaderFields = ()) -> bool:
+        """Accepts the peer's re-INVITE, UPDATE or PRACK: `body` is our answer, or our offer where it had none."""
+        request = self._pending_request()
+        dialog = self.dialog_for(request) if request is not None else None
+        if request is None or dialog is None:
+            return False
         self.local_description = body
-        refresh = self._refresher.answer(request, now)
-        self._finish_pending(200, None, [*self.refresh_headers(), *refresh, *headers, *typed(body)], body, now)
+        fields: list[tuple[str, str]] = []
+        if request.method != "PRACK":  # which refreshes neither the target (RFC 3262 §7.2) nor the session
+            dialog.refresh_target(request)
+            fields = [*self.refresh_headers(), *self._agree_on_refresh(request, now)]
+        self._finish_pending(200, None, [*fields, *headers, *typed(body)], body, now)
         return True
 
     def reject_reinvite(
         self, status: int, reason: str | None = None, headers: HeaderFields = (), *, now: float
     ) -> bool:
-        """Refuses the peer's re-INVITE (or UPDATE), mostly with 488; the session goes on as it was."""
+        """Refuses the peer's re-INVITE or UPDATE, mostly with 488; the session goes on as it was."""
         if self._pending_request() is None:
             return False
         self._finish_pending(status, reason, headers, b"", now)
@@ -194,6 +213,7 @@ class InviteSession(SessionCore):
         if self._received is None or not self._received.acknowledge(ack):
             self.host.counters["ack_absorbed"] += 1
             return
+        take_description(ack, self.host.counters)
         self._acknowledged(ack.body or None, now)
         self.changed()
 
@@ -246,8 +266,12 @@ class InviteSession(SessionCore):
 
     def _handle_deadline(self, deadline: Deadline, now: float) -> None:
         if deadline is Deadline.USER:
-            self.host.counters["reinvite_unanswered"] += 1
-            self.reject_reinvite(500, now=now)
+            self._leave_offer(now)
+
+    def _leave_offer(self, now: float) -> None:
+        """Our user takes too long over a re-INVITE, UPDATE or PRACK."""
+        self.host.counters["reinvite_unanswered"] += 1
+        self.reject_reinvite(500, now=now)
 
     def _not_acknowledged(self, now: float) -> None:
         """RFC 3261 §13.3.1.4: without ACK the dialog is confirmed, "but the session SHOULD be terminated"."""
@@ -279,20 +303,31 @@ class InviteSession(SessionCore):
 
     def _receive_update(self, transaction: NonInviteServerTransaction, request: Request, now: float) -> None:
         """RFC 3311 §5.2: a refresh is answered at once, an offer is our user's to answer."""
-        if not request.body:
-            if self.dialog is not None:
-                self.dialog.refresh_target(request)
-            headers = [*self.refresh_headers(), *self._refresher.answer(request, now)]
-            self.respond(transaction, 200, now, headers)
-        elif self.state is not SessionState.CONFIRMED or self._is_user_busy() or self._update is not None:
-            self.respond(transaction, 500, now, self.retry_after())
+        dialog = self.dialog_for(request)
+        if not request.body and dialog is not None:
+            dialog.refresh_target(request)
+            self.respond(transaction, 200, now, [*self.refresh_headers(), *self._agree_on_refresh(request, now)])
         elif self._reinviter.is_outstanding:
             self.host.counters["glare"] += 1
             self.respond(transaction, 491, now)
+        elif not self._may_take_offer(request):
+            self.respond(transaction, 500, now, self.retry_after())
         else:
-            self._update = transaction
-            self._deadlines[Deadline.USER] = now + self.host.configuration.reinvite_limit
-            self.host.emit(ReinviteReceived(self, request.body))
+            self._offered.take(transaction, now)
+
+    def _may_take_offer(self, request: Request) -> bool:
+        """Whether the offers before this one have been answered, so that the peer may make another."""
+        del request
+        return self.state is SessionState.CONFIRMED and not self._is_user_busy() and self._offered.request is None
+
+    def _dialog_for_update(self, remote_tag: str | None) -> Dialog | None:
+        """The dialog in which we may make an offer by UPDATE now, if any."""
+        del remote_tag
+        return self.dialog if self.state is SessionState.CONFIRMED and not self._is_user_busy() else None
+
+    def _agree_on_refresh(self, request: Request, now: float) -> list[tuple[str, str]]:
+        """What our 2xx says of the session timer. Before the call is answered there is no session to refresh."""
+        return self._refresher.answer(request, now) if self.state in ANSWERED_STATES else []
 
     def _receive_prack(self, transaction: NonInviteServerTransaction, request: Request, now: float) -> None:
         """A PRACK that matches no reliable provisional response (RFC 3262 §3)."""
@@ -336,7 +371,7 @@ class InviteSession(SessionCore):
         return result
 
     def _clear(self, now: float) -> None:
-        if self._update is not None or self._is_user_busy():
+        if self._offered.request is not None or self._is_user_busy():
             self._finish_pending(487, None, (), b"", now)  # RFC 3261 §15.1.2: the transaction must not be left open
         self._deadlines.clear()
         if self._received is not None:
@@ -350,20 +385,17 @@ class InviteSession(SessionCore):
         self.host.transactions.respond(transaction, transaction.request.create_response(status, headers=headers), now)
 
     def _pending_request(self) -> Request | None:
-        """The peer's re-INVITE or UPDATE that waits for our user, if any."""
-        if self.state is not SessionState.CONFIRMED:
-            return None
-        if self._update is not None:
-            return self._update.request
+        """The peer's re-INVITE, UPDATE or PRACK that waits for our user, if any."""
+        if self._offered.request is not None or self.state is not SessionState.CONFIRMED:
+            return self._offered.request
         return self._received.request if self._received is not None and not self._received.is_answered else None
 
     def _finish_pending(self, status: int, reason: str | None, headers: HeaderFields, body: bytes, now: float) -> None:
         """The final response to what waits for our user."""
-        self._deadlines.pop(Deadline.USER, None)
-        if self._update is not None:
-            self.respond(self._update, status, now, headers, reason=reason, body=body)
-            self._update = None
+        if self._offered.request is not None:
+            self._offered.finish(status, reason, headers, body, now)
         elif self._received is not None:
+            self._deadlines.pop(Deadline.USER, None)
             self._received.respond(status, reason, headers, body, now)
         self.changed()
 
@@ -373,13 +405,14 @@ class InviteSession(SessionCore):
 
     def _is_received_under_way(self) -> bool:
         received = self._received
-        is_invite = received is not None and (not received.is_answered or received.awaits_ack)
-        return is_invite or self._update is not None
+        is_open = received is not None and (not received.is_answered or received.awaits_ack)
+        is_invite = is_open and self.state in ANSWERED_STATES  # the INVITE itself keeps no UPDATE from an early dialog
+        return is_invite or self._offered.request is not None
 
     def _is_answer_outstanding(self) -> bool:
         """Whether an offer is without answer: ours that an ACK is still to answer, or one in an UPDATE."""
         owed = self._received is not None and self._received.awaits_ack and self._received.offer is None
-        return owed or self._update is not None
+        return owed or self._offered.request is not None
 
 
 def typed(body: bytes) -> list[tuple[str, str]]:

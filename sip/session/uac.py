@@ -39,6 +39,7 @@ class ClientSession(InviteSession):
             invite.headers.set(name, value)
         self._acknowledger = Acknowledger(host, None)
         self._early: dict[str, Dialog] = {}
+        self._answers: dict[str, bytes] = {}  # to our offer, by tag, where they came in a reliable 1xx
         self._transaction: ClientTransaction | None = None
         self._attempt = 1
         self._has_provisional = False
@@ -119,9 +120,12 @@ class ClientSession(InviteSession):
             return
         tag = response.to.tag
         dialog = self._early_dialog(tag, response) if response.status > 100 and tag is not None else None
-        if dialog is not None:
+        if dialog is not None and tag is not None:
             self._step(SessionInput.PROVISIONAL)
+            self.peer_allow = response.allow or self.peer_allow
             if rack is not None:
+                if response.body and self.request.body:
+                    self._answers.setdefault(tag, response.body)
                 self.send_request("PRACK", self.count_outcome("prack"), now, headers=[("RAck", rack)], dialog=dialog)
         if response.status > 100 and not self.is_ended:
             self.host.emit(Provisional(self, response.status, response.reason, response.body or None, tag, response))
@@ -158,7 +162,9 @@ class ClientSession(InviteSession):
             self._unacknowledged = response
         self.peer_allow = response.allow
         self._refresher.accept(response, now)
-        self.host.emit(Answered(self, response.body or None, response))
+        # A 2xx whose answer came before, in a reliable 1xx, may leave it out.
+        answer = response.body or self._answers.get(response.to.tag or "")
+        self.host.emit(Answered(self, answer or None, response))
 
     def _is_waiting_for(self, response: Response) -> bool:
         return self._unacknowledged is not None and self._unacknowledged.to.tag == response.to.tag
@@ -212,6 +218,7 @@ class ClientSession(InviteSession):
         for name, value in headers:
             invite.headers.set(name, value)
         self._forget_early()
+        self._answers.clear()
         self.dialog = None
         self._provisionals = ReceivedProvisionals()
         self.request = invite
@@ -279,6 +286,17 @@ class ClientSession(InviteSession):
         if self.state is SessionState.CONFIRMED:
             return self.dialog
         return self._early.get(request.from_.tag or "")
+
+    def _may_take_offer(self, request: Request) -> bool:
+        if self.state is SessionState.EARLY:
+            return request.from_.tag in self._answers and self._offered.request is None
+        return super()._may_take_offer(request)
+
+    def _dialog_for_update(self, remote_tag: str | None) -> Dialog | None:
+        if self.state is not SessionState.EARLY:
+            return super()._dialog_for_update(remote_tag)
+        settled = [tag for tag in self._early if tag in self._answers and remote_tag in {None, tag}]
+        return self._early[settled[0]] if settled else None
 
     def _forget_early(self) -> None:
         for dialog in self._early.values():

@@ -34,6 +34,7 @@ class ServerSession(InviteSession):
         )
         self._parts.append(self._reliable)
         self._answer: tuple[bytes, tuple[tuple[str, str], ...]] | None = None  # a 200 that waits for a PRACK
+        self._settled: bytes | None = None  # our description of the exchange that a PRACK has completed
 
     @property
     def local_tag(self) -> str:
@@ -78,6 +79,8 @@ class ServerSession(InviteSession):
             return False
         fields = [*self.refresh_headers(), *headers, *typed(body)]
         if self._is_reliable(body):
+            if body:
+                self.local_description = body
             self._reliable.send(status, reason, fields, body, now)
             self.changed()
             return True
@@ -89,16 +92,22 @@ class ServerSession(InviteSession):
     def answer(self, body: bytes, *, now: float, headers: HeaderFields = ()) -> bool:
         """Sends 200 OK: `body` is the answer, or our offer where the INVITE had none.
 
-        It waits for the PRACK of a reliable 1xx that carried a description (RFC 3262 §3).
+        It waits for the PRACK of a reliable 1xx that carried a description (RFC 3262 §3), and for our user's answer to
+        an offer that came meanwhile.
         """
-        if self._reliable.delays_answer and not self._invite.is_answered:
+        if self._is_exchange_open and not self._invite.is_answered:
             self._answer = (body, tuple(headers))
             return True
         if not self._step(SessionInput.ANSWER):
             return False
         self._reliable.stop()
         self._deadlines.clear()
-        self.local_description = body
+        if self._settled is None:
+            self.local_description = body
+        elif self.local_description != self._settled:
+            # The session was changed since its first answer: a 2xx that repeated that would take the change back, and
+            # RFC 6337 §3.1.1 wants none in a 2xx whose offer was answered before.
+            body = b""
         refresh = self._refresher.answer(self.request, now)
         self._invite.respond(200, None, [*self.refresh_headers(), *refresh, *headers, *typed(body)], body, now)
         self.changed()
@@ -121,18 +130,60 @@ class ServerSession(InviteSession):
         else:
             self._cancelled(cancel, now)
 
+    def reject_reinvite(
+        self, status: int, reason: str | None = None, headers: HeaderFields = (), *, now: float
+    ) -> bool:
+        """As for every session; but an offer in a PRACK is refused with the call.
+
+        RFC 6337 §3.2.3, table 2: a PRACK that acknowledges gets its 2xx, "followed by ... termination of the dialog".
+        """
+        if self._offered.request is None or self._offered.request.method != "PRACK":
+            return super().reject_reinvite(status, reason, headers, now=now)
+        self._answer = None
+        self._finish_pending(200, None, (), b"", now)
+        return self.reject(status, reason, headers, now=now)
+
     def _receive_prack(self, transaction: NonInviteServerTransaction, request: Request, now: float) -> None:
-        if request.body and self._invite.offer is not None:
-            self.respond(transaction, 488, now)  # a new offer (§5), which needs our user; UPDATE serves it better
-            return
-        if not self._reliable.acknowledge(request, now):
+        acknowledged = self._reliable.acknowledge(request, now)
+        if acknowledged is None:
             self.respond(transaction, 481, now)
             return
-        self.respond(transaction, 200, now)
-        self.host.emit(ProvisionalAcknowledged(self, request.body or None))
-        if self._answer is not None and not self._reliable.delays_answer:
+        is_offer = bool(request.body) and (self._invite.offer is not None or self._settled is not None)
+        if acknowledged.body and self._settled is None and (self._invite.offer is not None or request.body):
+            self._settled = acknowledged.body
+        if is_offer and not self._may_take_offer(request):
+            self.respond(transaction, 488, now)  # the INVITE's own offer is not answered yet: there is no second one
+        elif is_offer:  # RFC 3262 §5: "the UAS MUST generate an answer in the 2xx to the PRACK"
+            self._offered.take(transaction, now)
+            return
+        else:
+            self.respond(transaction, 200, now)
+            self.host.emit(ProvisionalAcknowledged(self, request.body or None))
+        self._answer_at_last(now)
+
+    @property
+    def _is_exchange_open(self) -> bool:
+        """Whether a description of ours waits for its PRACK, or an offer of the peer's for our user."""
+        return self._reliable.delays_answer or self._offered.request is not None
+
+    def _answer_at_last(self, now: float) -> None:
+        """The 200 that waited for the end of an exchange."""
+        if self._answer is not None and not self._is_exchange_open:
             (body, headers), self._answer = self._answer, None
             self.answer(body, now=now, headers=headers)
+
+    def _finish_pending(self, status: int, reason: str | None, headers: HeaderFields, body: bytes, now: float) -> None:
+        super()._finish_pending(status, reason, headers, body, now)
+        if not self.is_ended:
+            self._answer_at_last(now)
+
+    def _may_take_offer(self, request: Request) -> bool:
+        is_early = self.state is SessionState.EARLY and self._settled is not None and not self._is_exchange_open
+        return is_early or super()._may_take_offer(request)
+
+    def _dialog_for_update(self, remote_tag: str | None) -> Dialog | None:
+        is_early = self.state is SessionState.EARLY and self._settled is not None and not self._is_exchange_open
+        return self.dialog if is_early else super()._dialog_for_update(remote_tag)
 
     def _not_prack_acknowledged(self, now: float) -> None:
         """§3: without PRACK for 64*T1 the UAS "SHOULD reject the original request with a 5xx response"."""

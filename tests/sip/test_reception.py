@@ -2,11 +2,11 @@
 
 import pytest
 
-from sip.event import IncomingInvite
-from sip.message import Request
+from sip.event import Acknowledged, Answered, IncomingInvite
+from sip.message import Request, Response
 from sip.reception import Refusal
 from sip.transport.flow import Flow
-from tests.helpers.sip import ANSWER, AgentHost, Network, WireHost, in_dialog, request
+from tests.helpers.sip import ANSWER, OFFER, AgentHost, Network, WireHost, in_dialog, request
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_options_tells_allow_accept_supported_and_encodings__rfc3261_11_2(
     network.run(0.1)
     ok = alice.last(200)
     assert ok.allow == ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO")
-    assert ok.headers.get("Accept") == "application/sdp"
+    assert ok.headers.get("Accept") == "application/sdp, multipart/mixed, multipart/alternative"
     assert ok.headers.get("Accept-Encoding") == "identity"
     assert ok.headers.get("Supported") == ""
     assert ok.to.tag is not None
@@ -147,7 +147,7 @@ def test_a_body_type_that_we_cannot_read_gets_415_and_accept__rfc3261_8_2_3(
 ) -> None:
     alice.send(request(body=b"<x/>", headers=(("Content-Type", "application/xml"),)), bob)
     network.run(0.1)
-    assert alice.last(415).headers.get("Accept") == "application/sdp"
+    assert alice.last(415).headers.get("Accept") == "application/sdp, multipart/mixed, multipart/alternative"
 
 
 def test_a_body_whose_handling_is_optional_is_left_aside__rfc3261_8_2_3(
@@ -157,6 +157,53 @@ def test_a_body_whose_handling_is_optional_is_left_aside__rfc3261_8_2_3(
     alice.send(request(body=b"\x01\x10", headers=fields), bob)
     network.run(0.1)
     assert bob.only(IncomingInvite).offer is None
+
+
+ISUP = b"--b\r\nContent-Type: application/isup\r\nContent-Disposition: signal; handling={handling}\r\n\r\n\x01\x10\r\n"
+MIXED = (("Content-Type", "multipart/mixed; boundary=b"), ("MIME-Version", "1.0"))
+
+
+def mixed(handling: bytes, description: bytes = OFFER) -> bytes:
+    isup = ISUP.replace(b"{handling}", handling)
+    return isup + b"--b\r\nContent-Type: application/sdp\r\n\r\n" + description + b"\r\n--b--\r\n"
+
+
+def test_the_offer_is_found_beside_isup_that_is_optional__rfc5621_3_1(
+    network: Network, alice: WireHost, bob: AgentHost
+) -> None:
+    alice.send(request(body=mixed(b"optional"), headers=MIXED), bob)
+    network.run(0.1)
+    assert bob.only(IncomingInvite).offer == OFFER
+
+
+def test_isup_that_must_be_understood_gets_415_and_accept__rfc5621_8_2(
+    network: Network, alice: WireHost, bob: AgentHost
+) -> None:
+    alice.send(request(body=mixed(b"required"), headers=MIXED), bob)
+    alice.send(request(body=b"--b\r\n", headers=MIXED, branch="z9hG4bKx", call_id="other"), bob)
+    network.run(0.1)
+    assert alice.responses() == [415, 400]
+    assert "multipart/mixed" in (alice.last(415).headers.get("Accept") or "")
+
+
+def test_answers_in_responses_and_acks_are_found_in_multiparts_too__rfc5621_3_1(
+    network: Network, alice: WireHost, bob: AgentHost
+) -> None:
+    bob.call(alice)
+    network.run(0.1)
+    sent = alice.requests("INVITE")[0]
+    headers = [("Contact", "<sip:alice@192.0.2.1>"), *MIXED]
+    alice.send(sent.create_response(200, to_tag="a", headers=headers, body=mixed(b"optional", ANSWER)), bob)
+    invite = request(body=b"")
+    alice.send(invite, bob)
+    network.run(0.1)
+    assert bob.only(Answered).body == ANSWER
+    bob.do(bob.incoming.answer, OFFER)
+    network.run(0.1)
+    ok = [m for m in alice.inbox if isinstance(m, Response) and m.call_id == invite.call_id][-1]
+    alice.send(in_dialog(invite, ok, "ACK", cseq=1, body=mixed(b"optional", ANSWER), headers=MIXED), bob)
+    network.run(0.1)
+    assert bob.only(Acknowledged).body == ANSWER
 
 
 def test_an_encoded_body_gets_415_and_accept_encoding__rfc3261_8_2_3(

@@ -1,16 +1,30 @@
 """Reliable provisional responses (RFC 3262), sent and received, in virtual time."""
 
+from functools import partial
 from typing import Any
 
 import pytest
 
-from sip.event import Answered, Ended, IncomingInvite, Provisional, ProvisionalAcknowledged
+from sip.event import (
+    AgentEvent,
+    Answered,
+    Ended,
+    IncomingInvite,
+    Provisional,
+    ProvisionalAcknowledged,
+    ReinviteAnswered,
+    ReinviteFailed,
+    ReinviteReceived,
+)
 from sip.message import Request, Response
-from sip.session.state import EndCause
+from sip.session.state import EndCause, SessionState
+from sip.session.uac import ClientSession
 from sip.session.uas import ServerSession
 from tests.helpers.sip import ANSWER, OFFER, AgentHost, Network, WireHost, in_dialog, request
 
-ALLOW = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "PRACK")
+ALLOW = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "PRACK", "UPDATE")
+NEW_OFFER = OFFER.replace(b"o=- 1 1", b"o=- 1 2").replace(b"4000", b"4002")
+NEW_ANSWER = ANSWER.replace(b"o=- 2 1", b"o=- 2 2")
 OPTIONS: dict[str, Any] = {"supported": ("100rel",), "allow": ALLOW}
 
 
@@ -38,9 +52,9 @@ def invited(
     return invite, bob.incoming
 
 
-def prack(invite: Request, response: Response, cseq: int = 2, **changes: str) -> Request:
-    rack = changes.pop("rack", f"{response.headers.get('RSeq')} 1 INVITE")
-    return in_dialog(invite, response, "PRACK", cseq=cseq, branch=f"z9hG4bKp{cseq}", headers=(("RAck", rack),))
+def prack(invite: Request, response: Response, cseq: int = 2, *, rack: str = "", body: bytes = b"") -> Request:
+    fields = (("RAck", rack or f"{response.headers.get('RSeq')} 1 INVITE"),)
+    return in_dialog(invite, response, "PRACK", cseq=cseq, branch=f"z9hG4bKp{cseq}", headers=fields, body=body)
 
 
 def test_a_caller_that_requires_it_gets_its_180_reliably_until_the_prack__rfc3262_3(
@@ -153,14 +167,212 @@ def test_the_prack_brings_the_answer_to_an_offer_in_a_183__rfc3262_5(
     assert bob.only(ProvisionalAcknowledged).body == ANSWER
 
 
-def test_a_prack_with_a_new_offer_gets_488__rfc3262_5(network: Network, alice: WireHost, bob: AgentHost) -> None:
+def test_a_prack_with_a_second_offer_before_the_first_is_answered_gets_488_and_ends_the_repetition__rfc6337_3_1_2(
+    network: Network, alice: WireHost, bob: AgentHost
+) -> None:
     invite, session = invited(network, alice, bob)
     bob.do(session.ring)
     network.run(0.1)
-    rack = (("RAck", f"{alice.last(180).headers.get('RSeq')} 1 INVITE"),)
-    alice.send(in_dialog(invite, alice.last(180), "PRACK", headers=rack, body=OFFER), bob)
+    alice.send(prack(invite, alice.last(180), body=OFFER), bob)
+    network.run(20.0)
+    assert alice.responses() == [100, 180, 488]
+    assert bob.of(ReinviteReceived) == []
+
+
+def progressed(network: Network, alice: WireHost, bob: AgentHost, body: bytes = NEW_OFFER) -> Request:
+    """An early call whose 183 had the answer; its PRACK carries `body`."""
+    invite, session = invited(network, alice, bob)
+    bob.do(session.progress, 183, ANSWER)
     network.run(0.1)
-    assert alice.responses()[-1] == 488
+    alice.send(prack(invite, alice.last(183), body=body), bob)
+    network.run(0.1)
+    return invite
+
+
+def test_a_new_offer_in_the_prack_is_answered_in_its_200__rfc3262_5(
+    network: Network, alice: WireHost, bob: AgentHost
+) -> None:
+    invite = progressed(network, alice, bob)
+    assert bob.only(ReinviteReceived).offer == NEW_OFFER
+    assert bob.do(bob.incoming.answer, ANSWER), "the call's own answer waits for that of the PRACK"
+    network.run(0.1)
+    assert alice.responses() == [100, 183]
+    bob.do(bob.incoming.answer_reinvite, NEW_ANSWER)
+    network.run(0.1)
+    of_prack, of_invite = [
+        message for message in alice.inbox if isinstance(message, Response) and message.status == 200
+    ]
+    assert (of_prack.cseq.method, of_prack.body) == ("PRACK", NEW_ANSWER)
+    # What the 200 to the INVITE would say is what the PRACK has changed (RFC 6337 §3.1.1).
+    assert (of_invite.cseq.method, of_invite.body) == ("INVITE", b"")
+    alice.send(in_dialog(invite, of_invite, "ACK", cseq=1, body=b""), bob)
+    network.run(1.0)
+    assert bob.incoming.state is SessionState.CONFIRMED
+
+
+def test_a_200_may_repeat_the_answer_of_its_183__rfc3261_13_2_1(
+    network: Network, alice: WireHost, bob: AgentHost
+) -> None:
+    progressed(network, alice, bob, b"")
+    bob.do(bob.incoming.answer, ANSWER)
+    network.run(0.1)
+    assert alice.last(200).body == ANSWER
+
+
+def test_an_offer_in_a_prack_that_cannot_be_met_ends_the_call_and_not_the_prack__rfc6337_3_2_3(
+    network: Network, alice: WireHost, bob: AgentHost
+) -> None:
+    progressed(network, alice, bob)
+    bob.do(bob.incoming.reject_reinvite, 488)
+    network.run(0.1)
+    assert [(m.status, m.cseq.method) for m in alice.inbox if isinstance(m, Response)][-2:] == [
+        (200, "PRACK"),
+        (488, "INVITE"),
+    ]
+    assert bob.only(Ended).cause is EndCause.REJECTED
+
+
+def test_an_offer_in_a_prack_that_nobody_answers_ends_the_call(
+    network: Network, alice: WireHost, bob: AgentHost
+) -> None:
+    progressed(network, alice, bob)
+    network.run(10.2)
+    assert alice.responses()[-2:] == [200, 500]
+    assert bob.agent.counters["reinvite_unanswered"] == 1
+
+
+def test_an_offerless_call_may_be_changed_by_the_prack_of_a_second_183__rfc3262_5(
+    network: Network, alice: WireHost, bob: AgentHost
+) -> None:
+    invite, session = invited(network, alice, bob, body=b"")
+    bob.do(session.progress, 183, OFFER)
+    network.run(0.1)
+    alice.send(prack(invite, alice.last(183), body=ANSWER), bob)
+    network.run(0.1)
+    bob.do(session.ring)
+    network.run(0.1)
+    alice.send(prack(invite, alice.last(180), cseq=3, body=NEW_OFFER), bob)
+    network.run(0.1)
+    assert bob.only(ProvisionalAcknowledged).body == ANSWER
+    assert bob.only(ReinviteReceived).offer == NEW_OFFER
+
+
+def update(invite: Request, response: Response, cseq: int = 3, body: bytes = NEW_OFFER) -> Request:
+    return in_dialog(invite, response, "UPDATE", cseq=cseq, branch=f"z9hG4bKu{cseq}", body=body)
+
+
+def test_an_update_before_the_answer_is_our_user_s_to_answer__rfc3311_5_2(
+    network: Network, alice: WireHost, bob: AgentHost
+) -> None:
+    invite = progressed(network, alice, bob, b"")
+    alice.send(update(invite, alice.last(183)), bob)
+    network.run(0.1)
+    bob.do(bob.only(ReinviteReceived).session.answer_reinvite, NEW_ANSWER)
+    network.run(0.1)
+    assert (alice.last(200).cseq.method, alice.last(200).body) == ("UPDATE", NEW_ANSWER)
+    assert "Session-Expires" not in alice.last(200).headers, "there is no session to refresh yet"
+
+
+def test_an_update_with_an_offer_before_the_first_answer_gets_500_and_retry_after__rfc3311_5_2(
+    network: Network, alice: WireHost, bob: AgentHost
+) -> None:
+    invite, session = invited(network, alice, bob)
+    bob.do(session.ring)
+    network.run(0.1)
+    alice.send(update(invite, alice.last(180)), bob)
+    network.run(0.1)
+    assert "Retry-After" in alice.last(500).headers
+
+
+def test_a_call_that_is_cancelled_leaves_no_update_open__rfc3261_15_1_2(
+    network: Network, alice: WireHost, bob: AgentHost
+) -> None:
+    invite = progressed(network, alice, bob, b"")
+    alice.send(update(invite, alice.last(183)), bob)
+    network.run(0.1)
+    alice.send(in_dialog(invite, Response(200), "CANCEL", cseq=1, branch="z9hG4bKa1", to=invite.headers.get("To")), bob)
+    network.run(0.1)
+    assert sorted(alice.responses()[-3:]) == [200, 487, 487]
+    network.run(60.0)
+    bob.assert_empty()
+
+
+def both_progressed(network: Network) -> tuple[AgentHost, AgentHost, ClientSession]:
+    alice, bob = (network.agent(host, screen=None, **OPTIONS) for host in ("192.0.2.1", "192.0.2.2"))
+    call = alice.call(bob)
+    network.run(0.1)
+    assert not bob.do(bob.incoming.update, NEW_OFFER), "the first offer has no answer yet"
+    bob.do(bob.incoming.progress, 183, ANSWER)
+    network.run(0.1)
+    return alice, bob, call
+
+
+def test_the_caller_changes_a_ringing_call_by_update__rfc3311_5_1(network: Network) -> None:
+    alice, bob, call = both_progressed(network)
+    assert alice.do(call.update, NEW_OFFER)
+    assert not alice.do(call.update, NEW_OFFER), "one at a time"
+    network.run(0.1)
+    assert bob.only(ReinviteReceived).offer == NEW_OFFER
+    bob.do(bob.incoming.answer_reinvite, NEW_ANSWER)
+    network.run(0.1)
+    assert alice.only(ReinviteAnswered).body == NEW_ANSWER
+    bob.do(bob.incoming.answer, ANSWER)
+    network.run(0.1)
+    assert alice.only(Answered).body == ANSWER, "the 200 had none: the answer is that of the 183"
+    assert call.state is SessionState.CONFIRMED
+
+
+def test_the_called_side_changes_a_ringing_call_by_update__rfc3311_5_1(network: Network) -> None:
+    alice, bob, _ = both_progressed(network)
+    assert bob.do(bob.incoming.update, NEW_OFFER)
+    network.run(0.1)
+    alice.do(alice.only(ReinviteReceived).session.answer_reinvite, NEW_ANSWER)
+    network.run(0.1)
+    assert bob.only(ReinviteAnswered).body == NEW_ANSWER
+
+
+def answer_offers(host: AgentHost, event: AgentEvent) -> None:
+    if isinstance(event, ReinviteReceived):
+        host.do(event.session.answer_reinvite, NEW_ANSWER)
+
+
+def test_updates_that_cross_get_491_and_the_pause__rfc3311_5_2(network: Network) -> None:
+    alice, bob, call = both_progressed(network)
+    for host in (alice, bob):
+        host.on_event = partial(answer_offers, host)
+    alice.do(call.update, NEW_OFFER)
+    bob.do(bob.incoming.update, NEW_OFFER)
+    network.run(5.0)
+    assert len(network.sent(alice, 491)) == len(network.sent(bob, 491)) == 1
+    assert len(alice.of(ReinviteAnswered)) == len(bob.of(ReinviteAnswered)) == 1
+
+
+def test_an_update_that_meets_silence_does_not_end_a_ringing_call(network: Network) -> None:
+    alice, _, call = both_progressed(network)
+    network.drop = lambda packet: packet.data.startswith(b"UPDATE")
+    alice.do(call.update, NEW_OFFER)
+    network.run(33.0)
+    assert alice.only(ReinviteFailed).status == 408
+    assert call.state is SessionState.EARLY
+
+
+def test_no_update_is_sent_to_who_does_not_allow_it__rfc3311_4(
+    network: Network, alice: WireHost, bob: AgentHost
+) -> None:
+    progressed(network, alice, bob, b"")
+    assert not bob.do(bob.incoming.update, NEW_OFFER)
+    assert alice.requests("UPDATE") == []
+
+
+def test_a_confirmed_call_may_be_changed_by_update_too__rfc3311_5_1(network: Network) -> None:
+    alice, bob, call = both_progressed(network)
+    bob.do(bob.incoming.answer, ANSWER)
+    network.run(0.1)
+    assert alice.do(call.update, NEW_OFFER)
+    network.run(0.1)
+    bob.do(bob.incoming.answer_reinvite, NEW_ANSWER)
+    network.run(0.1)
+    assert alice.only(ReinviteAnswered).body == NEW_ANSWER
 
 
 def test_a_caller_that_only_supports_it_gets_a_plain_180__rfc3262_3(
