@@ -44,6 +44,8 @@ class BuiltInTool(enum.StrEnum):
     END_CALL = "end_call"
     SEND_DIGITS = "send_digits"
     TRANSFER_CALL = "transfer_call"
+    PAUSE_RECORDING = "pause_recording"
+    RESUME_RECORDING = "resume_recording"
 
 
 class ParameterType(enum.StrEnum):
@@ -110,6 +112,9 @@ class WebhookToolSettings(_Waiting):
     """The arguments, by name."""
     secret: SecretStr | None = None
     """Signs each request (HMAC-SHA256, the headers of Standard Webhooks). Write it as ${NAME}, never in the file."""
+    public_only: bool = False
+    """Whether the server must have a public address, so that whoever writes agents cannot reach what is behind your
+    firewall. Leave it off for servers of your own network."""
     idempotent: bool = False
     """Whether the server may be asked twice: then a request that was answered with 502, 503 or 504, or not at all, is
     sent again under the same `Idempotency-Key`. A request that never reached the server is sent again in any case."""

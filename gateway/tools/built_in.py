@@ -19,6 +19,12 @@ class EndCallArguments(BaseModel):
     reason: Annotated[str | None, Field(description="Why the call ends.")] = None
 
 
+class NoArguments(BaseModel):
+    """What a tool takes that takes nothing. Words of the model's own do no harm."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
 class SendDigitsArguments(BaseModel):
     """What `send_digits` takes."""
 
@@ -38,6 +44,21 @@ SEND_DIGITS: Final = ToolDefinition(
     name="send_digits",
     description="Presses keys on the telephone keypad, for an automatic system at the other end of the line.",
     parameters=schema_of(SendDigitsArguments),
+)
+
+
+PAUSE_RECORDING: Final = ToolDefinition(
+    name="pause_recording",
+    description=(
+        "Stops the recording of this call. Use it before the caller says a card number, a password or anything else "
+        "that must not be kept, and let it go on with resume_recording right afterwards."
+    ),
+    parameters=schema_of(NoArguments),
+)
+RESUME_RECORDING: Final = ToolDefinition(
+    name="resume_recording",
+    description="Lets the recording of this call go on after pause_recording.",
+    parameters=schema_of(NoArguments),
 )
 
 
@@ -74,4 +95,39 @@ class SendDigits:
         return {"sent": arguments["digits"]}
 
 
-BUILT_IN: Final[Mapping[BuiltInTool, Tool]] = {BuiltInTool.END_CALL: EndCall(), BuiltInTool.SEND_DIGITS: SendDigits()}
+class PauseRecording:
+    """Keeps what is said from now on out of the recording. Where nothing is recorded there is nothing to do."""
+
+    definition = PAUSE_RECORDING
+    policy = ToolPolicy()
+
+    def check(self, arguments: str) -> Arguments:
+        """See `Tool`."""
+        return check_arguments(NoArguments, arguments)
+
+    async def run(self, arguments: Arguments, context: ToolContext) -> object:
+        """See `Tool`."""
+        return {"recorded": False, "was_recorded": context.line.pause_recording()}
+
+
+class ResumeRecording:
+    """Lets the recording go on."""
+
+    definition = RESUME_RECORDING
+    policy = ToolPolicy()
+
+    def check(self, arguments: str) -> Arguments:
+        """See `Tool`."""
+        return check_arguments(NoArguments, arguments)
+
+    async def run(self, arguments: Arguments, context: ToolContext) -> object:
+        """See `Tool`."""
+        return {"recorded": context.line.resume_recording()}
+
+
+BUILT_IN: Final[Mapping[BuiltInTool, Tool]] = {
+    BuiltInTool.END_CALL: EndCall(),
+    BuiltInTool.SEND_DIGITS: SendDigits(),
+    BuiltInTool.PAUSE_RECORDING: PauseRecording(),
+    BuiltInTool.RESUME_RECORDING: ResumeRecording(),
+}

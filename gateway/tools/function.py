@@ -10,8 +10,10 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.errors import PydanticUserError
+from pydantic.fields import FieldInfo
 
 from gateway.realtime.settings import ToolDefinition
+from gateway.tools.docstring import read_docstring
 from gateway.tools.errors import ToolConfigurationError, ToolError, ToolFailedError
 from gateway.tools.tool import Arguments, ToolContext, ToolPolicy, check_arguments, schema_of
 
@@ -39,11 +41,10 @@ class FunctionTool:
         self._function = function
         self._executor = executor
         self._is_async = inspect.iscoroutinefunction(function)
-        self._model, self._context_name = _model_of(name, function)
+        words, about = read_docstring(function)
+        self._model, self._context_name = _model_of(name, function, about)
         self.policy = policy
-        self.definition = ToolDefinition(
-            name, description or inspect.getdoc(function) or name.replace("_", " "), schema_of(self._model)
-        )
+        self.definition = ToolDefinition(name, description or words or name.replace("_", " "), schema_of(self._model))
 
     def check(self, arguments: str) -> Arguments:
         """See `Tool`."""
@@ -78,8 +79,11 @@ def load_function(reference: str) -> Function:
     return typing.cast("Function", function)
 
 
-def _model_of(name: str, function: Function) -> tuple[type[BaseModel], str | None]:
-    """The arguments as a pydantic model, and the name of the parameter that takes the context."""
+def _model_of(name: str, function: Function, about: Mapping[str, str]) -> tuple[type[BaseModel], str | None]:
+    """The arguments as a pydantic model, and the name of the parameter that takes the context.
+
+    `about` describes parameters whose annotation does not.
+    """
     hints = _hints(name, function)
     fields: dict[str, Any] = {}
     context_name = None
@@ -93,7 +97,10 @@ def _model_of(name: str, function: Function) -> tuple[type[BaseModel], str | Non
             context_name = parameter.name
             continue
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
-        fields[parameter.name] = (hint, default)
+        field = FieldInfo.from_annotated_attribute(hint, default)
+        if field.description is None:
+            field.description = about.get(parameter.name)
+        fields[parameter.name] = (hint, field)
     try:
         model = create_model(f"{name}_arguments", __config__=ConfigDict(extra="forbid"), **fields)
         model.model_json_schema()

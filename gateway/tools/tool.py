@@ -46,6 +46,12 @@ class Line(Protocol):
         """Hands the caller over once the agent's last word has been heard. The call ends where that succeeds."""
         ...
 
+    def pause_recording(self) -> bool:
+        """Records silence from now on; False where nothing is recorded."""
+
+    def resume_recording(self) -> bool:
+        """Records again; False where nothing is recorded."""
+
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:

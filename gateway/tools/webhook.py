@@ -10,13 +10,17 @@ import binascii
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final, Literal
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from gateway.config.tool import LONGEST_TOOL_SECONDS, ParameterSettings, ParameterType, WebhookToolSettings
+from gateway.identity.errors import FetchError
+from gateway.identity.fetch import resolve
+from gateway.identity.guard import choose_address
 from gateway.realtime.settings import ToolDefinition
 from gateway.tools.errors import ToolFailedError
 from gateway.tools.tool import RESULT_LIMIT, Arguments, ToolContext, ToolPolicy, check_arguments, schema_of
@@ -93,9 +97,7 @@ class WebhookTool:
         """One attempt. Raises _Again where another is safe, else ToolFailedError."""
         idempotent = self._settings.idempotent
         try:
-            async with self._client.stream(
-                "POST", self._settings.url, content=body, headers=self._headers(message_id, body)
-            ) as response:
+            async with self._request(self._headers(message_id, body), body) as response:
                 if response.status_code in _RETRYABLE_STATUSES and idempotent:
                     raise _Again(f"The web server answered {response.status_code}.")
                 if not response.is_success:
@@ -106,6 +108,35 @@ class WebhookTool:
         except httpx.HTTPError as error:
             reason = f"The web server did not answer: {type(error).__name__}: {error}"
             raise (_Again(reason) if idempotent else ToolFailedError(reason)) from error
+
+    @asynccontextmanager
+    async def _request(self, headers: dict[str, str], body: bytes) -> AsyncIterator[httpx.Response]:
+        """The answer to one request, its body not yet read."""
+        url = httpx.URL(self._settings.url)
+        if not self._settings.public_only:
+            async with self._client.stream("POST", url, content=body, headers=headers) as response:
+                yield response
+            return
+        try:
+            address = choose_address(url.host, await resolve(url.host, url.port or 443))
+        except FetchError as error:
+            raise ToolFailedError(f"The web server may not be asked: {error}.") from error
+        except OSError as error:
+            raise _Again(f"The web server could not be found: {error}") from error
+        # The connection goes to the very address that was checked. A client of its own: a pool would know connections
+        # by their address and mix up the names behind it.
+        headers["Host"] = url.netloc.decode("ascii")
+        async with (
+            create_client() as client,
+            client.stream(
+                "POST",
+                url.copy_with(host=address),
+                content=body,
+                headers=headers,
+                extensions={"sni_hostname": url.host},
+            ) as response,
+        ):
+            yield response
 
     def _headers(self, message_id: str, body: bytes) -> dict[str, str]:
         timestamp = str(int(self._wall_clock()))

@@ -47,6 +47,7 @@ class Stage:
         self.fillers: list[str] = []
         self.kept: list[ToolWork] = []
         self.hung_up = 0
+        self.recorded: list[bool] = []
         self.digits: list[str] = []
         self.transfers: list[str] = []
         self.desk = ToolDesk(
@@ -78,6 +79,14 @@ class Stage:
     def send_digits(self, digits: str) -> bool:
         self.digits.append(digits)
         return digits != "0"
+
+    def pause_recording(self) -> bool:
+        self.recorded.append(False)
+        return True
+
+    def resume_recording(self) -> bool:
+        self.recorded.append(True)
+        return True
 
     async def transfer_call(self, uri: str) -> TransferOutcome:
         self.transfers.append(uri)
@@ -248,6 +257,17 @@ async def test_end_call_hangs_up_and_needs_no_answer() -> None:
         await call.settled()
         assert call.hung_up == 1
         assert call.answers == {}
+
+
+async def test_a_recording_is_paused_and_resumed() -> None:
+    async with stage(gives_seven) as call:
+        call.call("t1", "pause_recording", "")
+        await call.settled()
+        assert call.recorded == [False]
+        call.call("t2", "resume_recording", '{"why": "the number is said"}')
+        await call.settled()
+        assert call.recorded == [False, True]
+    assert call.answers == {"t1": {"recorded": False, "was_recorded": True}, "t2": {"recorded": True}}
 
 
 async def test_send_digits_presses_only_keys() -> None:

@@ -1,34 +1,26 @@
 """Python functions as tools: what the model is told of them, and what reaches them."""
 
 import asyncio
+import enum
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 import pytest
-from pydantic import Field
+from pydantic import BaseModel, Field
+from typing_extensions import TypedDict
 
 from gateway.tools.errors import ToolArgumentsError, ToolConfigurationError, ToolFailedError
 from gateway.tools.function import FunctionTool, load_function
-from gateway.tools.tool import ToolContext, ToolPolicy, TransferOutcome
+from gateway.tools.tool import ToolContext, ToolPolicy
+from tests.fakes.line import SilentLine
 
 EXECUTOR = ThreadPoolExecutor(1)
 
 
-class NoLine:
-    """A call that takes nothing."""
-
-    def end_call(self) -> None: ...
-
-    def send_digits(self, digits: str) -> bool:
-        return False
-
-    async def transfer_call(self, uri: str) -> TransferOutcome:
-        return TransferOutcome(403, "Forbidden")
-
-
-CONTEXT = ToolContext("c1", "t1", "+15551234567", "+15550001111", NoLine())
+CONTEXT = ToolContext("c1", "t1", "+15551234567", "+15550001111", SilentLine())
 
 
 def book_table(
@@ -61,6 +53,87 @@ def test_the_schema_is_the_signature() -> None:
         },
         "required": ["guests", "day"],
         "additionalProperties": False,
+    }
+
+
+class Seat(enum.Enum):
+    INSIDE = "inside"
+    GARDEN = "garden"
+
+
+@dataclass
+class Guest:
+    name: str
+    age: int | None = None
+
+
+class Address(TypedDict):
+    street: str
+    number: NotRequired[int]
+
+
+class Card(BaseModel):
+    holder: str = Field(description="As printed on it.")
+
+
+def order(seat: Seat, guests: list[Guest], address: Address, card: Card, note: str | None = None) -> str:
+    """Takes an order.
+
+    Only for tonight.
+
+    Args:
+        seat: Where to sit,
+            if it does not rain.
+        guests (list of Guest): Who comes: all of them.
+        note: What the kitchen should know.
+
+    Returns:
+        What no model needs to know.
+    """
+    return f"{seat.name} {guests[0].name} {address['street']} {card.holder} {note}"
+
+
+def test_all_kinds_of_types_become_a_schema() -> None:
+    definition = tool(order).definition
+    assert definition.description == "Takes an order.\n\nOnly for tonight."
+    parameters: Any = definition.parameters
+    assert parameters["required"] == ["seat", "guests", "address", "card"]
+    properties, kinds = parameters["properties"], parameters["$defs"]
+    assert properties["seat"] == {"$ref": "#/$defs/Seat", "description": "Where to sit, if it does not rain."}
+    assert kinds["Seat"] == {"type": "string", "enum": ["inside", "garden"]}
+    assert properties["guests"]["items"] == {"$ref": "#/$defs/Guest"}
+    assert properties["guests"]["description"] == "Who comes: all of them."
+    assert (kinds["Guest"]["required"], kinds["Address"]["required"]) == (["name"], ["street"])
+    assert kinds["Card"]["properties"]["holder"]["description"] == "As printed on it."
+    assert properties["note"]["anyOf"] == [{"type": "string"}, {"type": "null"}]
+
+
+async def test_all_kinds_of_types_arrive_as_such() -> None:
+    ordering = tool(order)
+    arguments = (
+        '{"seat": "garden", "guests": [{"name": "Ada"}], "address": {"street": "Mill Lane"}, "card": {"holder": "A L"}}'
+    )
+    assert await ordering.run(ordering.check(arguments), CONTEXT) == "GARDEN Ada Mill Lane A L None"
+    with pytest.raises(ToolArgumentsError, match=r"guests\.0\.name"):
+        ordering.check(arguments.replace('"name"', '"called"'))
+
+
+def test_fields_of_sphinx_are_read_too() -> None:
+    def seat(row: int, name: str) -> None:
+        """Seats somebody.
+
+        :param row: Counted from
+            the window.
+        :param str name: The guest's.
+        :returns: nothing
+        """
+
+    definition = tool(seat).definition
+    assert definition.description == "Seats somebody."
+    properties: Any = definition.parameters["properties"]
+    assert {name: field["description"] for name, field in properties.items()} == {
+        "row": "Counted from the window.",
+        "name": "The guest's.",
     }
 
 

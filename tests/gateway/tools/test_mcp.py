@@ -4,11 +4,12 @@ import asyncio
 import json
 import logging
 import os
+import random
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +21,25 @@ from gateway.config.tool import McpToolSettings
 from gateway.tools.catalog import Equipment, ToolCatalog
 from gateway.tools.errors import ToolArgumentsError, ToolConfigurationError, ToolFailedError
 from gateway.tools.mcp_tool import NAME_LIMIT, legal_name
-from gateway.tools.tool import RESULT_LIMIT, Tool, ToolContext, TransferOutcome, as_output
+from gateway.tools.tool import RESULT_LIMIT, Tool, ToolContext, as_output
+from tests.fakes.line import SilentLine
+from tests.helpers.gateway_process import RTP_PORTS_BELOW, RTP_PORTS_FROM
 from tests.helpers.sipp import LOOPBACK
 
 
 def free_tcp_port() -> int:
-    with socket.create_server((LOOPBACK, 0)) as probe:
-        return int(probe.getsockname()[1])
+    """Below the kernel's ephemeral ports: a client that knocks at one of those again and again can meet itself there,
+    and then the server cannot have it."""
+    while True:
+        port = random.randrange(RTP_PORTS_FROM, RTP_PORTS_BELOW)
+        with suppress(OSError), socket.create_server((LOOPBACK, port)):
+            return port
 
 
 PROGRAM = Path(__file__).parents[2] / "fakes" / "mcp_program.py"
 
 
-class NoLine:
-    """A call that takes nothing."""
-
-    def end_call(self) -> None: ...
-
-    def send_digits(self, digits: str) -> bool:
-        return False
-
-    async def transfer_call(self, uri: str) -> TransferOutcome:
-        return TransferOutcome(403, "Forbidden")
-
-
-CONTEXT = ToolContext("c1", "t1", "+15551234567", "+15550001111", NoLine())
+CONTEXT = ToolContext("c1", "t1", "+15551234567", "+15550001111", SilentLine())
 
 
 def stdio(log: Path | None = None, **settings: object) -> dict[str, object]:
@@ -90,6 +85,7 @@ async def http_server(port: int, log: Path) -> AsyncIterator[asyncio.subprocess.
                     _, writer = await asyncio.open_connection("127.0.0.1", port)
                     break
                 except OSError:
+                    assert process.returncode is None, "the server did not start"
                     await asyncio.sleep(0.05)
         writer.close()
         yield process

@@ -16,26 +16,15 @@ from pydantic import ValidationError
 from gateway.config.tool import WebhookToolSettings
 from gateway.tools import webhook
 from gateway.tools.errors import ToolArgumentsError, ToolFailedError
-from gateway.tools.tool import RESULT_LIMIT, ToolContext, ToolPolicy, TransferOutcome
+from gateway.tools.tool import RESULT_LIMIT, ToolContext, ToolPolicy
 from gateway.tools.webhook import WebhookTool, create_client
+from tests.fakes.line import SilentLine
 
 KEY = b"0123456789abcdef"
 NOW = 1_800_000_000.0
 
 
-class NoLine:
-    """A call that takes nothing."""
-
-    def end_call(self) -> None: ...
-
-    def send_digits(self, digits: str) -> bool:
-        return False
-
-    async def transfer_call(self, uri: str) -> TransferOutcome:
-        return TransferOutcome(403, "Forbidden")
-
-
-CONTEXT = ToolContext("c1", "t1", "+15551234567", "+15550001111", NoLine())
+CONTEXT = ToolContext("c1", "t1", "+15551234567", "+15550001111", SilentLine())
 Answer = tuple[int, Mapping[str, str], bytes]
 OK: Answer = (200, {"Content-Type": "application/json"}, b'{"table": 7}')
 
@@ -196,3 +185,28 @@ async def test_arguments_are_checked_before_anything_is_sent(arguments: str) -> 
 def test_a_url_that_would_leak_or_is_none_is_refused(url: str) -> None:
     with pytest.raises(ValidationError):
         WebhookToolSettings.model_validate({"type": "webhook", "url": url, "description": "x"})
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+async def test_a_private_address_is_not_asked_where_only_public_ones_may_be(host: str) -> None:
+    async with served(OK, public_only=True) as (web, tool):
+        tool._settings = tool._settings.model_copy(update={"url": f"http://{host}:{web.port}/book"})
+        with pytest.raises(ToolFailedError, match="not a public address"):
+            await tool.run({"guests": 4}, CONTEXT)
+        assert web.requests == []
+
+
+async def test_the_address_that_was_checked_is_the_one_that_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up: list[str] = []
+
+    async def resolve(host: str, port: int) -> list[str]:
+        looked_up.append(host)
+        return ["192.0.2.1"]
+
+    monkeypatch.setattr(webhook, "resolve", resolve)
+    monkeypatch.setattr(webhook, "choose_address", lambda host, found: "127.0.0.1")
+    async with served(OK, public_only=True) as (web, tool):
+        tool._settings = tool._settings.model_copy(update={"url": f"http://tools.example:{web.port}/book"})
+        assert await tool.run({"guests": 4}, CONTEXT) == {"table": 7}
+        assert looked_up == ["tools.example"]
+        assert web.requests[0][0]["host"] == f"tools.example:{web.port}"
