@@ -284,7 +284,7 @@ def _create_environment(
             for name, backend in configuration.backends.items()
             if backend.prices is not None
         },
-        prompts={name: load_prompts(agent.model_loss) for name, agent in configuration.agents.items()},
+        prompts={name: load_prompts(agent) for name, agent in configuration.agents.items()},
     )
 
 

@@ -11,6 +11,7 @@ from gateway.call.model import CallModel
 from gateway.call.opening import OpenModel
 from gateway.call.record import (
     CallRecord,
+    DeadAirRecord,
     DigitRecord,
     EndRecord,
     IdentityRecord,
@@ -150,6 +151,11 @@ class Account:
                     took_ms=round(change.seconds * 1000),
                 )
                 for change in model.changes
+            ),
+            dead_air=DeadAirRecord(
+                nudges=model.dead_air.nudges,
+                fillers=model.dead_air.fillers,
+                replacements=model.dead_air.replacements,
             ),
         )
 

@@ -11,12 +11,11 @@ from gateway.call.account import Account
 from gateway.call.entry import DIGIT_PAUSE_SECONDS, KeypadEntry
 from gateway.call.environment import CallEnvironment
 from gateway.call.history import history_of
-from gateway.call.model import ModelSurroundings
 from gateway.call.opening import ModelOpening, OpenModel
 from gateway.call.prompt import Prompts
-from gateway.call.settings import say_exactly
+from gateway.call.settings import dead_air_policy, say_exactly
 from gateway.call.silence import Silence, SilenceAct
-from gateway.call.surroundings import Spawn
+from gateway.call.surroundings import ModelSurroundings, Spawn
 from gateway.call.text import filled
 from gateway.call.timer import Timers
 from gateway.call.transition import CallInput
@@ -119,6 +118,7 @@ class CallAgent:
             filler_after_seconds=loss.filler_after_ms / 1000,
             give_up_after_seconds=loss.give_up_after_seconds,
             prices=environment.prices,
+            dead_air=dead_air_policy(route.agent),
         )
         tools = environment.tools_of(route.agent_name)
         opening = ModelOpening(route, self._invite, tools, surroundings, self, self._account.conversation, recorder)

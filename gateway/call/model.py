@@ -7,15 +7,14 @@ and the call learns that its model has failed.
 
 from collections.abc import Callable, Sequence
 
+from gateway.call.dead_air import DeadAirCount
 from gateway.call.period import ignore
-from gateway.call.succession import GO_ON, Succession
+from gateway.call.succession import Succession
 from gateway.call.surroundings import ModelChange, ModelSurroundings
 from gateway.realtime.capability import RealtimeCapabilities
 from gateway.realtime.conversation import ConversationTurn
 from gateway.realtime.session import EventSink, RealtimeBackend, TextRole
 from gateway.realtime.settings import SessionSettings
-
-__all__ = ["GO_ON", "CallModel", "ModelChange", "ModelSurroundings", "ignore"]
 
 
 class CallModel:
@@ -57,6 +56,11 @@ class CallModel:
     def changes(self) -> Sequence[ModelChange]:
         """The sessions that took over from another, in their order."""
         return self._succession.changes
+
+    @property
+    def dead_air(self) -> DeadAirCount:
+        """What was done about a model that did not answer."""
+        return self._succession.dead_air_count
 
     @property
     def dropped_input_ms(self) -> int:
@@ -104,6 +108,10 @@ class CallModel:
         """See `RealtimeSession`."""
         self._succession.ask(instructions)
 
+    def dismiss_turn(self) -> None:
+        """What the caller has just said was no turn: no answer is owed."""
+        self._succession.progress.dismiss_turn()
+
     def cancel_response(self) -> None:
         """See `RealtimeSession`."""
         self._succession.command(lambda session: session.cancel_response())
@@ -122,6 +130,7 @@ class CallModel:
         """See `RealtimeSession`."""
         self._succession.progress.answer_tool(call_id)
         self._succession.command(lambda session: session.send_tool_result(call_id, output))
+        self._succession.watch_dead_air()
 
     def send_text(self, text: str, *, role: TextRole = TextRole.USER) -> None:
         """See `RealtimeSession`."""

@@ -13,8 +13,10 @@ from gateway.bridge import Bridge, BridgeListener, Recorder
 from gateway.call.audio_format import with_formats
 from gateway.call.backend_group import group_backends
 from gateway.call.conversation import Conversation
-from gateway.call.model import CallModel, ModelSurroundings, ignore
+from gateway.call.model import CallModel
+from gateway.call.period import ignore
 from gateway.call.settings import guard_policy, settings_of
+from gateway.call.surroundings import ModelSurroundings
 from gateway.call.text import filled
 from gateway.call.turn_guard import TurnGuard
 from gateway.leg import AudioLeg

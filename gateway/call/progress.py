@@ -25,7 +25,18 @@ class Progress:
         self._response_id: str | None = None
         self._open_items: dict[str, str] = {}
         self._reply_due = False
+        self._response_spoke = False
         self._unanswered: set[str] = set()
+
+    @property
+    def responds(self) -> bool:
+        """Whether a response runs."""
+        return self._response_id is not None
+
+    @property
+    def model_is_awaited(self) -> bool:
+        """Whether it is the model, and not a tool or the caller, that owes the next word."""
+        return (self._response_id is not None or self._reply_due) and not self.caller_speaks
 
     @property
     def reply_is_due(self) -> bool:
@@ -35,6 +46,10 @@ class Progress:
     def ask(self) -> None:
         """The model was asked to speak."""
         self._reply_due = True
+
+    def dismiss_turn(self) -> None:
+        """What the caller said does not count as a turn: nobody will answer it."""
+        self._reply_due = False
 
     def answer_tool(self, call_id: str) -> None:
         """A tool has answered: the model will speak about it."""
@@ -46,6 +61,7 @@ class Progress:
         if isinstance(event, AudioDelta):
             if event.item_id not in self._open_items:
                 self._open_items[event.item_id] = event.response_id
+                self._response_spoke = True
             return
         self.revision += 1
         match event:
@@ -54,13 +70,15 @@ class Progress:
             case SpeechStopped():
                 self.caller_speaks, self._reply_due = False, True
             case ResponseStarted(response_id):
-                self._response_id, self._reply_due = response_id, False
+                self._response_id, self._reply_due, self._response_spoke = response_id, False, False
             case AudioDone(_, item_id):
                 self._open_items.pop(item_id, None)
-            case ResponseDone(response_id):
+            case ResponseDone(response_id, status):
                 self._open_items = {item: owner for item, owner in self._open_items.items() if owner != response_id}
                 if response_id == self._response_id:
                     self._response_id = None
+                    # A response that failed before its first word leaves the caller waiting for another.
+                    self._reply_due |= status is ResponseStatus.FAILED and not self._response_spoke
             case ToolCall(call_id=call_id):
                 self._unanswered.add(call_id)
             case _:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.audio_file import Samples, read_audio
-from gateway.config.agent import ModelLossSettings, PromptSettings
+from gateway.config.agent import AgentSettings, PromptSettings
 from gateway.realtime.capability import AudioFormat
 from rtp.codec.g711 import encode_alaw, encode_ulaw
 
@@ -23,10 +23,13 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """What an agent's callers hear: `filler` while another model is sought, `apology` when there is none."""
+    """What an agent's callers hear: `filler` while another model is sought, `apology` when there is none, `waiting`
+    while a model that is there does not answer.
+    """
 
     filler: Prompt | None = None
     apology: Prompt | None = None
+    waiting: Prompt | None = None
 
 
 def load_prompt(path: Path, words: str) -> Prompt:
@@ -34,9 +37,13 @@ def load_prompt(path: Path, words: str) -> Prompt:
     return Prompt(words, {audio: _encode(read_audio(path, audio.sample_rate_hz), audio) for audio in AudioFormat})
 
 
-def load_prompts(settings: ModelLossSettings) -> Prompts:
+def load_prompts(agent: AgentSettings) -> Prompts:
     """The prompts of an agent, its own or those that come with the gateway. Raises AudioFileError."""
-    return Prompts(_own_or(settings.filler, FILLER), _own_or(settings.apology, APOLOGY))
+    loss, waiting = agent.model_loss, agent.dead_air.filler
+    filler = _own_or(loss.filler, FILLER)
+    return Prompts(
+        filler, _own_or(loss.apology, APOLOGY), filler if waiting is None else load_prompt(waiting.file, waiting.words)
+    )
 
 
 def _own_or(settings: PromptSettings | None, bundled: tuple[str, str]) -> Prompt:

@@ -121,6 +121,14 @@ class ModelChangeRecord(_Value):
     took_ms: int
 
 
+class DeadAirRecord(_Value):
+    """What was done about a model that owed an answer and did not speak."""
+
+    nudges: int = Field(default=0, description="it was asked once more")
+    fillers: int = Field(default=0, description="stored words bridged the silence")
+    replacements: int = Field(default=0, description="its session was given up")
+
+
 class ModelRecord(_Value):
     """The model session of the call."""
 
@@ -131,6 +139,7 @@ class ModelRecord(_Value):
     usage: dict[str, int] = Field(default_factory=dict)
     cost: float | None = Field(default=None, description="by the prices of the backends, where they have some")
     changes: tuple[ModelChangeRecord, ...] = Field(default=(), description="sessions that took over in mid-call")
+    dead_air: DeadAirRecord = DeadAirRecord()
 
 
 class MediaRecord(_Value):

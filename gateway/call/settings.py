@@ -1,5 +1,6 @@
 """From an agent's configuration to what a call asks of a model session."""
 
+from gateway.call.dead_air import DeadAirPolicy
 from gateway.call.turn_guard import GuardPolicy
 from gateway.config.agent import AgentSettings, SemanticVadSettings
 from gateway.realtime.settings import (
@@ -41,6 +42,12 @@ def guard_policy(agent: AgentSettings) -> GuardPolicy:
         protects_greeting=agent.interruption.protect_greeting and agent.greeting is not None,
         minimum_speech_ms=agent.interruption.minimum_speech_ms,
     )
+
+
+def dead_air_policy(agent: AgentSettings) -> DeadAirPolicy:
+    """What is done about a model that does not answer."""
+    settings = agent.dead_air
+    return DeadAirPolicy(settings.nudge_after_seconds, settings.filler_after_seconds, settings.replace_after_seconds)
 
 
 def _turn_detection(agent: AgentSettings) -> TurnDetection:

@@ -11,13 +11,21 @@ from typing import Final
 
 from gateway.call.bill import Bill
 from gateway.call.comfort import Comfort
+from gateway.call.dead_air import DeadAir, DeadAirAct, DeadAirCount
 from gateway.call.period import Period
 from gateway.call.progress import Progress
 from gateway.call.renewal import Renewal, renew
 from gateway.call.surroundings import ModelChange, ModelSurroundings
 from gateway.realtime.conversation import ConversationTurn
 from gateway.realtime.errors import ModelError, ModelRefusedError
-from gateway.realtime.event import RealtimeEvent, ResponseDone, SessionExpiring, SessionFailed
+from gateway.realtime.event import (
+    AudioDelta,
+    FailureReason,
+    RealtimeEvent,
+    ResponseDone,
+    SessionExpiring,
+    SessionFailed,
+)
 from gateway.realtime.session import EventSink, RealtimeBackend, RealtimeSession
 from gateway.realtime.settings import SessionSettings
 
@@ -32,6 +40,8 @@ SHORT_LIVES_LIMIT: Final = 3
 RECENT_PACKETS: Final = 100
 # Where the caller was silent when the session was lost: what the detection of speech wants before its start.
 SILENT_PACKETS: Final = 15
+# How often a model that owes an answer is looked after.
+DEAD_AIR_CHECK_SECONDS: Final = 0.25
 # Commands that wait for a session.
 PENDING_LIMIT: Final = 64
 
@@ -73,6 +83,10 @@ class Succession:
         self._dropped_before_ms = 0
         self._short_lives = 0
         self._renewal = Renewal(around.clock)
+        self.dead_air_count = DeadAirCount()
+        self._dead_air = DeadAir(around.dead_air)
+        self._dead_air_check: asyncio.TimerHandle | None = None
+        self._unanswered_lives = 0
         self._works: set[asyncio.Task[None]] = set()
 
     @property
@@ -130,20 +144,27 @@ class Succession:
         """Asks the model to speak."""
         self.progress.ask()
         self.command(lambda session: session.create_response(instructions))
+        self.watch_dead_air()
 
     async def aclose(self) -> None:
         """Ends the current session."""
         self._closed = True
         self.is_open = False
-        self._renewal.disarm()
+        self._disarm()
         await self.period.aclose()
 
     def stop(self) -> None:
         """Stops what is under way, without waiting; `aclose` follows."""
         self._closed = True
-        self._renewal.disarm()
+        self._disarm()
         for work in list(self._works):
             work.cancel()
+
+    def _disarm(self) -> None:
+        self._renewal.disarm()
+        if self._dead_air_check is not None:
+            self._dead_air_check.cancel()
+            self._dead_air_check = None
 
     # Sessions come and go.
 
@@ -207,7 +228,8 @@ class Succession:
             extra={"backend": self.backend_name, "reason": failure.reason.value, "detail": failure.detail},
         )
         self.is_open = False
-        self._renewal.disarm()
+        self._disarm()
+        self._dead_air.forget()
         due = self.progress.reply_is_due and not self.progress.caller_speaks
         self._end_response("session lost")
         if not self.progress.caller_speaks:
@@ -220,7 +242,7 @@ class Succession:
         """Seeks a session that goes on with the conversation, and gives up in the end."""
         began, lost = self._around.clock(), self.period
         comfort = None
-        if due:
+        if due and failure.reason is not FailureReason.UNANSWERED:  # then the caller has just heard the words
             comfort = self._spawn(self._comfort.bridge_silence(self.sink, self.settings.output_format))
         try:
             found = await self._seek(lost, failure)
@@ -240,6 +262,8 @@ class Succession:
         """Goes through the backends, round by round, until one answers or the time is up."""
         deadline = self._around.clock() + self._around.give_up_after_seconds
         candidates = self._candidates(lost, failure)
+        if self._unanswered_lives > len(self._backends):
+            return False  # each has had its chance
         while candidates and self._short_lives < SHORT_LIVES_LIMIT:
             remaining = []
             for backend in candidates:
@@ -264,9 +288,53 @@ class Succession:
     def _candidates(self, lost: Period, failure: SessionFailed) -> list[RealtimeBackend]:
         """The same backend first where that may help, then the others in their order."""
         others = [backend for backend in self._backends if backend is not lost.backend]
+        if failure.reason is FailureReason.UNANSWERED:  # each in its turn, for all of them may be silent
+            index = self._backends.index(lost.backend)
+            others = [*self._backends[index + 1 :], *self._backends[:index]]
         if not failure.retryable and others:
             return others
         return [*others, lost.backend] if self._short_lives > 1 else [lost.backend, *others]
+
+    # Dead air.
+
+    def watch_dead_air(self) -> None:
+        """Looks after an answer that is owed, until it comes."""
+        if self._dead_air_check is None and self._around.dead_air.watches and self.is_open:
+            if self.progress.model_is_awaited:
+                loop = asyncio.get_running_loop()
+                self._dead_air_check = loop.call_later(DEAD_AIR_CHECK_SECONDS, self._check_dead_air)
+            else:
+                self._dead_air.forget()
+
+    def _check_dead_air(self) -> None:
+        self._dead_air_check = None
+        if self._dead_air.sounded:
+            self._unanswered_lives = 0
+        waits = self.is_open and self.progress.model_is_awaited
+        act = self._dead_air.check(self._around.clock(), waits=waits, speaks=self._around.is_speaking())
+        if act is not DeadAirAct.NOTHING:
+            self._around.logger.warning("model does not answer", extra={"backend": self.backend_name, "act": act.value})
+        match act:
+            case DeadAirAct.NUDGE if not self.progress.responds:
+                self.dead_air_count.nudges += 1
+                self.command(lambda session: session.create_response())
+            case DeadAirAct.FILL if (words := self._around.prompts.waiting) is not None:
+                self.dead_air_count.fillers += 1
+                self._comfort.say(words, self.sink, self.settings.output_format)
+            case DeadAirAct.REPLACE if not self.period.session.capabilities.takes_turns:
+                self._replace_silent()
+            case _:
+                pass
+        self.watch_dead_air()
+
+    def _replace_silent(self) -> None:
+        """Gives the silent session up. Its own backend may be tried again only once."""
+        self.dead_air_count.replacements += 1
+        self._unanswered_lives += 1
+        failure = SessionFailed(
+            FailureReason.UNANSWERED, "the model did not answer", retryable=self._unanswered_lives == 1
+        )
+        self._lost(failure)
 
     def _give_up(self, failure: SessionFailed) -> None:
         self._closed = True
@@ -303,6 +371,11 @@ class Succession:
             return
         event = period.renamed(event)
         self.progress.follow(event)
+        if isinstance(event, AudioDelta):
+            self._dead_air.sounded = True
+            self.sink(event)
+            return
+        self.watch_dead_air()
         if isinstance(event, ResponseDone) and event.usage is not None:
             self._bill.add_usage(self.backend_name, event.usage)
         elif isinstance(event, SessionExpiring):

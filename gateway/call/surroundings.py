@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from gateway.call.dead_air import DeadAirPolicy
 from gateway.call.prompt import Prompts
 from gateway.config.price import PriceSettings
 from gateway.log import ContextLogger
@@ -28,6 +29,7 @@ class ModelSurroundings:
     filler_after_seconds: float
     give_up_after_seconds: float
     prices: Mapping[str, PriceSettings]
+    dead_air: DeadAirPolicy = field(default_factory=DeadAirPolicy)
 
 
 @dataclass(frozen=True, slots=True)

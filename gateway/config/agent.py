@@ -1,9 +1,9 @@
 """The agents section: who answers, with which words and on which model."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gateway.config.template import TemplateText
 from gateway.config.tool import BuiltInTool, ToolName, ToolSettings
@@ -78,6 +78,30 @@ class ModelLossSettings(Settings):
     """Longest search for a session that goes on with the conversation."""
 
 
+class DeadAirSettings(Settings):
+    """What happens when the model is connected and owes an answer, and does not speak. Times count from the caller's
+    last word, or from the last sound of an answer that stopped.
+    """
+
+    nudge_after_seconds: Annotated[float, Field(ge=0.5, le=60)] | None = 4.0
+    """Then the model is asked once more for an answer; null: never."""
+    filler_after_seconds: Annotated[float, Field(ge=0.5, le=60)] | None = 5.0
+    """Then the caller hears stored words; null: never."""
+    filler: PromptSettings | None = None
+    """Those words. When absent: the filler of `model_loss`."""
+    replace_after_seconds: Annotated[float, Field(ge=1, le=120)] | None = 9.0
+    """Then another session takes the conversation over: of the same backend first, and of the others after that;
+    null: never."""
+
+    @model_validator(mode="after")
+    def _keep_their_order(self) -> Self:
+        times = [self.nudge_after_seconds, self.filler_after_seconds, self.replace_after_seconds]
+        given = [seconds for seconds in times if seconds is not None]
+        if given != sorted(given):
+            raise ValueError("the nudge comes before the filler, and both before the replacement")
+        return self
+
+
 class InterruptionSettings(Settings):
     """When the caller's speech cuts the agent off. With one of these set, the gateway decides and not the service."""
 
@@ -144,3 +168,5 @@ class AgentSettings(Settings):
     """Most money that one call may cost, by the `prices` of its backends; then the gateway hangs up."""
     model_loss: ModelLossSettings = ModelLossSettings()
     """What the caller hears when the model is lost in mid-call."""
+    dead_air: DeadAirSettings = DeadAirSettings()
+    """What happens when the model is there and does not answer."""

@@ -24,6 +24,8 @@ class FailureReason(Enum):
     """The longest time that the service gives a session is over."""
     UNRESPONSIVE = "unresponsive"
     """Neither data nor an answer to a ping arrived in time: the connection is half open."""
+    UNANSWERED = "unanswered"
+    """The connection is sound, but the model does not answer: the call, and not the backend, finds this out."""
     WRITE_STALLED = "write_stalled"
     """The backend took no data for too long."""
     QUOTA = "quota"

@@ -9,8 +9,9 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import Final
 
-# A server that answers a request neither with a response nor with an error would block the queue for ever.
-UNANSWERED_REQUEST_S: Final = 10.0
+# A server that answers a request neither with a response nor with an error would block the queue for ever. The good
+# ones say response.created within a few hundred milliseconds.
+UNANSWERED_REQUEST_S: Final = 3.0
 # More requests than this have no meaning in a conversation; the oldest is dropped.
 MAX_WAITING_REQUESTS: Final = 8
 # Tool outputs of which the acknowledgement is remembered.

@@ -362,12 +362,12 @@ def test_request_that_is_rejected_frees_the_queue() -> None:
     assert [event["response"] for event in conversation.said()] == [{"instructions": "Two."}]
 
 
-def test_request_that_nobody_answers_frees_the_queue_after_ten_seconds() -> None:
+def test_request_that_nobody_answers_frees_the_queue_after_three_seconds() -> None:
     conversation = configured()
     conversation.protocol.create_response("One.")
     conversation.protocol.create_response("Two.")
     conversation.said()
-    for now in (100.0, 105.0, 109.9):
+    for now in (100.0, 101.5, 102.9):
         conversation.protocol.handle_timer(now)
         assert conversation.said() == []
     conversation.protocol.handle_timer(110.0)

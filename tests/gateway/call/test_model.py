@@ -7,8 +7,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.call.model import GO_ON, CallModel, ModelSurroundings
+from gateway.call.dead_air import DeadAirPolicy
+from gateway.call.model import CallModel
 from gateway.call.prompt import Prompt, Prompts
+from gateway.call.succession import GO_ON
+from gateway.call.surroundings import ModelSurroundings
 from gateway.config.price import PriceSettings
 from gateway.log import ContextLogger
 from gateway.realtime.capability import AudioFormat, RealtimeCapabilities
@@ -35,7 +38,9 @@ from gateway.realtime.settings import SessionSettings
 
 LOST = SessionFailed(FailureReason.CONNECTION_LOST, "reset", retryable=True)
 PROMPTS = Prompts(
-    Prompt("One moment.", {AudioFormat.PCMU: b"filler"}), Prompt("We are sorry.", {AudioFormat.PCMU: b"apology"})
+    Prompt("One moment.", {AudioFormat.PCMU: b"filler"}),
+    Prompt("We are sorry.", {AudioFormat.PCMU: b"apology"}),
+    Prompt("Please wait.", {AudioFormat.PCMU: b"waiting"}),
 )
 
 
@@ -107,7 +112,14 @@ class FakeBackend:
 class Stage:
     """A call around a model."""
 
-    def __init__(self, tasks: asyncio.TaskGroup, backends: Sequence[FakeBackend], give_up_after: float) -> None:
+    def __init__(
+        self,
+        tasks: asyncio.TaskGroup,
+        backends: Sequence[FakeBackend],
+        give_up_after: float,
+        dead_air: DeadAirPolicy,
+    ) -> None:
+        self.backends = backends
         self.heard: list[RealtimeEvent] = []
         self.history: tuple[ConversationTurn, ...] = (CallerTurn("A table for four."),)
         self.is_speaking = False
@@ -124,9 +136,15 @@ class Stage:
                 filler_after_seconds=0.0,
                 give_up_after_seconds=give_up_after,
                 prices={"main": PriceSettings(output_audio=10.0, session_minute=0.6)},
+                dead_air=dead_air,
             ),
             self.heard.append,
         )
+
+    def tell(self, *events: RealtimeEvent) -> None:
+        """The youngest session of the first backend says something."""
+        for event in events:
+            self.backends[0].sessions[-1].sink(event)
 
     def clock(self) -> float:
         return asyncio.get_running_loop().time() + self.ahead_s
@@ -145,9 +163,14 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(*backends: FakeBackend, give_up_after: float = 8.0, is_open: bool = True) -> AsyncIterator[Stage]:
+async def stage(
+    *backends: FakeBackend,
+    give_up_after: float = 8.0,
+    is_open: bool = True,
+    dead_air: DeadAirPolicy | None = None,
+) -> AsyncIterator[Stage]:
     async with asyncio.TaskGroup() as tasks:
-        call = Stage(tasks, backends, give_up_after)
+        call = Stage(tasks, backends, give_up_after, dead_air or DeadAirPolicy())
         if is_open:
             await call.model.open(SessionSettings())
         try:
@@ -367,3 +390,108 @@ async def test_the_cost_of_all_sessions_adds_up() -> None:
 async def test_what_costs_nothing_known_has_no_cost() -> None:
     async with stage(FakeBackend("other")) as call:
         assert call.model.cost is None
+
+
+@pytest.fixture
+def impatient() -> DeadAirPolicy:
+    return DeadAirPolicy(nudge_after_seconds=4.0, fill_after_seconds=5.0, replace_after_seconds=9.0)
+
+
+async def wait_in_silence(call: Stage, seconds: float) -> None:
+    """Lets so much time pass, in steps that are long enough for the watchdog to look."""
+    for _ in range(round(seconds)):
+        call.ahead_s += 1.0
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def _frequent_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.call.succession.DEAD_AIR_CHECK_SECONDS", 0.002)
+
+
+@pytest.mark.usefixtures("_frequent_checks")
+async def test_a_model_that_does_not_answer_is_asked_again_covered_up_and_replaced(impatient: DeadAirPolicy) -> None:
+    main = FakeBackend("main")
+    async with stage(main, dead_air=impatient) as call:
+        call.tell(SpeechStarted("c1", 0), SpeechStopped("c1", 900))
+        await wait_in_silence(call, 3)
+        assert main.sessions[0].told == []
+        await wait_in_silence(call, 2)
+        assert main.sessions[0].told == [("respond", None)]
+        await wait_in_silence(call, 2)
+        assert [event.audio for event in call.of(AudioDelta) if isinstance(event, AudioDelta)] == [b"waiting"]
+        await wait_in_silence(call, 4)
+        await call.until(lambda: bool(call.model.changes))
+        assert call.model.changes[0].reason == "unanswered"
+        assert main.sessions[0].is_closed
+        assert main.sessions[1].history == call.history
+        assert main.sessions[1].told == [("respond", GO_ON)]
+        count = call.model.dead_air
+        assert (count.nudges, count.fillers, count.replacements) == (1, 1, 1)
+
+
+@pytest.mark.usefixtures("_frequent_checks")
+async def test_backends_that_stay_silent_follow_one_another_and_then_the_caller_is_told(
+    impatient: DeadAirPolicy,
+) -> None:
+    main, second = FakeBackend("main"), FakeBackend("second")
+    async with stage(main, second, dead_air=impatient) as call:
+        call.model.create_response("Greet.")
+        for _ in range(100):
+            if call.of(SessionFailed):
+                break
+            await wait_in_silence(call, 1)
+        (failure,) = call.of(SessionFailed)
+        assert isinstance(failure, SessionFailed)
+        assert failure.reason is FailureReason.UNANSWERED
+        assert [change.to_backend for change in call.model.changes] == ["main", "second"]
+        assert [event.text for event in call.of(AgentTranscript) if isinstance(event, AgentTranscript)][-1] == (
+            "We are sorry."
+        )
+
+
+@pytest.mark.usefixtures("_frequent_checks")
+async def test_an_answer_that_stops_in_its_midst_is_dead_air_as_soon_as_it_was_heard(impatient: DeadAirPolicy) -> None:
+    main = FakeBackend("main")
+    async with stage(main, dead_air=impatient) as call:
+        call.tell(ResponseStarted("r1"), AudioDelta("r1", "i1", b"Your table"))
+        call.is_speaking = True
+        await wait_in_silence(call, 20)  # it is still being said
+        assert not call.model.changes
+        call.is_speaking = False
+        await wait_in_silence(call, 12)
+        await call.until(lambda: bool(call.model.changes))
+        assert call.model.dead_air.nudges == 0  # a response runs: there is nothing to ask for
+
+
+@pytest.mark.usefixtures("_frequent_checks")
+@pytest.mark.parametrize("news", ["spoke", "tool", "caller", "dismissed"])
+async def test_nobody_waits_for_a_model_that_has_spoken_or_whose_turn_it_is_not(
+    impatient: DeadAirPolicy, news: str
+) -> None:
+    main = FakeBackend("main")
+    async with stage(main, dead_air=impatient) as call:
+        call.tell(SpeechStarted("c1", 0), SpeechStopped("c1", 900))
+        match news:
+            case "spoke":
+                call.tell(ResponseStarted("r1"), AudioDelta("r1", "i1", b"Yes."))
+                call.tell(ResponseDone("r1", ResponseStatus.COMPLETED, "", None))
+            case "tool":
+                call.tell(ResponseStarted("r1"), ToolCall("r1", "t1", "look_up", "{}"))
+                call.tell(ResponseDone("r1", ResponseStatus.COMPLETED, "", None))
+            case "caller":
+                call.tell(SpeechStarted("c2", 1000))
+            case _:
+                call.model.dismiss_turn()
+        await wait_in_silence(call, 30)
+        assert main.sessions[0].told == []
+        assert not call.model.changes
+
+
+@pytest.mark.usefixtures("_frequent_checks")
+async def test_a_response_that_failed_before_its_first_word_leaves_the_caller_waiting(impatient: DeadAirPolicy) -> None:
+    main = FakeBackend("main")
+    async with stage(main, dead_air=impatient) as call:
+        call.tell(ResponseStarted("r1"), ResponseDone("r1", ResponseStatus.FAILED, "server_error", None))
+        await wait_in_silence(call, 5)
+        assert main.sessions[0].told == [("respond", None)]
