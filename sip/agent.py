@@ -21,6 +21,7 @@ from sip.event import AgentEvent
 from sip.header import NameAddr
 from sip.message import Message, PartialRequest, Request, Response, parse_message
 from sip.reception import DESCRIBED_METHODS, Reception, Screen
+from sip.replaces import Replaces
 from sip.session.host import Authenticator
 from sip.session.reliable import RELIABLE
 from sip.session.session import InviteSession, typed
@@ -285,15 +286,26 @@ class UserAgent:
         """Whether the request came by another path already, or began a session that still lives (RFC 3261 §8.2.2.2)."""
         return self.transactions.is_merged(request) or merge_key(request) in self._origins
 
-    def begin_server_session(self, request: Request, flow: Flow, now: float) -> None:
-        """Takes on a new call."""
+    def find_replaced(self, replaces: Replaces) -> InviteSession | int:
+        """The session that an INVITE is to take the place of, or the status that refuses it (RFC 3891 §3)."""
+        for dialog_id in replaces.dialog_ids():
+            if (session := self._dialogs.get(dialog_id)) is not None:
+                return replaces.obstacle(session) or session
+            if self._ended.holds(dialog_id, self._now):
+                return 603  # "if the Replaces header field matches ... a dialog that has already terminated"
+        return 481
+
+    def begin_server_session(
+        self, request: Request, flow: Flow, now: float, replaces: InviteSession | None = None
+    ) -> None:
+        """Takes on a new call, which is to take the place of another where `replaces` says so."""
         transaction = self.transactions.begin_invite_server(request, flow, now)
         session = ServerSession(self, transaction, flow)
         self.transactions.bind(transaction, session)
         self._sessions.add(session)
         self._half_open.add(session)
         self._origins[merge_key(request)] = session
-        session.begin(now)
+        session.begin(now, replaces)
 
     def respond_statelessly(
         self,

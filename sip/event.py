@@ -21,10 +21,14 @@ class SessionEvent:
 
 @dataclass(frozen=True, slots=True)
 class IncomingInvite(SessionEvent):
-    """A new call; 100 is sent. `offer` is None where the INVITE has none: then `answer` carries ours."""
+    """A new call; 100 is sent. `offer` is None where the INVITE has none: then `answer` carries ours.
+
+    `replaces` is the session whose place it is to take (RFC 3891): whoever answers it ends that one.
+    """
 
     session: "ServerSession"
     offer: bytes | None
+    replaces: "InviteSession | None" = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Final
 from sip.body import ACCEPTED_TYPES, UnsupportedBodyError, session_description
 from sip.errors import SipParseError
 from sip.message import Request
+from sip.replaces import OPTION_TAG as REPLACES
+from sip.replaces import Replaces
 from sip.session.refresh import TIMER, SessionExpires
 from sip.transport.flow import Flow
 from sip.transport.source import note_source
 
 if TYPE_CHECKING:
     from sip.agent import UserAgent
+    from sip.session.session import InviteSession
 
 # Methods that some RFC defines: what is known but not served gets 405, the rest 501 (RFC 3261 §8.2.1, §21.5.2).
 KNOWN_METHODS: Final = frozenset({
@@ -47,6 +50,7 @@ class Reception:
     def __init__(self, agent: "UserAgent") -> None:
         self._agent = agent
         self._configuration = agent.configuration
+        self._knows_replaces = REPLACES in agent.configuration.supported
 
     def receive_request(self, request: Request, flow: Flow, now: float) -> None:
         """Takes one parsed request."""
@@ -103,6 +107,11 @@ class Reception:
             return Refusal(416, "uri_scheme")
         if (refusal := self._inspect_interval(request)) is not None:
             return refusal
+        if self._knows_replaces:
+            try:
+                Replaces.of(request)
+            except SipParseError as error:
+                return Refusal(error.status, "replaces_malformed")
         unsupported = [tag for tag in request.require if tag not in self._configuration.supported]
         if unsupported:
             return Refusal(420, "extension", headers=(("Unsupported", ", ".join(unsupported)),))
@@ -145,12 +154,22 @@ class Reception:
             self._refuse(request, flow, refusal)
         elif request.method == "OPTIONS":
             agent.respond_statelessly(request, flow, 200, self._capabilities(flow))
+        elif isinstance(replaced := self._replaced(request), Refusal):
+            self._refuse(request, flow, replaced)
         elif agent.session_count >= self._configuration.max_sessions:
             self._refuse(request, flow, self._overload("session_limit"))
         elif agent.half_open_count >= self._configuration.max_half_open:
             self._refuse(request, flow, self._overload("half_open_limit"))
         else:
-            agent.begin_server_session(request, flow, now)
+            agent.begin_server_session(request, flow, now, replaced)
+
+    def _replaced(self, request: Request) -> "InviteSession | Refusal | None":
+        """The session that an INVITE is to take the place of, or why it cannot (RFC 3891 §3)."""
+        replaces = Replaces.of(request) if self._knows_replaces else None
+        if replaces is None:
+            return None
+        found = self._agent.find_replaced(replaces)
+        return Refusal(found, f"replaces_{found}") if isinstance(found, int) else found
 
     def _capabilities(self, flow: Flow) -> list[tuple[str, str]]:
         """What §11.2 asks of the answer to OPTIONS: Allow, Accept, Accept-Encoding, Accept-Language, Supported."""

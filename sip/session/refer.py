@@ -1,4 +1,4 @@
-"""Call transfer: REFER and the NOTIFYs of its implicit subscription, sent and received (RFC 3515, RFC 3891)."""
+"""Call transfer: REFER and the NOTIFYs of its implicit subscription, sent and received (RFC 3515)."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Final
 
 from sip.errors import SipParseError
 from sip.event import ReferAccepted, ReferEnded, ReferProgress, ReferReceived
-from sip.header import NameAddr, ParameterValue
+from sip.header import NameAddr
 from sip.message import REASON_PHRASES, Request, Response
 from sip.session.core import SessionCore
 from sip.session.received import HeaderFields
@@ -16,6 +16,7 @@ from sip.transaction.non_invite_server import NonInviteServerTransaction
 SIPFRAG: Final = "message/sipfrag"
 STATUS_LINE: Final = re.compile(rb"SIP/2\.0[ \t]+([1-6]\d\d)[ \t]*([^\r\n]{0,256})")
 SUBSCRIPTION_SECONDS: Final = 180  # how long a transfer may take to come to its end
+NO_SUBSCRIPTION: Final = "norefersub"  # RFC 4488 §7
 
 
 @dataclass(slots=True)
@@ -112,12 +113,19 @@ class Referrals:
             session.host.emit(ReferReceived(session.as_session(), target, request.headers.get("Referred-By"), request))
 
     def accept(self, now: float) -> bool:
-        """202, and at once the NOTIFY that the transfer is being tried (RFC 3515 §2.4.4)."""
+        """202, and at once the NOTIFY that the transfer is being tried (RFC 3515 §2.4.4).
+
+        Where the peer wants no NOTIFYs it gets "a Refer-Sub header field set to false" in the 2xx (RFC 4488 §4), and
+        `notify` says nothing.
+        """
         transaction = self._asked
         if transaction is None:
             return False
         self._asked = self._asked_until = None
         session = self._session
+        if NO_SUBSCRIPTION in session.host.configuration.supported and _wants_no_notify(transaction.request):
+            session.respond(transaction, 202, now, [("Contact", session.contact()), ("Refer-Sub", "false")])
+            return True
         session.respond(transaction, 202, now, [("Contact", session.contact())])
         # §2.4.6: the id parameter carries the CSeq number of the REFER.
         self._subscription = f"refer;id={transaction.request.cseq.number}"
@@ -173,32 +181,13 @@ class Referrals:
         self._sent = self._patience = self._asked = self._asked_until = self._subscription = None
 
 
+def _wants_no_notify(request: Request) -> bool:
+    return (request.headers.get("Refer-Sub") or "").partition(";")[0].strip().lower() == "false"
+
+
 def _refer_to(request: Request) -> NameAddr | None:
     text = request.headers.get("Refer-To")
     try:
         return NameAddr.parse(text) if text is not None else None
     except SipParseError:
         return None
-
-
-@dataclass(frozen=True, slots=True)
-class Replaces:
-    """The dialog that a new one takes the place of (RFC 3891 §6.1); to-tag is the tag of who gets the INVITE."""
-
-    call_id: str
-    to_tag: str
-    from_tag: str
-    early_only: bool = False
-
-    @classmethod
-    def parse(cls, text: str) -> "Replaces":
-        """Reads a header value. Raises SipParseError."""
-        value = ParameterValue.parse(text)
-        to_tag, from_tag = value.params.get("to-tag"), value.params.get("from-tag")
-        if to_tag is None or from_tag is None:
-            raise SipParseError(f"Replaces {text[:200]!r} lacks a tag")
-        return cls(value.value, to_tag, from_tag, value.params.has("early-only"))
-
-    def __str__(self) -> str:
-        early = ";early-only" if self.early_only else ""
-        return f"{self.call_id};to-tag={self.to_tag};from-tag={self.from_tag}{early}"

@@ -46,14 +46,14 @@ class ServerSession(InviteSession):
         """Whether the ACK that makes it a call is still to come."""
         return self.state in {SessionState.INVITED, SessionState.EARLY, SessionState.ANSWERED}
 
-    def begin(self, now: float) -> None:
-        """Sends 100 Trying at once, makes the dialog, and tells the user."""
+    def begin(self, now: float, replaces: InviteSession | None = None) -> None:
+        """Sends 100 Trying at once, makes the dialog, and tells the user; also whose place the call is to take."""
         over_tls = self.flow is not None and self.flow.transport == "tls"
         self.dialog = Dialog.as_uas(self.request, self._tag, over_tls=over_tls)
         self.host.register(self, self.dialog.id)
         self._invite.respond(100, None, (), b"", now)
         self._deadlines[Deadline.USER] = now + self.host.configuration.answer_limit
-        self.host.emit(IncomingInvite(self, self._invite.offer))
+        self.host.emit(IncomingInvite(self, self._invite.offer, replaces))
         self.changed()
 
     # -- what the user does ------------------------------------------------------------------------------------------

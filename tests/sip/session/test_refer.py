@@ -1,11 +1,12 @@
-"""REFER and its NOTIFYs, sent and received (RFC 3515), and Replaces (RFC 3891), in virtual time."""
+"""REFER and its NOTIFYs, sent and received (RFC 3515, RFC 4488), in virtual time."""
+
+from typing import Any
 
 import pytest
 
-from sip.errors import SipParseError
 from sip.event import ReferAccepted, ReferEnded, ReferProgress, ReferReceived
 from sip.message import Request, Response
-from sip.session.refer import SUBSCRIPTION_SECONDS, Replaces
+from sip.session.refer import SUBSCRIPTION_SECONDS
 from sip.session.uas import ServerSession
 from tests.helpers.sip import ANSWER, AgentHost, Network, WireHost, in_dialog, request
 
@@ -21,10 +22,10 @@ def network() -> Network:
 class Call:
     """A hand-played caller in a confirmed call with an agent that knows REFER."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, **configuration: Any) -> None:
         self.network = network
         self.alice: WireHost = network.wire("192.0.2.1")
-        self.bob: AgentHost = network.agent("192.0.2.2", screen=None, allow=ALLOW)
+        self.bob: AgentHost = network.agent("192.0.2.2", screen=None, allow=ALLOW, **configuration)
         self.invite: Request = request()
         self.cseq = 1
         self.alice.send(self.invite, self.bob)
@@ -212,10 +213,22 @@ def test_the_end_of_the_call_ends_its_transfers(network: Network) -> None:
     call.bob.assert_empty()
 
 
-def test_replaces_is_read_and_written__rfc3891_6_1() -> None:
-    text = "98732@sip.example.com;from-tag=r33th4x0r;to-tag=ff87ff;early-only"
-    replaces = Replaces.parse(text)
-    assert replaces == Replaces("98732@sip.example.com", "ff87ff", "r33th4x0r", early_only=True)
-    assert str(replaces) == "98732@sip.example.com;to-tag=ff87ff;from-tag=r33th4x0r;early-only"
-    with pytest.raises(SipParseError, match="lacks a tag"):
-        Replaces.parse("98732@sip.example.com;to-tag=1")
+def test_a_peer_that_wants_no_notify_gets_none__rfc4488_4(network: Network) -> None:
+    call = Call(network, supported=("norefersub",))
+    call.send("REFER", ("Refer-To", TARGET), ("Refer-Sub", "false"))
+    assert call.bob.do(call.session.accept_refer)
+    network.run(0.1)
+    accepted = call.alice.last(202)
+    assert accepted.headers.get("Refer-Sub") == "false"
+    assert not call.bob.do(call.session.notify_refer, 200)
+    network.run(0.1)
+    assert call.alice.requests("NOTIFY") == []
+
+
+def test_without_the_extension_every_refer_is_told_of__rfc4488_4(network: Network) -> None:
+    call = Call(network)
+    call.send("REFER", ("Refer-To", TARGET), ("Refer-Sub", "false"))
+    assert call.bob.do(call.session.accept_refer)
+    network.run(0.1)
+    assert "Refer-Sub" not in call.alice.last(202).headers
+    assert len(call.alice.requests("NOTIFY")) == 1
