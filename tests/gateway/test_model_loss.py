@@ -22,7 +22,9 @@ PROMISED_GAP_MS = 1500
 """Issue 5: killed in mid-sentence → speaking again. Filler words may stand in between, and count as speech here."""
 
 
-def configuration(folder: Path, sip_port: int, backends: Mapping[str, object]) -> GatewayConfiguration:
+def configuration(
+    folder: Path, sip_port: int, backends: Mapping[str, object], agent: Mapping[str, object]
+) -> GatewayConfiguration:
     first_port, last_port = free_rtp_range(4)
     return GatewayConfiguration.model_validate(
         {
@@ -33,7 +35,9 @@ def configuration(folder: Path, sip_port: int, backends: Mapping[str, object]) -
                 "sip_timers": {"t1_ms": 20, "t2_ms": 80, "t4_ms": 20},
             },
             "trunks": {"loop": {"allow": [f"{LOOPBACK}/32"], "numbers": {"1000": "agent"}}},
-            "agents": {"agent": {"backends": list(backends), "instructions": "Be brief.", "greeting": "Hello."}},
+            "agents": {
+                "agent": {"backends": list(backends), "instructions": "Be brief.", "greeting": "Hello.", **agent}
+            },
             "backends": backends,
             "records": {"directory": str(folder / "records")},
             "limits": {"drain_timeout_seconds": 0},
@@ -52,9 +56,11 @@ def backend(server: EmbeddedServer, fault: str = "") -> dict[str, object]:
 
 
 @asynccontextmanager
-async def called(folder: Path, backends: Mapping[str, object]) -> AsyncIterator[tuple[House, PlacedCall]]:
+async def called(
+    folder: Path, backends: Mapping[str, object], **agent: object
+) -> AsyncIterator[tuple[House, PlacedCall]]:
     (port,) = free_udp_ports(1)
-    service = Service(configuration(folder, port, backends))
+    service = Service(configuration(folder, port, backends, agent))
     ready = asyncio.Event()
     running = asyncio.create_task(service.run(ready))
     try:
@@ -135,6 +141,23 @@ async def test_a_caller_whose_model_is_gone_for_good_hears_why(tmp_path: Path) -
     assert record["end"]["reason"] == "model_lost"
     assert any("technical problem" in said["text"] for said in record["transcript"])
     assert len(audio.replace(SILENCE, b"")) > 8000  # the apology was heard, not only noted
+
+
+async def test_a_model_that_falls_silent_on_a_sound_connection_is_covered_up_and_replaced(tmp_path: Path) -> None:
+    """The server answers pings all the while: nothing but the missing speech tells that something is wrong."""
+    arguments = ("--mode", "talk", "--fault", "1:stall,after_ms=250,for_ms=60000")
+    dead_air = {"nudge_after_seconds": 0.5, "filler_after_seconds": 0.7, "replace_after_seconds": 2.0}
+    async with EmbeddedServer(arguments=arguments) as server:
+        async with called(tmp_path, {"main": backend(server)}, dead_air=dead_air) as (gateway, call):
+            await asyncio.sleep(7)
+            audio = bytes(call.captured)
+        record = await gateway.record()
+    (change,) = record["model"]["changes"]
+    assert change["reason"] == "unanswered"
+    assert record["model"]["dead_air"] == {"nudges": 0, "fillers": 1, "replacements": 1}  # a response was running
+    assert any(said["text"] == "One moment, please." for said in record["transcript"])
+    assert audio[-8000:].strip(SILENCE)  # the next session speaks
+    assert record["end"]["reason"] == "caller_hung_up"
 
 
 @pytest.mark.parametrize(("frames", "silence_ms"), [("s", 0), ("s..s", 40), ("..s.s..", 40)])
