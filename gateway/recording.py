@@ -1,4 +1,4 @@
-"""Stereo recordings: the caller on the left, the agent on the right, in step with what was heard and sent.
+"""Recordings: the caller on the left, the agent on the right, or both in one channel, in step with what was heard.
 
 The agent's channel is the clock: a frame of it is handed over for every frame that leaves the socket, speech and
 silence alike, so a barge-in is recorded exactly where the caller heard it. The caller's audio is laid beside it by its
@@ -22,7 +22,9 @@ import numpy as np
 from gateway.realtime.capability import AudioFormat
 from gateway.recording_channel import TELEPHONE_RATE_HZ, ChannelFormat, ChannelReader, Samples
 from gateway.recording_file import RecordingFile, create_recording_file
+from gateway.recording_seal import RecordingKey
 from rtp.codec.format import PCMU, PayloadFormat
+from rtp.limiter import bent
 
 # How long a chunk waits for audio of the caller that comes late.
 PATIENCE_MS: Final = 300
@@ -50,18 +52,25 @@ class _Chunk:
     agent_format: ChannelFormat
 
 
-class StereoRecording:
-    """One call's recording as a two-channel file.
+class CallRecording:
+    """One call's recording.
 
     Args:
-        path: the file to make; its directory must exist. Its suffix says what it is: `.wav` or `.ogg` (Opus).
+        path: the file to make; its directory must exist. Its suffix says what it is: `.wav` or `.ogg` (Opus), with
+            `.sealed` behind it where there is a key.
         executor: runs the decoding and writing; one worker keeps the chunks in order.
+        is_mixed: both sides in one channel, instead of two.
+        key: encrypts the file.
 
     A disk that refuses ends the recording, never the call: `fault` says why, and what was written stays.
     """
 
-    def __init__(self, path: Path, executor: Executor) -> None:
+    def __init__(
+        self, path: Path, executor: Executor, *, is_mixed: bool = False, key: RecordingKey | None = None
+    ) -> None:
         self.path = path
+        self.is_mixed = is_mixed
+        self._key = key
         self.fault: str | None = None
         self.paused_ms = 0
         self._executor = executor
@@ -79,6 +88,11 @@ class StereoRecording:
         self._readers: dict[str, tuple[ChannelFormat, ChannelReader]] = {}
         self._left: Samples = np.empty(0, dtype=np.int16)
         self._right: Samples = np.empty(0, dtype=np.int16)
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the file is sealed."""
+        return self._key is not None
 
     @property
     def duration_ms(self) -> int:
@@ -195,13 +209,14 @@ class StereoRecording:
         try:
             if self._file is None:
                 self._rate_hz = max(chunk.caller_format.rate_hz, chunk.agent_format.rate_hz)
-                self._file = create_recording_file(self.path, self._rate_hz)
+                self._file = create_recording_file(self.path, self._rate_hz, 1 if self.is_mixed else 2, self._key)
             left = np.concatenate((self._left, self._reader("left", chunk.caller_format).read(chunk.caller)))
             right = np.concatenate((self._right, self._reader("right", chunk.agent_format).read(chunk.agent)))
             # Resamplers hold back a little, and not the same of both channels.
             length = min(len(left), len(right))
             self._left, self._right = left[length:], right[length:]
-            self._file.write(np.column_stack((left[:length], right[:length])))
+            both = left[:length], right[:length]
+            self._file.write(_mixed(*both) if self.is_mixed else np.column_stack(both))
         except OSError as error:
             self._fail(f"{self.path}: {error.strerror or error}")
 
@@ -227,3 +242,8 @@ class StereoRecording:
         if self.fault is None:
             self.fault = reason
             _log.error("recording stopped", extra={"fault": reason, "path": str(self.path)})
+
+
+def _mixed(left: Samples, right: Samples) -> Samples:
+    """Both in one channel, of shape (length, 1). Where they speak at once the loudest is bent and not cut."""
+    return np.rint(bent(left.astype(np.float32) + right)).astype(np.int16)[:, np.newaxis]

@@ -27,6 +27,7 @@ from gateway.config.availability import availability, obstacle
 from gateway.config.backend import EmbeddedSettings
 from gateway.config.model import GatewayConfiguration
 from gateway.config.network import ListenerSettings, NetworkSettings
+from gateway.config.recording import Layout
 from gateway.embedded.process import EmbeddedServer
 from gateway.identity.certificate import TrustList
 from gateway.identity.check import IdentityDesk
@@ -36,6 +37,9 @@ from gateway.overload.gate import Gate
 from gateway.overload.load import LoopLoad
 from gateway.overload.pulse import Pulse
 from gateway.realtime.session import RealtimeBackend
+from gateway.recording_archive import Deliveries, RecordingArchive, RecordingStyle
+from gateway.recording_spool import Spool
+from gateway.recording_store import S3Store
 from gateway.registration import TrunkRegistrations
 from gateway.switchboard import Switchboard
 from gateway.tools.catalog import Equipment, ToolCatalog
@@ -273,9 +277,7 @@ def _create_environment(
         perform=endpoint.perform,
         backends=backends,
         records=configuration.records.directory,
-        recordings=recordings,
-        recording_format=configuration.recording.format,
-        recording_executor=executor,
+        recordings=_create_archive(configuration, stack),
         setup_timeout_seconds=configuration.limits.setup_timeout_seconds,
         clock=time.monotonic,
         tools_of=lambda name: equipment[name].toolbox(),
@@ -286,6 +288,28 @@ def _create_environment(
         },
         prompts={name: load_prompts(agent) for name, agent in configuration.agents.items()},
     )
+
+
+def _create_archive(configuration: GatewayConfiguration, stack: AsyncExitStack) -> RecordingArchive | None:
+    settings = configuration.recording
+    if not settings.enabled:
+        return None
+    executor = ThreadPoolExecutor(1, thread_name_prefix="recording")
+    stack.callback(executor.shutdown)
+    settings.directory.mkdir(parents=True, exist_ok=True)
+    key = None if settings.encryption is None else settings.encryption.load()
+    style = RecordingStyle(settings.directory, settings.format, settings.layout is Layout.MIXED, key)
+    deliveries: Deliveries | None = None
+    if settings.upload is not None:
+        deliveries = Deliveries(
+            Spool(settings.directory),
+            S3Store(settings.upload),
+            configuration.records.directory,
+            keep_local=settings.upload.keep_local,
+        )
+        deliveries.start()
+        stack.push_async_callback(deliveries.aclose)
+    return RecordingArchive(style, executor, deliveries)
 
 
 def _create_identity_desk(configuration: GatewayConfiguration, stack: AsyncExitStack) -> IdentityDesk:

@@ -46,6 +46,8 @@ class Tap:
         now: monotonic seconds.
     """
 
+    on_audio: Callable[[bytes, bool], None]
+
     def __init__(self, sink: StreamSink, now: Callable[[], float]) -> None:
         self._now = now
         self._ear: Ear | None = None
@@ -85,7 +87,7 @@ class Tap:
     def _attach(self, sink: StreamSink) -> None:
         self._sink = sink
         # Attributes and not methods: a stream that looks them up once calls the sink itself ever after.
-        self.on_audio: Callable[[bytes, bool], None] = sink.on_audio
+        self.on_audio = sink.on_audio
         self.on_frame_sent = sink.on_frame_sent
         self.on_item_started = sink.on_item_started
         self.on_item_finished = sink.on_item_finished

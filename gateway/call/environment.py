@@ -8,6 +8,7 @@ from pathlib import Path
 from gateway.call.prompt import Prompts
 from gateway.config.price import PriceSettings
 from gateway.realtime.session import RealtimeBackend
+from gateway.recording_archive import RecordingArchive
 from gateway.tools.catalog import Toolbox
 
 # Runs a method of a SIP session at the endpoint's `now` and sends what comes of it.
@@ -26,9 +27,7 @@ class CallEnvironment:
     perform: Perform
     backends: Mapping[str, RealtimeBackend]
     records: Path
-    recordings: Path | None
-    recording_format: str
-    recording_executor: Executor
+    recordings: RecordingArchive | None
     setup_timeout_seconds: float
     clock: Callable[[], float]
     tools_of: Callable[[str], Toolbox] = _no_tools

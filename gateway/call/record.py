@@ -6,6 +6,7 @@ Times of day are UTC in ISO 8601; spans are milliseconds; `at_ms` counts from th
 import logging
 import os
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -164,12 +165,31 @@ class MediaRecord(_Value):
     discarded: dict[str, int] = Field(default_factory=dict, description="packets not played, by cause")
 
 
+class UploadState(StrEnum):
+    """How far a recording is on its way to the store."""
+
+    WAITING = "waiting"
+    STORED = "stored"
+    FAILED = "failed"
+
+
+class UploadRecord(_Value):
+    """What became of a recording that was to be brought to a store."""
+
+    state: UploadState
+    url: str | None = Field(default=None, description="where the store has it")
+    fault: str | None = Field(default=None, description="why the last attempt came to nothing")
+
+
 class RecordingRecord(_Value):
     """Where the recording is."""
 
-    path: str
+    path: str = Field(description="here; where it was stored, the file may be gone")
     duration_ms: int
     paused_ms: int = 0
+    layout: str = Field(default="stereo", description="stereo: caller left, agent right; mixed: one channel")
+    encrypted: bool = False
+    upload: UploadRecord | None = Field(default=None, description="None where recordings stay here")
     fault: str | None = None
 
 
@@ -247,6 +267,23 @@ def keep(record: CallRecord, directory: Path) -> None:
         record.write(directory)
     except OSError as error:
         _log.error("call record not written", extra={"fault": str(error), "record": record.model_dump_json()})
+
+
+def note_upload(directory: Path, call_id: str, upload: UploadRecord) -> bool:
+    """Writes what became of a recording into its call's record; False where there is no such record (yet)."""
+    try:
+        record = CallRecord.model_validate_json((directory / f"{call_id}.json").read_text(encoding="utf-8"))
+        if record.recording is None:
+            return True
+        if record.recording.upload != upload:
+            recording = record.recording.model_copy(update={"upload": upload})
+            record.model_copy(update={"recording": recording}).write(directory)
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError) as error:
+        _log.error("upload not noted in the call record", extra={"call_id": call_id, "fault": str(error)})
+        return False
+    return True
 
 
 def transcript_of(conversation: Conversation) -> tuple[UtteranceRecord, ...]:

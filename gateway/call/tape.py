@@ -2,10 +2,10 @@
 
 from gateway.bridge import Recorder
 from gateway.call.environment import CallEnvironment
-from gateway.call.record import RecordingRecord
+from gateway.call.record import RecordingRecord, UploadRecord
 from gateway.log import ContextLogger
 from gateway.realtime.capability import AudioFormat
-from gateway.recording import StereoRecording
+from gateway.recording import CallRecording
 from rtp.codec.format import PayloadFormat
 
 
@@ -22,13 +22,13 @@ class Tape:
         self._call_id = call_id
         self._environment = environment
         self._logger = logger
-        self._recording: StereoRecording | None = None
+        self._recording: CallRecording | None = None
+        self._upload: UploadRecord | None = None
 
     def recorder(self) -> Recorder | None:
         """What takes both channels; None where calls are not recorded."""
         if self._recording is None and self._environment.recordings is not None:
-            path = self._environment.recordings / f"{self._call_id}.{self._environment.recording_format}"
-            self._recording = StereoRecording(path, self._environment.recording_executor)
+            self._recording = self._environment.recordings.begin(self._call_id)
         return self._recording
 
     def take_formats(self, caller: AudioFormat, agent: PayloadFormat) -> None:
@@ -53,9 +53,9 @@ class Tape:
         return True
 
     async def aclose(self) -> None:
-        """Writes what is left."""
-        if self._recording is not None:
-            await self._recording.aclose()
+        """Writes what is left, and lets the file go to the store where there is one."""
+        if self._recording is not None and self._environment.recordings is not None:
+            self._upload = await self._environment.recordings.finish(self._call_id, self._recording)
 
     def record(self) -> RecordingRecord | None:
         """Where the recording is; None where nothing was recorded."""
@@ -66,5 +66,8 @@ class Tape:
             path=str(recording.path),
             duration_ms=recording.duration_ms,
             paused_ms=recording.paused_ms,
+            layout="mixed" if recording.is_mixed else "stereo",
+            encrypted=recording.is_encrypted,
+            upload=self._upload,
             fault=recording.fault,
         )

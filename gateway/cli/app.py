@@ -113,6 +113,37 @@ def schema(
     raise typer.Exit(run(output, reference))
 
 
+# ---- commands that look after recordings ----
+
+recording = typer.Typer(name="recording", help="Keys for sealed recordings, and the recordings in the clear.")
+app.add_typer(recording)
+
+
+@recording.command()
+def key() -> None:
+    """Print a new key for recording.encryption."""
+    from gateway.cli.recording import run_key
+
+    raise typer.Exit(run_key())
+
+
+@recording.command()
+def decrypt(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The sealed recording.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: FILE without .sealed.")
+    ] = None,
+    key_file: Annotated[Path | None, typer.Option(metavar="FILE", help="A file that holds the key.")] = None,
+    key_variable: Annotated[
+        str, typer.Option(metavar="NAME", help="The environment variable that holds the key.")
+    ] = "TRUNKLINE_RECORDING_KEY",
+) -> None:
+    """Write a sealed recording in the clear, up to its end or to where a crash ended it."""
+    from gateway.cli.recording import run_decrypt
+
+    raise typer.Exit(run_decrypt(path, output, key_file=key_file, key_variable=key_variable))
+
+
 def main() -> None:
     """Runs the command line and ends the process with the command's exit code."""
     app(prog_name=PROGRAM)

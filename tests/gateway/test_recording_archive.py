@@ -1,0 +1,245 @@
+"""The way of recordings to a store that speaks S3: nothing is deleted that the store does not have."""
+
+import asyncio
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gateway.call.record import CallRecord, EndRecord, RecordingRecord, UploadRecord
+from gateway.config.recording import UploadSettings
+from gateway.recording_archive import Deliveries, RecordingArchive, RecordingStyle
+from gateway.recording_spool import FIRST_DELAY_S, MAX_DELAY_S, Job, JobState, Spool
+from gateway.recording_store import S3Store, StoreError
+from rtp.codec.g711 import encode_ulaw
+from tests.helpers.s3_server import BUCKET, HOST, KEY_ID, SECRET, S3Server
+
+pytestmark = pytest.mark.timeout(90)
+WITHIN_S = 20.0
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with S3Server(tmp_path_factory.mktemp("s3") / "log") as server:
+        yield server
+
+
+def settings(url: str, **values: Any) -> UploadSettings:
+    return UploadSettings(
+        bucket=BUCKET, endpoint=url, prefix="calls/", access_key_id=KEY_ID, secret_access_key=SECRET, **values
+    )
+
+
+class Time:
+    """The time of day, as a test says it is."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def write_record(folder: Path, call_id: str, path: Path) -> None:
+    now = datetime.now(UTC)
+    CallRecord(
+        call_id=call_id, sip_call_id="x", trunk="t", caller="a", dialled="b", started_at=now, ended_at=now,
+        end=EndRecord(reason="caller_hung_up", by="caller"),
+        recording=RecordingRecord(path=str(path), duration_ms=1000, upload=UploadRecord(state="waiting")),
+    ).write(folder)  # fmt: skip
+
+
+def upload_of(folder: Path, call_id: str) -> dict[str, Any]:
+    upload: dict[str, Any] = json.loads((folder / f"{call_id}.json").read_text())["recording"]["upload"]
+    return upload
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WITHIN_S):
+        while not condition():
+            await asyncio.sleep(0.05)
+
+
+async def record_a_call(archive: RecordingArchive, records: Path, call_id: str) -> Path:
+    recording = archive.begin(call_id)
+    tone = encode_ulaw((8000 * np.sin(np.arange(16_000) / 5)).astype(np.int16))
+    for start in range(0, 16_000, 160):
+        recording.add_caller(tone[start : start + 160])
+        recording.add_agent(b"\xff" * 160)
+    upload = await archive.finish(call_id, recording)
+    assert upload is not None
+    assert upload.state.value == "waiting"
+    write_record(records, call_id, recording.path)
+    return recording.path
+
+
+def number_of_a_dead_process() -> int:
+    pid = os.spawnlp(os.P_NOWAIT, "true", "true")
+    os.waitpid(pid, 0)
+    return pid
+
+
+async def test_a_recording_is_brought_verified_deleted_and_told_in_the_call_record(
+    tmp_path: Path, server: S3Server
+) -> None:
+    deliveries = Deliveries(Spool(tmp_path), S3Store(settings(server.url)), tmp_path / "records")
+    with ThreadPoolExecutor(1) as executor:
+        archive = RecordingArchive(RecordingStyle(tmp_path), executor, deliveries)
+        path = await record_a_call(archive, tmp_path / "records", "call-1")
+        content = path.read_bytes()
+        deliveries.start()
+        await until(lambda: upload_of(tmp_path / "records", "call-1")["state"] == "stored")
+        await deliveries.aclose()
+    assert not path.exists()
+    assert server.content("calls/call-1.wav") == content
+    assert upload_of(tmp_path / "records", "call-1")["url"] == f"s3://{BUCKET}/calls/call-1.wav"
+    assert Spool(tmp_path).jobs() == []
+
+
+async def test_a_file_may_stay_when_it_was_brought(tmp_path: Path, server: S3Server) -> None:
+    deliveries = Deliveries(Spool(tmp_path), S3Store(settings(server.url)), tmp_path / "records", keep_local=True)
+    with ThreadPoolExecutor(1) as executor:
+        archive = RecordingArchive(RecordingStyle(tmp_path), executor, deliveries)
+        path = await record_a_call(archive, tmp_path / "records", "call-2")
+        deliveries.start()
+        await until(lambda: upload_of(tmp_path / "records", "call-2")["state"] == "stored")
+        await deliveries.aclose()
+    assert server.content("calls/call-2.wav") == path.read_bytes()
+
+
+async def test_what_cannot_be_brought_waits_and_goes_after_a_restart(tmp_path: Path) -> None:
+    now, records = Time(), tmp_path / "records"
+    with S3Server(tmp_path / "log") as server, ThreadPoolExecutor(1) as executor:
+        server.stop()
+        deliveries = Deliveries(Spool(tmp_path), S3Store(settings(server.url)), records, wall_time=now)
+        archive = RecordingArchive(RecordingStyle(tmp_path), executor, deliveries)
+        path = await record_a_call(archive, records, "call-3")
+        deliveries.start()
+        await until(lambda: bool(upload_of(records, "call-3")["fault"]))
+        await deliveries.aclose()  # the gateway is stopped with the job in its spool
+        assert path.exists()
+        (job,) = Spool(tmp_path).jobs()
+        assert job.attempts == 1
+        assert job.not_before == now.now + FIRST_DELAY_S
+
+        server.start()
+        again = Deliveries(Spool(tmp_path), S3Store(settings(server.url)), records, wall_time=now)
+        again.start()
+        await asyncio.sleep(0.5)
+        assert path.exists(), "its time has not come"
+        now.now += FIRST_DELAY_S
+        await until(lambda: upload_of(records, "call-3")["state"] == "stored")
+        await again.aclose()
+        assert not path.exists()
+        assert server.names() == ["calls/call-3.wav"]
+
+
+async def test_what_a_dead_process_was_recording_is_brought_by_the_next(tmp_path: Path, server: S3Server) -> None:
+    dead = number_of_a_dead_process()
+    (tmp_path / "torn.wav").write_bytes(b"RIFF and some sound")
+    spool = Spool(tmp_path)
+    spool.put(Job("torn", "torn.wav", JobState.RECORDING, dead))
+    spool.put(Job("unheard", "unheard.wav", JobState.RECORDING, dead))
+    spool.put(Job("running", "running.wav", JobState.RECORDING, os.getppid()))
+    write_record(tmp_path / "records", "torn", tmp_path / "torn.wav")
+    deliveries = Deliveries(spool, S3Store(settings(server.url)), tmp_path / "records")
+    deliveries.start()
+    await until(lambda: [job.call_id for job in spool.jobs()] == ["running"])
+    await deliveries.aclose()
+    assert server.content("calls/torn.wav") == b"RIFF and some sound"
+
+
+def test_every_attempt_waits_twice_as_long_as_the_one_before_and_none_for_ever() -> None:
+    job, waits = Job("c", "c.wav", JobState.WAITING, 1), []
+    for _ in range(40):
+        job = job.failed("away", 0.0)
+        waits.append(job.not_before)
+    assert waits[:4] == [FIRST_DELAY_S, 2 * FIRST_DELAY_S, 4 * FIRST_DELAY_S, 8 * FIRST_DELAY_S]
+    assert max(waits) == waits[-1] == MAX_DELAY_S
+
+
+@contextmanager
+def lying_store(etag: str | None, size: int | None) -> Iterator[str]:
+    """A server that takes everything and then names another checksum or size than it should."""
+    import hashlib
+
+    class Handler(BaseHTTPRequestHandler):
+        taken = b""
+
+        def do_PUT(self) -> None:
+            type(self).taken = self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_HEAD(self) -> None:
+            own = hashlib.md5(self.taken, usedforsecurity=False).hexdigest()
+            self.send_response(200)
+            self.send_header("ETag", f'"{etag or own}"')
+            self.send_header("Content-Length", str(len(self.taken) if size is None else size))
+            self.end_headers()
+
+        def log_message(self, format: str, *values: object) -> None:  # noqa: A002 - the name in the standard library
+            """Quiet."""
+
+    server = HTTPServer((HOST, 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://{HOST}:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("etag", "size", "says"), [("0" * 32, None, "checksum"), (None, 3, "3 octets of 11"), (None, None, "")]
+)
+async def test_a_file_is_kept_where_the_store_has_something_else(
+    tmp_path: Path, etag: str | None, size: int | None, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "call.wav"
+    path.write_bytes(b"eleven here")
+    spool = Spool(tmp_path)
+    spool.put(Job("call", "call.wav", JobState.WAITING, os.getpid()))
+    write_record(tmp_path / "records", "call", path)
+    with lying_store(etag, size) as url, caplog.at_level(logging.WARNING):
+        deliveries = Deliveries(spool, S3Store(settings(url)), tmp_path / "records")
+        deliveries.start()
+        if says:
+            await until(lambda: any(getattr(entry, "event", "") == "recording_not_stored" for entry in caplog.records))
+            assert path.exists()
+            assert says in str(upload_of(tmp_path / "records", "call")["fault"])
+        else:
+            await until(lambda: not path.exists())
+        await deliveries.aclose()
+
+
+def test_a_wrong_bucket_or_a_wrong_file_is_an_error_that_says_so(tmp_path: Path, server: S3Server) -> None:
+    path = tmp_path / "call.wav"
+    path.write_bytes(b"sound")
+    wrong = UploadSettings(bucket="elsewhere", endpoint=server.url, access_key_id=KEY_ID, secret_access_key=SECRET)
+    with pytest.raises(StoreError, match="elsewhere"):
+        S3Store(wrong).bring(path)
+    with pytest.raises(FileNotFoundError):
+        S3Store(wrong).bring(tmp_path / "none")
+
+
+def test_a_job_that_cannot_be_read_stops_nothing(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    (tmp_path / ".upload" / "bad.json").write_text("{")
+    (tmp_path / ".upload" / "worse.json").write_text('{"state": "flying"}')
+    good = Job("good", "good.wav", JobState.WAITING, 1)
+    spool.put(good)
+    assert spool.jobs() == [good]
