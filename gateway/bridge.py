@@ -55,7 +55,7 @@ class Speech(Protocol):
 
 
 class Recorder(Protocol):
-    """Takes both channels of a recording: gateway.recording.StereoRecording is one."""
+    """Takes both channels of a recording: gateway.recording.CallRecording is one."""
 
     def add_caller(self, payload: bytes) -> None:
         """The caller's audio, in order."""

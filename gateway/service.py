@@ -267,12 +267,6 @@ def _create_environment(
     equipment: Mapping[str, Equipment],
     stack: AsyncExitStack,
 ) -> CallEnvironment:
-    executor = ThreadPoolExecutor(1, thread_name_prefix="recording")
-    stack.callback(executor.shutdown)
-    recordings: Path | None = None
-    if configuration.recording.enabled:
-        recordings = configuration.recording.directory
-        recordings.mkdir(parents=True, exist_ok=True)
     return CallEnvironment(
         perform=endpoint.perform,
         backends=backends,

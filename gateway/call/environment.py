@@ -1,7 +1,6 @@
 """What the process gives to its calls."""
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 

@@ -34,18 +34,6 @@ class LogFormat(enum.StrEnum):
     CONSOLE = "console"
 
 
-class RecordingSettings(Settings):
-    """Recordings of calls. Many countries ask for the consent of both sides."""
-
-    enabled: bool = False
-    """Whether calls are recorded."""
-    directory: OutputPath = Path("recordings")
-    """Folder for the recordings, one file a call; relative to the working directory."""
-    format: Literal["wav", "ogg"] = "wav"
-    """Stereo, caller left, agent right. `wav`: 16 bits a sample, 115 MB an hour at a telephone's 8 kHz. `ogg`: Opus,
-    14 MB an hour at most."""
-
-
 class RecordsSettings(Settings):
     """Call records: one is written for every call, whatever happened to it."""
 
