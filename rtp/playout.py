@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from rtp.codec.format import PayloadFormat
+from rtp.fast import FrameQueue, PlayoutPath
 
 REMEMBERED_ITEMS: Final = 64
 """Items whose account is kept after they ended or were flushed; a conversation asks only for the last few."""
@@ -36,40 +37,26 @@ class PlayoutListener(Protocol):
         """Nothing waits any more."""
 
 
-@dataclass(slots=True)
-class _Item:
-    item_id: str
-    chunks: deque[bytes]
-    queued_octets: int = 0
-    sent_octets: int = 0
-    finished: bool = False
-    waited: bool = False
-
-
-class Playout:
+class Playout(PlayoutPath):
     """Audio of one leg in the leg's own format, paced by whoever calls `next_frame` once a packet time."""
 
     def __init__(self, payload_format: PayloadFormat, ptime_ms: int, listener: PlayoutListener) -> None:
         self._format = payload_format
         self._listener = listener
-        self._frame_octets = payload_format.frame_octets(ptime_ms)
-        self._silence = payload_format.silence_of(self._frame_octets)
-        self._items: deque[_Item] = deque()
+        self.frame_octets = payload_format.frame_octets(ptime_ms)
+        """Octets of one frame."""
+        self._silence = payload_format.silence_of(self.frame_octets)
+        self._items: deque[FrameQueue] = deque()
         self._sent: OrderedDict[str, int] = OrderedDict()
         self._flushed: OrderedDict[str, None] = OrderedDict()
-        self._offset = 0
-        self._queued_octets = 0
-        self.current_item_id: str | None = None
-        """The item whose audio the last frame carried."""
+        self.queued_octets = 0
+        self.current_item_id = None
+        self._is_held = False
+        self._arrange()
         self.refused_octets = 0
         """Audio that came for items after they had been flushed."""
         self.underruns = 0
         """Frames that had to be padded in the midst of an item because no more audio had come in time."""
-
-    @property
-    def frame_octets(self) -> int:
-        """Octets of one frame."""
-        return self._frame_octets
 
     @property
     def silence_frame(self) -> bytes:
@@ -79,7 +66,7 @@ class Playout:
     @property
     def queued_ms(self) -> int:
         """Audio that waits, of all items."""
-        return self._format.milliseconds(self._queued_octets)
+        return self._format.milliseconds(self.queued_octets)
 
     def enqueue(self, item_id: str, audio: bytes) -> None:
         """Appends audio to an item; a new identifier is a new item behind the others. Flushed items take no more."""
@@ -90,9 +77,8 @@ class Playout:
         if item is None:
             self.refused_octets += len(audio)
             return
-        item.chunks.append(audio)
-        item.queued_octets += len(audio)
-        self._queued_octets += len(audio)
+        item.append(audio)
+        self.queued_octets += len(audio)
 
     def finish(self, item_id: str) -> None:
         """No more audio will come for the item: its last, partial frame may be padded and sent."""
@@ -113,63 +99,68 @@ class Playout:
             if len(self._flushed) > REMEMBERED_ITEMS:
                 self._flushed.popitem(last=False)
         self._items.clear()
-        self._queued_octets = 0
-        self._offset = 0
+        self.queued_octets = 0
         self.current_item_id = None
+        self._is_held = False
+        self._arrange()
         return played
+
+    def hold(self) -> None:
+        """Hands out nothing from now on: what waits, and what comes, goes on waiting. A flush ends this too."""
+        self._is_held = True
+        self._arrange()
+
+    def release(self) -> None:
+        """Goes on where `hold` stopped it, to the octet."""
+        self._is_held = False
+        self._arrange()
 
     def reframe(self, ptime_ms: int) -> None:
         """Cuts what waits, and what will come, into frames of another length."""
-        self._frame_octets = self._format.frame_octets(ptime_ms)
-        self._silence = self._format.silence_of(self._frame_octets)
+        self.frame_octets = self._format.frame_octets(ptime_ms)
+        self._silence = self._format.silence_of(self.frame_octets)
 
     def sent_ms(self, item_id: str) -> int:
         """Milliseconds of the item that were handed out so far; 0 for an item never heard of."""
         item = self._find(item_id)
         return self._ms(item.sent_octets if item is not None else self._sent.get(item_id, 0))
 
-    def next_frame(self) -> bytes | None:
-        """The frame of this turn, or None when there is nothing to say (silence is then due)."""
-        if not self._items:
-            self.current_item_id = None
-            return None
+    def _arrange(self) -> None:
+        """Tells the path who stands in front, after items have come or gone."""
+        self.head = self._items[0] if self._items and not self._is_held else None
+        self.is_alone = len(self._items) <= 1
+
+    def _irregular_frame(self) -> bytes | None:
+        """The first frame of an item, its last, or none."""
         item = self._items[0]
-        size = self._frame_octets
+        size = self.frame_octets
         if item.queued_octets < size:
             return self._last_frame(item)
-        chunk = item.chunks[0]
-        end = self._offset + size
-        if end < len(chunk):
-            frame = chunk[self._offset : end]
-            self._offset = end
-        else:
-            frame = self._take(item, size)
-        return self._account(item, frame, size)
+        return self._account(item, item.take(size), size)
 
-    def _open(self, item_id: str) -> _Item | None:
+    def _open(self, item_id: str) -> FrameQueue | None:
         """The item of that name, a new one if there is none; None if it was flushed."""
         if item_id in self._flushed:
             return None
         item = self._find(item_id)
         if item is None:
-            item = _Item(item_id, deque())
-            item.sent_octets = self._sent.pop(item_id, 0)
+            item = FrameQueue(item_id, self._sent.pop(item_id, 0))
             self._items.append(item)
+            self._arrange()
         return item
 
-    def _account(self, item: _Item, frame: bytes, octets: int) -> bytes:
+    def _account(self, item: FrameQueue, frame: bytes, octets: int) -> bytes:
         if not item.sent_octets:
             self._listener.on_item_started(item.item_id)
         self.current_item_id = item.item_id
         item.sent_octets += octets
-        item.queued_octets -= octets
-        self._queued_octets -= octets
+        self.queued_octets -= octets
         item.waited = False
         if not item.queued_octets and item.finished:
             self._end(item)
         return frame
 
-    def _last_frame(self, item: _Item) -> bytes | None:
+    def _last_frame(self, item: FrameQueue) -> bytes | None:
         """Less than a frame is left in the head item."""
         if not item.queued_octets:
             # Nothing of an unfinished item waits. What stands behind it need not wait for its end.
@@ -186,36 +177,24 @@ class Playout:
         if not item.finished:
             self.underruns += 1
         octets = item.queued_octets
-        frame = self._take(item, octets) + self._silence[octets:]
+        frame = item.take(octets) + self._silence[octets:]
         return self._account(item, frame, octets)
 
-    def _take(self, item: _Item, octets: int) -> bytes:
-        parts = []
-        while octets:
-            chunk = item.chunks[0]
-            part = chunk[self._offset : self._offset + octets]
-            parts.append(part)
-            octets -= len(part)
-            self._offset += len(part)
-            if self._offset == len(chunk):
-                item.chunks.popleft()
-                self._offset = 0
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def _end(self, item: _Item) -> None:
+    def _end(self, item: FrameQueue) -> None:
         """Ends an item of which nothing waits."""
         self._items.remove(item)
+        self._arrange()
         self._remember(item)
         self._listener.on_item_finished(item.item_id)
         if not self._items:
             self._listener.on_playout_drained()
 
-    def _remember(self, item: _Item) -> None:
+    def _remember(self, item: FrameQueue) -> None:
         self._sent[item.item_id] = item.sent_octets
         if len(self._sent) > REMEMBERED_ITEMS:
             self._sent.popitem(last=False)
 
-    def _find(self, item_id: str) -> _Item | None:
+    def _find(self, item_id: str) -> FrameQueue | None:
         for item in self._items:
             if item.item_id == item_id:
                 return item

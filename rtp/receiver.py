@@ -1,7 +1,7 @@
 """RtpReceiver: the inbound half of a stream, from a datagram to ordered audio at the sink.
 
-`receive_datagram` is the hot path: what is as it should be (the locked source, the next packet, nothing special) leaves
-it after a dozen comparisons with one allocation, the payload. Everything else takes the long way below, and is counted.
+What is as it should be (the locked source, the next packet, nothing special) passes in `rtp.path.InboundPath`, whose
+state this class shares. Everything else takes the long way below, and is counted.
 """
 
 from collections import deque
@@ -10,12 +10,14 @@ from typing import Final
 
 from rtp.comfort_noise import noise_level
 from rtp.errors import RtpParseError
+from rtp.fast import InboundPath
 from rtp.gap import HISTORY_PACKETS, GapFiller
 from rtp.ordering import Arrival, InboundOrder
-from rtp.packet import HEADER, HEADER_OCTETS, PLAIN_FIRST_OCTET, payload_bounds
+from rtp.packet import HEADER, HEADER_OCTETS, payload_bounds
 from rtp.parameters import StreamParameters
+from rtp.path import NO_SSRC
 from rtp.probation import Probation
-from rtp.sequence import TIMESTAMP_MASK, sequence_add, timestamp_add, timestamp_difference
+from rtp.sequence import sequence_add, timestamp_add, timestamp_difference
 from rtp.sink import StreamSink
 from rtp.source_lock import Address, SourceLock, Verdict
 from rtp.srtp import SrtpError, SrtpUnprotector
@@ -28,17 +30,15 @@ STARVED_AFTER_S: Final = 0.200
 """No audio for so long is no jitter: silence is made up, so that whoever listens for the end of speech hears it."""
 MAX_FILL_MS: Final = 1000
 """A jump of the timestamp beyond this is a new clock and not a pause."""
-_JITTER_GAIN: Final = 1 / 16
 _RTCP_TYPES: Final = range(192, 224)
 """RFC 5761 section 4: the second octet of RTCP packets."""
-_NO_SSRC: Final = -1
 
 _unpack_from = HEADER.unpack_from
 # timestamp, payload (None: holds a place in the sequence and carries no audio)
 _Placed = tuple[int, bytes | None]
 
 
-class RtpReceiver:
+class RtpReceiver(InboundPath):
     """Hears one source, in order, and fills what is missing so that the sink's clock stays true."""
 
     __slots__ = (
@@ -48,174 +48,121 @@ class RtpReceiver:
         "_discards",
         "_disturbed",
         "_events",
-        "_fast_limit",
         "_filled",
         "_filler",
         "_frame_samples",
-        "_heard_at",
-        "_history",
-        "_jitter",
         "_largest",
         "_lock",
         "_loss_pending",
         "_lost",
-        "_next_timestamp",
-        "_octet_shift",
-        "_on_audio",
         "_order",
-        "_packets",
         "_parameters",
-        "_payload_type",
-        "_peak_jitter",
-        "_played",
         "_probation",
-        "_rate",
         "_restarts",
         "_sink",
-        "_source",
-        "_ssrc",
-        "_starved_after",
-        "_transit",
-        "_unprotector",
         "on_rtcp",
         "remote",
     )
 
     def __init__(self, parameters: StreamParameters, sink: StreamSink, now: float) -> None:
         self._sink = sink
-        self._ssrc = _NO_SSRC
+        self.ssrc = NO_SSRC
         self._order: InboundOrder[_Placed] = InboundOrder(0)
         self._probation = Probation()
-        self._history: deque[bytes] = deque(maxlen=HISTORY_PACKETS)
+        self.history = deque(maxlen=HISTORY_PACKETS)
         self._discards = [0] * len(Discard)
-        self._packets = self._lost = self._restarts = 0
-        self._played = 0
+        self.packets = self._lost = self._restarts = 0
+        self.played = 0
         self._base_sequence = self._base_taken = 0
-        self._transit = 0.0
-        self._jitter = self._peak_jitter = 0.0
-        self._heard_at = self._arrived_at = now
-        self._next_timestamp = 0
+        self.transit = self.jitter = self.peak_jitter = 0.0
+        self.audio_at = self._arrived_at = now
+        self.next_timestamp = 0
         self._filled = 0
         self._disturbed = self._loss_pending = False
         self._filler = GapFiller(parameters.payload_format, parameters.ptime_ms, sink)
-        self._starved_after = STARVED_AFTER_S
+        self.starved_after = STARVED_AFTER_S
         self._events: TelephoneEventReceiver | None = None
         self._adopt(parameters)
         self._lock = SourceLock(parameters.source_policy, parameters.remote, now, parameters.source_allowed)
-        self._source: Address | None = None
-        self._unprotector = SrtpUnprotector(parameters.secure.rx) if parameters.secure is not None else None
+        self.source = None
+        self.unprotector = SrtpUnprotector(parameters.secure.rx) if parameters.secure is not None else None
         self.on_rtcp: Callable[[bytes, Address, float], None] | None = None
         """Takes RTCP that came to the RTP port, still encrypted on a secure stream."""
         self.remote = self._lock.remote
         """Where this stream's packets are to be sent: latched, else negotiated."""
+        self._settle()
 
     @property
     def heard_at(self) -> float | None:
         """When audio came last, or None before the first."""
-        return self._heard_at if self._ssrc != _NO_SSRC else None
+        return self.audio_at if self.ssrc != NO_SSRC else None
 
     @property
     def arrived_at(self) -> float | None:
         """When anything of the stream came last, digits and comfort noise included; None before the first."""
-        return max(self._heard_at, self._arrived_at) if self._ssrc != _NO_SSRC else None
+        return max(self.audio_at, self._arrived_at) if self.ssrc != NO_SSRC else None
 
-    def receive_datagram(self, data: bytes, source: Address, now: float) -> None:
-        """Takes one datagram from the socket. Whatever it holds, nothing is raised."""
-        if source != self._source:
-            self._receive_foreign(data, source, now)
-            return
-        if self._unprotector is not None:
-            plain = self._unprotected(data, now)
-            if plain is None:
-                return
-            data = plain
-        size = len(data)
-        if size < HEADER_OCTETS:
-            self._discards[Discard.HEADER] += 1
-            return
-        first, second, sequence_number, timestamp, ssrc = _unpack_from(data)
-        order = self._order
-        if not (
-            sequence_number == order.expected
-            and ssrc == self._ssrc
-            and timestamp == self._next_timestamp
-            and first == PLAIN_FIRST_OCTET
-            and second & 0x7F == self._payload_type
-            and HEADER_OCTETS < size <= self._fast_limit
-            and not order.held
-            and not self._disturbed
-        ):
-            self._receive_irregular(data, now)
-            return
-        order.expected = (sequence_number + 1) & 0xFFFF
-        self._packets += 1
-        payload = data[HEADER_OCTETS:]
-        samples = (size - HEADER_OCTETS) >> self._octet_shift
-        self._next_timestamp = (timestamp + samples) & TIMESTAMP_MASK
-        self._played += samples
-        self._history.append(payload)
-        self._heard_at = now
-        transit = now * self._rate - timestamp
-        deviation = transit - self._transit
-        self._transit = transit
-        if deviation < 0:
-            deviation = -deviation
-        if deviation < self._rate:
-            self._jitter += (deviation - self._jitter) * _JITTER_GAIN
-        self._on_audio(payload, False)
+    def _settle(self) -> None:
+        """Tells the regular path how things stand, after anything that was not regular."""
+        held = bool(self._order.held)
+        self.expected = self._order.expected
+        self.is_open = not held and not self._disturbed
+        self.is_restless = held or (self._events is not None and self._events.is_active)
 
-    def poll(self, now: float) -> None:
-        """Once a turn: ends waits that are over, digits whose end was lost, and silence that nobody sent."""
+    def _poll_irregular(self, now: float) -> None:
+        self._order.expected = self.expected
         if self._order.held:
             self._release(now)
         if self._events is not None and self._events.is_active:
             self._events.poll(now)
-        self._peak_jitter = max(self._peak_jitter, self._jitter)
-        if now - self._heard_at >= self._starved_after and self._ssrc != _NO_SSRC and self._parameters.receives:
+        if now - self.audio_at >= self.starved_after and self.ssrc != NO_SSRC and self.receives:
             self._fill_starvation(now)
+        self._settle()
 
     def update(self, parameters: StreamParameters, now: float) -> None:
         """Goes on with newly negotiated parameters.
 
         The source lock is taken anew when the address or the policy moved.
         """
-        old, old_rate = self._parameters, self._rate
+        old, old_rate = self._parameters, self.clock_rate_hz
+        self._order.expected = self.expected
         self._adopt(parameters)
         if (parameters.payload_format, parameters.ptime_ms) != (old.payload_format, old.ptime_ms):
             self._adopt_format(parameters, old_rate)
         if (parameters.remote, parameters.source_policy) != (old.remote, old.source_policy):
             self._lock = SourceLock(parameters.source_policy, parameters.remote, now, parameters.source_allowed)
-            self._source = None
+            self.source = None
             self.remote = self._lock.remote
         if parameters.secure != old.secure:
-            self._unprotector = SrtpUnprotector(parameters.secure.rx) if parameters.secure is not None else None
+            self.unprotector = SrtpUnprotector(parameters.secure.rx) if parameters.secure is not None else None
         if parameters.payload_format != old.payload_format or not parameters.receives:
             # What comes next begins anew; what was held belongs to the time before.
-            self._ssrc = _NO_SSRC
+            self.ssrc = NO_SSRC
             self._order = InboundOrder(0)
-            self._history.clear()
+            self.history.clear()
+        self._settle()
 
     def refresh_sink(self) -> None:
         """Looks up again who hears."""
-        self._on_audio = self._sink.on_audio
+        self.on_audio = self._sink.on_audio
         self._filler.refresh_sink(self._sink)
 
     def statistics(self) -> ReceiverStatistics:
         """The counts at this moment."""
-        rate = self._rate
-        taken = self._packets + self._lost - self._base_taken
+        rate = self.clock_rate_hz
+        taken = self.packets + self._lost - self._base_taken
         return ReceiverStatistics(
-            packets=self._packets,
+            packets=self.packets,
             lost=self._lost,
             late=self._discards[Discard.LATE],
-            jitter_ms=self._jitter * 1000 / rate,
-            peak_jitter_ms=max(self._jitter, self._peak_jitter) * 1000 / rate,
+            jitter_ms=self.jitter * 1000 / rate,
+            peak_jitter_ms=max(self.jitter, self.peak_jitter) * 1000 / rate,
             concealed_ms=self._filler.concealed_samples * 1000 // rate,
             filled_ms=self._filler.filled_samples * 1000 // rate,
-            played_ms=(self._played + self._filler.concealed_samples + self._filler.filled_samples) * 1000 // rate,
+            played_ms=(self.played + self._filler.concealed_samples + self._filler.filled_samples) * 1000 // rate,
             restarts=self._restarts,
             extended_highest_sequence=self._base_sequence + max(0, taken - 1),
-            ssrc=None if self._ssrc == _NO_SSRC else self._ssrc,
+            ssrc=None if self.ssrc == NO_SSRC else self.ssrc,
             discards=self._counted_discards(),
         )
 
@@ -228,15 +175,16 @@ class RtpReceiver:
     def _adopt(self, parameters: StreamParameters) -> None:
         """What follows from the parameters alone. Gaps, digits and counts that are under way go on."""
         self._parameters = parameters
-        self._on_audio = self._sink.on_audio  # a sink may have changed what it does with another format
+        self.on_audio = self._sink.on_audio  # a sink may have changed what it does with another format
         payload_format = parameters.payload_format
-        self._payload_type = parameters.payload_type_rx
-        self._rate = payload_format.clock_rate_hz
+        self.payload_type = parameters.payload_type_rx
+        self.receives = parameters.receives
+        self.clock_rate_hz = payload_format.clock_rate_hz
         self._frame_samples = parameters.frame_samples
-        self._octet_shift = payload_format.octet_shift
+        self.octet_shift = payload_format.octet_shift
         self._largest = HEADER_OCTETS + payload_format.largest_octets(MAX_PACKET_MS)
         # A format whose octets do not tell samples never takes the short way.
-        self._fast_limit = self._largest if payload_format.is_constant_rate and parameters.receives else 0
+        self.fast_limit = self._largest if payload_format.is_constant_rate and parameters.receives else 0
         if parameters.telephone_event_payload_type_rx is None:
             self._events = None
         elif self._events is None or self._events.clock_rate_hz != payload_format.clock_rate_hz:
@@ -245,14 +193,14 @@ class RtpReceiver:
     def _adopt_format(self, parameters: StreamParameters, old_rate: int) -> None:
         """Another format or packet time: gaps are filled anew, the counts go on in the new clock."""
         filler = GapFiller(parameters.payload_format, parameters.ptime_ms, self._sink)
-        filler.concealed_samples = self._filler.concealed_samples * self._rate // old_rate
-        filler.filled_samples = self._filler.filled_samples * self._rate // old_rate
-        self._played = self._played * self._rate // old_rate
-        self._jitter *= self._rate / old_rate
-        self._peak_jitter *= self._rate / old_rate
+        filler.concealed_samples = self._filler.concealed_samples * self.clock_rate_hz // old_rate
+        filler.filled_samples = self._filler.filled_samples * self.clock_rate_hz // old_rate
+        self.played = self.played * self.clock_rate_hz // old_rate
+        self.jitter *= self.clock_rate_hz / old_rate
+        self.peak_jitter *= self.clock_rate_hz / old_rate
         self._filler = filler
         self._disturbed = False
-        self._starved_after = STARVED_AFTER_S
+        self.starved_after = STARVED_AFTER_S
 
     def _receive_foreign(self, data: bytes, source: Address, now: float) -> None:
         """A datagram from a source that is not the locked one: a stranger, or the far end's first."""
@@ -260,7 +208,7 @@ class RtpReceiver:
         if lock.source is not None or lock.negotiated is None:
             self._discards[Discard.STRANGER] += 1
             return
-        if self._unprotector is not None:
+        if self.unprotector is not None:
             # On a secure stream only who has the key can become its source.
             plain = self._unprotected(data, now)
             if plain is None:
@@ -279,13 +227,13 @@ class RtpReceiver:
         if verdict is Verdict.STRANGER:
             self._discards[Discard.STRANGER] += 1
         elif verdict is Verdict.LOCKED:
-            self._source = self.remote = lock.source
-            self._ssrc = _NO_SSRC
+            self.source = self.remote = lock.source
+            self.ssrc = NO_SSRC
             for held in lock.take_held():
                 self._receive_irregular(held, now)
 
     def _unprotected(self, data: bytes, now: float) -> bytes | None:
-        unprotector = self._unprotector
+        unprotector = self.unprotector
         if unprotector is None:
             return data
         if len(data) > 1 and data[1] in _RTCP_TYPES:
@@ -300,23 +248,28 @@ class RtpReceiver:
 
     def _receive_rtcp(self, data: bytes, now: float) -> None:
         """RTCP on the RTP port: expected where multiplexing was negotiated, and only from the locked source."""
-        if self.on_rtcp is None or self._source is None:
+        if self.on_rtcp is None or self.source is None:
             self._discards[Discard.RTCP] += 1
         else:
-            self.on_rtcp(data, self._source, now)
+            self.on_rtcp(data, self.source, now)
 
     def unprotect_rtcp(self, data: bytes) -> bytes | None:
         """The report that an SRTCP packet holds; None, and counted, when it is not authentic."""
-        if self._unprotector is None:
+        if self.unprotector is None:
             return data
         try:
-            return self._unprotector.unprotect_rtcp(data)
+            return self.unprotector.unprotect_rtcp(data)
         except SrtpError as error:
             self._discards[error.discard] += 1
             return None
 
     def _receive_irregular(self, data: bytes, now: float) -> None:
-        """Everything that the short way does not take, from the locked source."""
+        """Everything that the regular path does not take, from the locked source."""
+        self._order.expected = self.expected
+        self._judge(data, now)
+        self._settle()
+
+    def _judge(self, data: bytes, now: float) -> None:
         discards = self._discards
         if len(data) > self._largest:
             discards[Discard.OVERSIZED] += 1
@@ -331,9 +284,9 @@ class RtpReceiver:
             self._receive_rtcp(data, now)
         elif not self._parameters.receives:
             discards[Discard.ON_HOLD] += 1
-        elif ssrc == self._ssrc:
+        elif ssrc == self.ssrc:
             self._take(data[start:end], second, sequence_number, timestamp, now)
-        elif self._ssrc == _NO_SSRC:
+        elif self.ssrc == NO_SSRC:
             if self._is_audio_or_event(second & 0x7F):
                 self._synchronise(ssrc, sequence_number)
                 self._take(data[start:end], second, sequence_number, timestamp, now)
@@ -346,9 +299,9 @@ class RtpReceiver:
         """Puts a packet of the stream's SSRC into its place."""
         payload_type = second & 0x7F
         audio: bytes | None = None
-        if payload_type == self._payload_type or payload_type in self._parameters.translations:
-            self._measure_jitter(timestamp, now)
-            if payload_type != self._payload_type:
+        if payload_type == self.payload_type or payload_type in self._parameters.translations:
+            self.measure_jitter(timestamp, now)
+            if payload_type != self.payload_type:
                 payload = payload.translate(self._parameters.translations[payload_type])
             if payload:
                 audio = payload
@@ -370,7 +323,7 @@ class RtpReceiver:
         if arrival is Arrival.NEXT:
             self._play(0, timestamp, audio, now)
         elif arrival is Arrival.HELD:
-            order.adapt(self._jitter / self._rate)
+            order.adapt(self.jitter / self.clock_rate_hz)
             self._release(now)
         elif arrival is Arrival.RESTART:
             self._restarts += 1
@@ -386,7 +339,7 @@ class RtpReceiver:
             self._discards[Discard.EMPTY] += 1
             return
         self._filler.noise_level_dbov = level
-        self._starved_after = 0.0
+        self.starved_after = 0.0
         self._disturbed = True
 
     def _release(self, now: float) -> None:
@@ -395,74 +348,66 @@ class RtpReceiver:
 
     def _play(self, lost: int, timestamp: int, audio: bytes | None, now: float) -> None:
         """Hands the next packet in order to the sink, after what is missing before it."""
-        self._packets += 1
+        self.packets += 1
         self._lost += lost
         self._loss_pending = self._loss_pending or lost > 0
         if audio is None:
             return
         filler = self._filler
-        if self._history:
+        if self.history:
             # RTP timestamps say how much is missing, whatever the packets were; what was made up meanwhile counts.
-            gap = timestamp_difference(timestamp, self._next_timestamp) - self._filled
-            if 0 < gap <= MAX_FILL_MS * self._rate // 1000:
+            gap = timestamp_difference(timestamp, self.next_timestamp) - self._filled
+            if 0 < gap <= MAX_FILL_MS * self.clock_rate_hz // 1000:
                 if self._loss_pending:
-                    filler.conceal(gap, self._history)
+                    filler.conceal(gap, self.history)
                 else:
                     filler.silence(gap)
         if filler.noise_level_dbov is not None:
             filler.noise_level_dbov = None
-            self._starved_after = STARVED_AFTER_S
+            self.starved_after = STARVED_AFTER_S
         self._filled = 0
         self._disturbed = self._loss_pending = False
         samples = self._parameters.payload_format.samples(audio) or self._frame_samples
-        self._next_timestamp = timestamp_add(timestamp, samples)
-        self._played += samples
-        self._heard_at = now
+        self.next_timestamp = timestamp_add(timestamp, samples)
+        self.played += samples
+        self.audio_at = now
         audio = filler.recover(audio)
-        self._history.append(audio)
-        self._on_audio(audio, False)
+        self.history.append(audio)
+        self.on_audio(audio, False)
 
     def _fill_starvation(self, now: float) -> None:
         """Nothing has come for long: whole frames of silence until now, the first of them faded out."""
-        if not self._history:
+        if not self.history:
             return
-        owed = int((now - self._heard_at) * self._rate) - self._frame_samples - self._filled
-        frames = min(owed // self._frame_samples, MAX_FILL_MS * self._rate // 1000 // self._frame_samples)
+        owed = int((now - self.audio_at) * self.clock_rate_hz) - self._frame_samples - self._filled
+        frames = min(owed // self._frame_samples, MAX_FILL_MS * self.clock_rate_hz // 1000 // self._frame_samples)
         if frames > 0:
             if self._filler.noise_level_dbov is not None:
                 self._filler.silence(frames * self._frame_samples)
             else:
-                self._filler.fade(frames * self._frame_samples, self._history)
+                self._filler.fade(frames * self._frame_samples, self.history)
             self._filled += frames * self._frame_samples
             self._disturbed = True
 
-    def _measure_jitter(self, timestamp: int, now: float) -> None:
-        """RFC 3550 section 6.4.1. A jump (wrap, new clock) is no jitter."""
-        transit = now * self._rate - timestamp
-        deviation = abs(transit - self._transit)
-        self._transit = transit
-        if deviation < self._rate:
-            self._jitter += (deviation - self._jitter) * _JITTER_GAIN
-
     def _is_audio_or_event(self, payload_type: int) -> bool:
         parameters = self._parameters
-        known = (self._payload_type, parameters.telephone_event_payload_type_rx)
+        known = (self.payload_type, parameters.telephone_event_payload_type_rx)
         return payload_type in known or payload_type in parameters.translations
 
     def _synchronise(self, ssrc: int, sequence_number: int) -> None:
         """Follows this SSRC from this packet on."""
-        if self._history:
+        if self.history:
             self._restarts += 1
-        self._ssrc = ssrc
+        self.ssrc = ssrc
         self._order = InboundOrder(sequence_number)
         self._mark_start(sequence_number)
 
     def _mark_start(self, sequence_number: int) -> None:
         """A new timeline begins: no gap can be told from the old one's timestamps."""
         self._base_sequence = sequence_number
-        self._base_taken = self._packets + self._lost
+        self._base_taken = self.packets + self._lost
         self._probation.clear()
-        self._history.clear()
+        self.history.clear()
         if self._events is not None:
             self._events.reset()
 
@@ -471,12 +416,12 @@ class RtpReceiver:
         if not self._is_audio_or_event(payload_type):
             self._discards[Discard.PAYLOAD_TYPE] += 1
             return
-        quiet_s = now - max(self._heard_at, self._arrived_at)
+        quiet_s = now - max(self.audio_at, self._arrived_at)
         followed = self._probation.offer(data, ssrc, sequence_number, quiet_s)
         if followed:
             self._synchronise(ssrc, sequence_add(sequence_number, 1 - len(followed)))
             for packet in followed:
-                self._receive_irregular(packet, now)
+                self._judge(packet, now)
 
 
 _DISCARD_OF_ARRIVAL: Final = {

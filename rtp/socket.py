@@ -16,20 +16,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from rtp.clock import MediaClock
+from rtp.datagram import DatagramReceiver
 from rtp.errors import PortsExhaustedError
+from rtp.fast import DatagramDrain, DatagramSender
 from rtp.port_pool import PortPool
 from rtp.source_lock import Address
 
-DatagramReceiver = Callable[[bytes, Address, float], None]
-"""`(data, source, now)`: called for each datagram, must not block."""
-
 DSCP_EXPEDITED_FORWARDING: Final = 46
 """RFC 4594 section 4.1: the class of telephony."""
-MAX_DATAGRAM_OCTETS: Final = 8192
-"""Longer ones are cut to this, which is longer than any audio packet: the stream discards them."""
 MAX_DATAGRAMS_PER_DRAIN: Final = 1024
 """5 ms of 200,000 packets a second: more than a core can carry. What is left waits for the next drain."""
-_MAX_EVENTS: Final = 512
 _BIND_ATTEMPTS: Final = 64
 """Other processes may hold some ports of the range, not all of them."""
 COALESCE_FROM: Final = 64
@@ -52,23 +48,15 @@ class SocketCounters:
 class MediaSocket:
     """One bound UDP socket. `send` takes only validated addresses (`rtp.source_lock.validated_address`)."""
 
-    __slots__ = ("_counters", "_sendto", "_socket", "local")
+    __slots__ = ("_sender", "_socket", "local", "send")
 
     def __init__(self, bound: socket.socket, counters: SocketCounters) -> None:
         self._socket = bound
-        self._sendto = bound.sendto
-        self._counters = counters
+        self._sender = DatagramSender(bound, counters)
         host, port = bound.getsockname()[:2]
         self.local: Address = (host, port)
-
-    def send(self, data: bytes, remote: Address) -> None:
+        self.send: Callable[[bytes, Address], None] = self._sender.send
         """Sends one datagram. What the network refuses is counted: media has no second chance."""
-        try:
-            self._sendto(data, remote)
-        except BlockingIOError:
-            self._counters.send_buffer_full += 1
-        except OSError:
-            self._counters.send_errors += 1
 
     def fileno(self) -> int:
         """The descriptor; -1 once closed."""
@@ -76,6 +64,7 @@ class MediaSocket:
 
     def close(self) -> None:
         """Closes the socket."""
+        self._sender.close()
         self._socket.close()
 
 
@@ -118,15 +107,14 @@ class MediaSockets:
         self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._pool = pool
         self._clock = clock
-        self._on_fault = on_fault
         self._traffic_class = dscp << 2
         self._coalesce_from = coalesce_from
         self._epoll = select.epoll()
-        self._receivers: dict[int, tuple[Callable[[int], tuple[bytes, Address]], DatagramReceiver]] = {}
         self._ports: dict[int, MediaPort] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watched = False
         self.counters = SocketCounters()
+        self._drain = DatagramDrain(self._epoll, self.counters, on_fault)
         clock.add_step_hook(self._on_step)
 
     @property
@@ -177,39 +165,19 @@ class MediaSockets:
         if self._ports.pop(port.port, None) is None:
             return
         for half in (port.rtp, port.rtcp):
-            self._receivers.pop(half.fileno(), None)
+            self._drain.remove(half.fileno())
             self._epoll.unregister(half.fileno())
             half.close()
         self._pool.release(port.port, time.monotonic())
 
     def replace_receiver(self, half: MediaSocket, receive: DatagramReceiver) -> None:
         """Gives what comes to an open socket to another receiver."""
-        known = self._receivers.get(half.fileno())
-        if known is not None:
-            self._receivers[half.fileno()] = (known[0], self._adapted(receive))
+        if self._drain.knows(half.fileno()):
+            self._drain.replace(half.fileno(), receive)
 
     def drain(self, now: float) -> int:
         """Reads what has arrived, within bounds, and returns how many datagrams that were."""
-        receivers = self._receivers
-        poll = self._epoll.poll
-        taken = 0
-        while taken < MAX_DATAGRAMS_PER_DRAIN and (ready := poll(0, _MAX_EVENTS)):
-            taken += len(ready)
-            for descriptor, _ in ready:
-                try:
-                    recvfrom, receive = receivers[descriptor]
-                    data, source = recvfrom(MAX_DATAGRAM_OCTETS)
-                except KeyError:
-                    continue  # closed by a receiver of this round
-                except BlockingIOError:
-                    continue  # the kernel dropped it at its checksum
-                except OSError:
-                    self.counters.receive_errors += 1
-                    continue
-                try:
-                    receive(data, source, now)
-                except Exception as error:  # noqa: BLE001  # nothing from the wire may end the receive loop
-                    self._on_fault(error)
+        taken = self._drain.drain(now, MAX_DATAGRAMS_PER_DRAIN)
         self.counters.drains += 1
         self.counters.datagrams += taken
         return taken
@@ -254,18 +222,8 @@ class MediaSockets:
         return bound
 
     def _register(self, bound: socket.socket, receive: DatagramReceiver) -> None:
-        self._receivers[bound.fileno()] = (bound.recvfrom, self._adapted(receive))
+        self._drain.add(bound, receive)
         self._epoll.register(bound.fileno(), select.EPOLLIN)
-
-    def _adapted(self, receive: DatagramReceiver) -> DatagramReceiver:
-        if self._family != socket.AF_INET6:
-            return receive
-
-        # recvfrom adds flow and scope to the address; streams compare host and port.
-        def receive_v6(data: bytes, source: tuple[str, int], now: float) -> None:
-            receive(data, source[:2], now)
-
-        return receive_v6
 
 
 def random_port_pool(first: int, last: int) -> PortPool:

@@ -12,7 +12,7 @@ RTP_MAY_IMPORT = {"rtp", "numpy", "av", "soxr", "pylibsrtp", "aiortc"}
 OUTSIDE_WORLD = {"asyncio", "socket", "ssl", "select", "selectors"}
 NONDETERMINISM = {"time", "random", "secrets", "uuid"}
 SIP_EDGE = ("sip/transport/",)
-RTP_EDGE = ("rtp/clock.py", "rtp/socket.py")
+RTP_EDGE = ("rtp/clock.py", "rtp/datagram.py", "rtp/socket.py")
 
 
 def imports(path: Path) -> Iterator[str]:

@@ -11,9 +11,10 @@ import pytest
 import uvloop
 
 from rtp.clock import MediaClock
+from rtp.datagram import MAX_DATAGRAM_OCTETS
 from rtp.errors import PortsExhaustedError
 from rtp.port_pool import PortPool
-from rtp.socket import COALESCE_FROM, MAX_DATAGRAM_OCTETS, MAX_DATAGRAMS_PER_DRAIN, MediaSockets
+from rtp.socket import COALESCE_FROM, MAX_DATAGRAMS_PER_DRAIN, MediaSockets
 from rtp.source_lock import Address
 
 LOOPS = pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])

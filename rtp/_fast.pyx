@@ -1,0 +1,460 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=False
+"""The paths that every packet takes, compiled: what `rtp.path` and `rtp.datagram` do, with the same state and results.
+
+Only what is regular is here. Everything else goes to the methods of the Python subclasses, which read and write the
+same attributes. `tests/rtp/test_fast.py` holds both to each other. The GIL is kept: each system call returns at once.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcmp, memcpy, memmove, memset
+
+cdef extern from "<arpa/inet.h>" nogil:
+    enum: INET6_ADDRSTRLEN
+    int inet_pton(int family, const char *text, void *address)
+    const char *inet_ntop(int family, const void *address, char *text, unsigned int size)
+    uint16_t htons(uint16_t value)
+    uint16_t ntohs(uint16_t value)
+
+cdef extern from "<netinet/in.h>" nogil:
+    enum: AF_INET, AF_INET6
+    struct in_addr:
+        uint32_t s_addr
+    struct in6_addr:
+        pass
+    struct sockaddr_in:
+        unsigned short sin_family
+        uint16_t sin_port
+        in_addr sin_addr
+    struct sockaddr_in6:
+        unsigned short sin6_family
+        uint16_t sin6_port
+        in6_addr sin6_addr
+
+cdef extern from "<sys/socket.h>" nogil:
+    enum: MSG_DONTWAIT, MSG_NOSIGNAL
+    ctypedef unsigned int socklen_t
+    struct sockaddr:
+        pass
+    struct sockaddr_storage:
+        unsigned short ss_family
+    ssize_t recvfrom(int descriptor, void *buffer, size_t size, int flags, sockaddr *source, socklen_t *length)
+    ssize_t sendto(int descriptor, const void *data, size_t size, int flags, const sockaddr *to, socklen_t length)
+
+cdef extern from "<sys/epoll.h>" nogil:
+    ctypedef union epoll_data_t:
+        int fd
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_wait(int epoll, epoll_event *events, int most, int timeout_ms)
+
+cdef enum:
+    HEADER_OCTETS = 12
+    MAX_DATAGRAM_OCTETS = 8192
+    MAX_EVENTS = 512
+    NO_SSRC = -1
+
+cdef char _datagram[MAX_DATAGRAM_OCTETS]
+cdef epoll_event _ready[MAX_EVENTS]
+
+
+cdef inline uint16_t _u16(const uint8_t *octets) noexcept nogil:
+    return <uint16_t>(octets[0] << 8 | octets[1])
+
+
+cdef inline uint32_t _u32(const uint8_t *octets) noexcept nogil:
+    return <uint32_t>octets[0] << 24 | <uint32_t>octets[1] << 16 | <uint32_t>octets[2] << 8 | octets[3]
+
+
+cdef inline void _write_u32(uint8_t *octets, uint32_t value) noexcept nogil:
+    octets[0], octets[1], octets[2], octets[3] = value >> 24, value >> 16 & 0xFF, value >> 8 & 0xFF, value & 0xFF
+
+
+cdef socklen_t _socket_address(object address, sockaddr_storage *to) except 0:
+    """Fills in an address of the form ("192.0.2.1", 4000); only IP literals come here."""
+    cdef bytes host = (<str>address[0]).encode()
+    cdef uint16_t port = htons(<uint16_t>address[1])
+    memset(to, 0, sizeof(sockaddr_storage))
+    cdef sockaddr_in *four = <sockaddr_in *>to
+    cdef sockaddr_in6 *six = <sockaddr_in6 *>to
+    if inet_pton(AF_INET, host, &four.sin_addr) == 1:
+        four.sin_family, four.sin_port = AF_INET, port
+        return sizeof(sockaddr_in)
+    if inet_pton(AF_INET6, host, &six.sin6_addr) == 1:
+        six.sin6_family, six.sin6_port = AF_INET6, port
+        return sizeof(sockaddr_in6)
+    raise ValueError(f"{address!r} is not an IP address and a port")
+
+
+cdef object _address(sockaddr_storage *source):
+    cdef char text[INET6_ADDRSTRLEN]
+    cdef sockaddr_in *four = <sockaddr_in *>source
+    cdef sockaddr_in6 *six = <sockaddr_in6 *>source
+    if source.ss_family == AF_INET:
+        inet_ntop(AF_INET, &four.sin_addr, text, INET6_ADDRSTRLEN)
+        return (<bytes>text).decode(), ntohs(four.sin_port)
+    inet_ntop(AF_INET6, &six.sin6_addr, text, INET6_ADDRSTRLEN)
+    return (<bytes>text).decode(), ntohs(six.sin6_port)
+
+
+cdef bint _is_same(sockaddr_storage *one, sockaddr_storage *other) noexcept:
+    """Host and port alike; flow and scope of IPv6 are not compared, as `recvfrom`'s readers do not."""
+    cdef sockaddr_in *four
+    cdef sockaddr_in *other_four
+    cdef sockaddr_in6 *six
+    cdef sockaddr_in6 *other_six
+    if one.ss_family != other.ss_family:
+        return False
+    if one.ss_family == AF_INET:
+        four, other_four = <sockaddr_in *>one, <sockaddr_in *>other
+        return four.sin_port == other_four.sin_port and four.sin_addr.s_addr == other_four.sin_addr.s_addr
+    if one.ss_family == AF_INET6:
+        six, other_six = <sockaddr_in6 *>one, <sockaddr_in6 *>other
+        return six.sin6_port == other_six.sin6_port and not memcmp(&six.sin6_addr, &other_six.sin6_addr, 16)
+    return False
+
+
+cdef class InboundPath:
+    """See `rtp.path.InboundPath`."""
+
+    cdef object _source
+    cdef sockaddr_storage _source_key
+    cdef public object unprotector
+    cdef public object history
+    cdef public object on_audio
+    cdef public bint is_open, is_restless, receives
+    cdef public int64_t ssrc
+    cdef public unsigned int expected, payload_type, fast_limit, octet_shift
+    cdef public uint32_t next_timestamp
+    cdef public long long packets, played
+    cdef public int clock_rate_hz
+    cdef public double audio_at, transit, jitter, peak_jitter, starved_after
+
+    def __cinit__(self, *_arguments, **_named):
+        self._source = None
+        self._source_key.ss_family = 0
+        self.ssrc = NO_SSRC
+
+    @property
+    def source(self):
+        return self._source
+
+    @source.setter
+    def source(self, source):
+        self._source_key.ss_family = 0
+        self._source = source
+        if source is not None:
+            try:
+                _socket_address(source, &self._source_key)
+            except (ValueError, UnicodeEncodeError):
+                self._source_key.ss_family = 0  # no packet of a socket comes from there
+
+    def receive_datagram(self, bytes data not None, source, double now):
+        if source is not self._source and source != self._source:
+            (<object>self)._receive_foreign(data, source, now)
+        else:
+            self._receive(data, now)
+
+    def measure_jitter(self, uint32_t timestamp, double now):
+        self._measure_jitter(timestamp, now)
+
+    cdef void _measure_jitter(self, uint32_t timestamp, double now) noexcept:
+        cdef double transit = now * self.clock_rate_hz - timestamp, deviation = transit - self.transit
+        self.transit = transit
+        if deviation < 0:
+            deviation = -deviation
+        if deviation < self.clock_rate_hz:
+            self.jitter += (deviation - self.jitter) * 0.0625
+
+    def poll(self, double now):
+        self._poll_path(now)
+
+    cdef int _poll_path(self, double now) except -1:
+        if self.jitter > self.peak_jitter:
+            self.peak_jitter = self.jitter
+        if self.is_restless or (
+            now - self.audio_at >= self.starved_after and self.ssrc != NO_SSRC and self.receives
+        ):
+            (<object>self)._poll_irregular(now)
+        return 0
+
+    cdef int _receive(self, bytes data, double now) except -1:
+        """One datagram of the locked source."""
+        if self.unprotector is not None:
+            plain = (<object>self)._unprotected(data, now)
+            if plain is None:
+                return 0
+            data = plain
+        if not self._take_regular(<const uint8_t *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), now):
+            (<object>self)._receive_irregular(data, now)
+        return 0
+
+    cdef int _take_regular(self, const uint8_t *octets, Py_ssize_t size, double now) except -1:
+        """Takes the next packet in order; 0 where it is anything else, and nothing has changed then."""
+        cdef uint32_t timestamp
+        cdef unsigned int samples
+        if not self.is_open or size <= HEADER_OCTETS or size > self.fast_limit or octets[0] != 0x80:
+            return 0
+        timestamp = _u32(octets + 4)
+        if (
+            _u16(octets + 2) != self.expected
+            or timestamp != self.next_timestamp
+            or _u32(octets + 8) != self.ssrc
+            or (octets[1] & 0x7F) != self.payload_type
+        ):
+            return 0
+        self.expected = (self.expected + 1) & 0xFFFF
+        self.packets += 1
+        samples = <unsigned int>(size - HEADER_OCTETS) >> self.octet_shift
+        self.next_timestamp = timestamp + samples
+        self.played += samples
+        self.audio_at = now
+        self._measure_jitter(timestamp, now)
+        payload = PyBytes_FromStringAndSize(<const char *>octets + HEADER_OCTETS, size - HEADER_OCTETS)
+        self.history.append(payload)
+        self.on_audio(payload, False)
+        return 1
+
+
+cdef class FrameQueue:
+    """See `rtp.path.FrameQueue`."""
+
+    cdef char *_octets
+    cdef Py_ssize_t _begin, _capacity
+    cdef readonly Py_ssize_t queued_octets
+    cdef public long long sent_octets
+    cdef public object item_id
+    cdef public bint finished, waited
+
+    def __init__(self, item_id, sent_octets):
+        self.item_id = item_id
+        self.sent_octets = sent_octets
+
+    def __dealloc__(self):
+        free(self._octets)
+
+    def append(self, bytes audio not None):
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(audio), end = self._begin + self.queued_octets
+        cdef char *grown
+        if not size:
+            return
+        if end + size > self._capacity:
+            if self._begin:
+                memmove(self._octets, self._octets + self._begin, self.queued_octets)
+                self._begin, end = 0, self.queued_octets
+            if end + size > self._capacity:
+                grown = <char *>realloc(self._octets, (end + size) * 3 // 2)
+                if grown == NULL:
+                    raise MemoryError
+                self._octets, self._capacity = grown, (end + size) * 3 // 2
+        memcpy(self._octets + end, PyBytes_AS_STRING(audio), size)
+        self.queued_octets += size
+
+    def take(self, Py_ssize_t octets):
+        return self._take(octets)
+
+    cdef bytes _take(self, Py_ssize_t octets):
+        octets = max(0, min(octets, self.queued_octets))
+        taken = PyBytes_FromStringAndSize(self._octets + self._begin, octets)
+        self.queued_octets -= octets
+        self._begin = self._begin + octets if self.queued_octets else 0
+        return taken
+
+
+cdef class PlayoutPath:
+    """See `rtp.path.PlayoutPath`."""
+
+    cdef public FrameQueue head
+    cdef public bint is_alone
+    cdef public Py_ssize_t frame_octets
+    cdef public long long queued_octets
+    cdef public object current_item_id
+
+    def next_frame(self):
+        return self._next_frame()
+
+    cdef object _next_frame(self):
+        cdef FrameQueue head = self.head
+        if head is None:
+            self.current_item_id = None
+            return None
+        if not head.sent_octets or (head.finished and head.queued_octets <= self.frame_octets):
+            return (<object>self)._irregular_frame()
+        if head.queued_octets >= self.frame_octets:
+            self.current_item_id = head.item_id
+            head.sent_octets += self.frame_octets
+            self.queued_octets -= self.frame_octets
+            head.waited = False
+            return head._take(self.frame_octets)
+        if not head.queued_octets and self.is_alone:
+            self.current_item_id = None
+            return None
+        return (<object>self)._irregular_frame()
+
+
+cdef class OutboundPath:
+    """See `rtp.path.OutboundPath`."""
+
+    cdef public PlayoutPath playout
+    cdef public object on_frame_sent, encode, protect
+    cdef public bytes silence
+    cdef public bint is_paused, events_wait, marker_due
+    cdef public unsigned int sequence_number, payload_type, frame_samples
+    cdef public uint32_t timestamp, ssrc
+    cdef public long long octets, speech_packets, silence_packets
+
+    def tick(self):
+        return self._tick()
+
+    cdef object _tick(self):
+        cdef uint32_t timestamp = self.timestamp
+        self.timestamp = timestamp + self.frame_samples
+        if self.is_paused:
+            self.marker_due = True
+            return None
+        if self.events_wait:
+            return (<object>self)._event_packet(timestamp)
+        cdef unsigned int second = self.payload_type
+        frame = self.playout._next_frame()
+        if frame is None:
+            frame = self.silence
+            if not self.octets:
+                second |= 0x80
+            self.marker_due = True
+            self.silence_packets += 1
+            self.on_frame_sent(frame, None)
+        else:
+            if self.marker_due:
+                self.marker_due = False
+                second |= 0x80
+            self.speech_packets += 1
+            self.on_frame_sent(frame, self.playout.current_item_id)
+        if self.encode is not None:
+            frame = self.encode(frame)
+        return self._packet(second, timestamp, frame)
+
+    def packet(self, unsigned int second, uint32_t timestamp, bytes payload not None):
+        return self._packet(second, timestamp, payload)
+
+    cdef object _packet(self, unsigned int second, uint32_t timestamp, bytes payload):
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
+        cdef bytes packet = PyBytes_FromStringAndSize(NULL, HEADER_OCTETS + size)
+        cdef uint8_t *octets = <uint8_t *>PyBytes_AS_STRING(packet)
+        octets[0], octets[1] = 0x80, second & 0xFF
+        octets[2], octets[3] = self.sequence_number >> 8 & 0xFF, self.sequence_number & 0xFF
+        _write_u32(octets + 4, timestamp)
+        _write_u32(octets + 8, self.ssrc)
+        memcpy(octets + HEADER_OCTETS, PyBytes_AS_STRING(payload), size)
+        self.octets += size
+        self.sequence_number = (self.sequence_number + 1) & 0xFFFF
+        return packet if self.protect is None else self.protect(packet)
+
+
+cdef class DatagramSender:
+    """See `rtp.datagram.DatagramSender`."""
+
+    cdef int _descriptor
+    cdef object _counters, _remote
+    cdef sockaddr_storage _to
+    cdef socklen_t _to_length
+
+    def __init__(self, bound, counters):
+        self._descriptor = bound.fileno()
+        self._counters = counters
+        self._remote = None
+
+    def close(self):
+        self._descriptor = -1
+
+    def send(self, bytes data not None, remote):
+        if remote is not self._remote:
+            self._remote = None
+            self._to_length = _socket_address(remote, &self._to)
+            self._remote = remote
+        if sendto(
+            self._descriptor, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), MSG_DONTWAIT | MSG_NOSIGNAL,
+            <sockaddr *>&self._to, self._to_length,
+        ) < 0:
+            if errno == EAGAIN:
+                self._counters.send_buffer_full += 1
+            else:
+                self._counters.send_errors += 1
+
+
+cdef class DatagramDrain:
+    """See `rtp.datagram.DatagramDrain`."""
+
+    cdef object _epoll, _counters, _on_fault
+    cdef int _epoll_descriptor
+    cdef dict _receivers
+
+    def __init__(self, epoll, counters, on_fault):
+        self._epoll = epoll  # held, so that its descriptor lives as long
+        self._epoll_descriptor = epoll.fileno()
+        self._counters = counters
+        self._on_fault = on_fault
+        self._receivers = {}
+
+    def add(self, bound, receive):
+        self.replace(bound.fileno(), receive)
+
+    def replace(self, int descriptor, receive):
+        # A bound method of a path is taken apart, so that its packets need be no Python objects.
+        owner = getattr(receive, "__self__", None)
+        is_path = isinstance(owner, InboundPath) and receive == owner.receive_datagram
+        self._receivers[descriptor] = (owner if is_path else None, receive)
+
+    def knows(self, int descriptor):
+        return descriptor in self._receivers
+
+    def remove(self, int descriptor):
+        self._receivers.pop(descriptor, None)
+
+    def drain(self, double now, int limit):
+        cdef int taken = 0, count
+        while taken < limit:
+            count = epoll_wait(self._epoll_descriptor, _ready, MAX_EVENTS, 0)
+            if count <= 0:
+                break
+            taken += count
+            self._round(count, now)
+        return taken
+
+    cdef int _round(self, int count, double now) except -1:
+        cdef int descriptors[MAX_EVENTS]
+        cdef int index
+        for index in range(count):  # a receiver may come back here, and reads what is ready into the same place
+            descriptors[index] = _ready[index].data.fd
+        for index in range(count):
+            try:
+                self._read(descriptors[index], now)
+            except Exception as error:
+                self._on_fault(error)
+        return 0
+
+    cdef int _read(self, int descriptor, double now) except -1:
+        cdef sockaddr_storage source
+        cdef socklen_t length = sizeof(source)
+        cdef Py_ssize_t size
+        cdef InboundPath path
+        entry = self._receivers.get(descriptor)
+        if entry is None:
+            return 0  # closed by a receiver of this round
+        size = recvfrom(descriptor, _datagram, MAX_DATAGRAM_OCTETS, MSG_DONTWAIT, <sockaddr *>&source, &length)
+        if size < 0:
+            if errno != EAGAIN and errno != EINTR:
+                self._counters.receive_errors += 1
+            return 0
+        if (<tuple>entry)[0] is not None:
+            path = <InboundPath>(<tuple>entry)[0]
+            if _is_same(&source, &path._source_key):
+                if path.unprotector is not None:
+                    path._receive(PyBytes_FromStringAndSize(_datagram, size), now)
+                elif not path._take_regular(<const uint8_t *>_datagram, size, now):
+                    (<object>path)._receive_irregular(PyBytes_FromStringAndSize(_datagram, size), now)
+                return 0
+        (<tuple>entry)[1](PyBytes_FromStringAndSize(_datagram, size), _address(&source), now)
+        return 0

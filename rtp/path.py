@@ -1,0 +1,248 @@
+"""The paths that every packet takes: fifty a second, each way, for each call.
+
+These classes hold the state that the paths need and do what is regular: the next packet of the locked source, the next
+frame in the midst of an item. Everything else is the business of their subclasses, which share the state: RtpReceiver,
+RtpSender, Playout. `rtp._fast` holds the same classes, compiled, and `rtp.fast` chooses. What is here is what they mean
+and what runs where nothing could be compiled.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from rtp.packet import HEADER, HEADER_OCTETS, PLAIN_FIRST_OCTET
+from rtp.sequence import SEQUENCE_MASK, TIMESTAMP_MASK
+from rtp.source_lock import Address
+from rtp.srtp import SrtpUnprotector
+
+NO_SSRC: Final = -1
+"""The value of `InboundPath.ssrc` while no source is followed."""
+_JITTER_GAIN: Final = 1 / 16
+_MARKER: Final = 0x80
+
+_pack = HEADER.pack
+_unpack_from = HEADER.unpack_from
+
+
+class InboundPath:
+    """From a datagram to the sink, for the packet that is awaited.
+
+    `is_open` says that nothing is held back and no gap is being filled: only then a packet passes here. `is_restless`
+    says that the subclass wants to be polled at each turn.
+    """
+
+    source: Address | None
+    """The locked source; nobody else is heard."""
+    unprotector: SrtpUnprotector | None
+    """Set on a secure stream: `_unprotected` is then asked for each packet."""
+    history: deque[bytes]
+    on_audio: Callable[[bytes, bool], None]
+    is_open: bool
+    is_restless: bool
+    receives: bool
+    ssrc: int
+    expected: int
+    """The sequence number that comes next."""
+    next_timestamp: int
+    payload_type: int
+    fast_limit: int
+    """The longest packet that passes; 0 for a format whose octets do not tell samples."""
+    octet_shift: int
+    packets: int
+    played: int
+    clock_rate_hz: int
+    audio_at: float
+    transit: float
+    jitter: float
+    peak_jitter: float
+    starved_after: float
+
+    def receive_datagram(self, data: bytes, source: Address, now: float) -> None:
+        """Takes one datagram from the socket. Whatever it holds, nothing is raised."""
+        if source != self.source:
+            self._receive_foreign(data, source, now)
+            return
+        if self.unprotector is not None:
+            plain = self._unprotected(data, now)
+            if plain is None:
+                return
+            data = plain
+        if not HEADER_OCTETS < len(data) <= self.fast_limit:
+            self._receive_irregular(data, now)
+            return
+        first, second, sequence_number, timestamp, ssrc = _unpack_from(data)
+        if not (
+            sequence_number == self.expected
+            and ssrc == self.ssrc
+            and timestamp == self.next_timestamp
+            and first == PLAIN_FIRST_OCTET
+            and second & 0x7F == self.payload_type
+            and self.is_open
+        ):
+            self._receive_irregular(data, now)
+            return
+        self.expected = (sequence_number + 1) & SEQUENCE_MASK
+        self.packets += 1
+        payload = data[HEADER_OCTETS:]
+        samples = len(payload) >> self.octet_shift
+        self.next_timestamp = (timestamp + samples) & TIMESTAMP_MASK
+        self.played += samples
+        self.audio_at = now
+        self.measure_jitter(timestamp, now)
+        self.history.append(payload)
+        self.on_audio(payload, False)
+
+    def measure_jitter(self, timestamp: int, now: float) -> None:
+        """RFC 3550 section 6.4.1. A jump (wrap, new clock) is no jitter."""
+        transit = now * self.clock_rate_hz - timestamp
+        deviation = abs(transit - self.transit)
+        self.transit = transit
+        if deviation < self.clock_rate_hz:
+            self.jitter += (deviation - self.jitter) * _JITTER_GAIN
+
+    def poll(self, now: float) -> None:
+        """Once a turn: ends waits that are over, digits whose end was lost, and silence that nobody sent."""
+        self.peak_jitter = max(self.peak_jitter, self.jitter)
+        if self.is_restless or (now - self.audio_at >= self.starved_after and self.ssrc != NO_SSRC and self.receives):
+            self._poll_irregular(now)
+
+    def _receive_foreign(self, data: bytes, source: Address, now: float) -> None:
+        raise NotImplementedError
+
+    def _receive_irregular(self, data: bytes, now: float) -> None:
+        raise NotImplementedError
+
+    def _unprotected(self, data: bytes, now: float) -> bytes | None:
+        raise NotImplementedError
+
+    def _poll_irregular(self, now: float) -> None:
+        raise NotImplementedError
+
+
+class FrameQueue:
+    """Audio of one item in the order of its coming, whatever pieces it came in."""
+
+    def __init__(self, item_id: str, sent_octets: int) -> None:
+        self.item_id = item_id
+        self.sent_octets = sent_octets
+        self.queued_octets = 0
+        self.finished = False
+        self.waited = False
+        self._pieces: deque[bytes] = deque()
+        self._offset = 0
+
+    def append(self, audio: bytes) -> None:
+        """More of the item."""
+        if audio:
+            self._pieces.append(audio)
+            self.queued_octets += len(audio)
+
+    def take(self, octets: int) -> bytes:
+        """The next octets, or as many as there are."""
+        parts: list[bytes] = []
+        octets = min(octets, self.queued_octets)
+        self.queued_octets -= octets
+        while octets > 0:
+            piece = self._pieces[0]
+            part = piece[self._offset : self._offset + octets]
+            parts.append(part)
+            octets -= len(part)
+            self._offset += len(part)
+            if self._offset == len(piece):
+                self._pieces.popleft()
+                self._offset = 0
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class PlayoutPath:
+    """The frames of a turn, as long as they lie in the midst of an item."""
+
+    head: FrameQueue | None
+    """The item that is being said."""
+    is_alone: bool
+    """No other stands behind it."""
+    frame_octets: int
+    queued_octets: int
+    current_item_id: str | None
+
+    def next_frame(self) -> bytes | None:
+        """The frame of this turn, or None when there is nothing to say (silence is then due)."""
+        head = self.head
+        if head is None:
+            self.current_item_id = None
+            return None
+        size = self.frame_octets
+        if not head.sent_octets or (head.finished and head.queued_octets <= size):
+            return self._irregular_frame()
+        if head.queued_octets >= size:
+            self.current_item_id = head.item_id
+            head.sent_octets += size
+            self.queued_octets -= size
+            head.waited = False
+            return head.take(size)
+        if not head.queued_octets and self.is_alone:
+            self.current_item_id = None
+            return None
+        return self._irregular_frame()
+
+    def _irregular_frame(self) -> bytes | None:
+        raise NotImplementedError
+
+
+class OutboundPath:
+    """One packet a turn, of speech or silence, with SSRC, sequence numbers and media time."""
+
+    playout: PlayoutPath
+    on_frame_sent: Callable[[bytes, str | None], None]
+    encode: Callable[[bytes], bytes] | None
+    protect: Callable[[bytes], bytes] | None
+    silence: bytes
+    is_paused: bool
+    events_wait: bool
+    """Telephone-events are due: `_event_packet` is asked instead of the playout."""
+    marker_due: bool
+    sequence_number: int
+    payload_type: int
+    frame_samples: int
+    timestamp: int
+    ssrc: int
+    octets: int
+    speech_packets: int
+    silence_packets: int
+
+    def tick(self) -> bytes | None:
+        """The datagram of this turn; None while paused or not negotiated to send. Media time moves on either way."""
+        timestamp = self.timestamp
+        self.timestamp = (timestamp + self.frame_samples) & TIMESTAMP_MASK
+        if self.is_paused:
+            # Whoever is silent starts a new talkspurt afterwards (RFC 3551 section 4.1: marker on its first packet).
+            self.marker_due = True
+            return None
+        if self.events_wait:
+            return self._event_packet(timestamp)
+        frame = self.playout.next_frame()
+        second = self.payload_type
+        if frame is None:
+            frame = self.silence
+            if not self.octets:
+                second |= _MARKER
+            self.marker_due = True
+            self.silence_packets += 1
+            self.on_frame_sent(frame, None)
+        else:
+            if self.marker_due:
+                self.marker_due = False
+                second |= _MARKER
+            self.speech_packets += 1
+            self.on_frame_sent(frame, self.playout.current_item_id)
+        return self.packet(second, timestamp, frame if self.encode is None else self.encode(frame))
+
+    def packet(self, second: int, timestamp: int, payload: bytes) -> bytes:
+        """The next packet in sequence. `second` is the second octet: marker and payload type."""
+        packet = _pack(PLAIN_FIRST_OCTET, second, self.sequence_number, timestamp, self.ssrc) + payload
+        self.octets += len(payload)
+        self.sequence_number = (self.sequence_number + 1) & SEQUENCE_MASK
+        return packet if self.protect is None else self.protect(packet)
+
+    def _event_packet(self, timestamp: int) -> bytes | None:
+        raise NotImplementedError
