@@ -40,9 +40,9 @@ coverage: $(STAMP)
 	COVERAGE_FILE=.coverage.sip $(BIN)/python -m coverage run --branch --source=sip -m pytest -q tests/sip --ignore=tests/sip/test_message_cost.py
 	COVERAGE_FILE=.coverage.sip $(BIN)/python -m coverage report --skip-covered --show-missing --fail-under=98
 
-# 240,000 messages against the parser, with fixed seeds: about six minutes.
+# 240,000 mutated messages and 32,000 generated ones against the parser, with fixed seeds, on two cores.
 fuzz: $(STAMP)
-	TRUNKLINE_FUZZ=deep $(BIN)/python -m pytest -q tests/sip/test_message_fuzz.py --timeout 900
+	TRUNKLINE_FUZZ=deep $(BIN)/python -m pytest -q -n 2 --dist load tests/sip/test_message_fuzz.py
 
 format: $(STAMP)
 	$(BIN)/ruff format .

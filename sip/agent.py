@@ -177,7 +177,8 @@ class UserAgent:
         draft.local_cseq = cseq - 1
         hop = target_of(draft.next_hop())
         request = draft.create_request(method, via=self.via(hop.transport), headers=headers, body=body)
-        self.transactions.request(request, hop, on_outcome, now)
+        silence = self.configuration.next_server_after
+        self.transactions.search(request, hop, lambda: self.via(hop.transport), on_outcome, now, silence=silence)
         return request
 
     def advertise(self, transport: str, address: Address) -> None:

@@ -34,5 +34,8 @@ class AgentConfiguration:
     answer_limit: float = 180.0  # an inbound INVITE that our user neither answers nor rejects gets 480
     ring_limit: float = 180.0  # an outbound INVITE that rings on is cancelled (proxies' timer C is just above 3 min)
     provisional_interval: float = 60.0  # RFC 3261 §13.3.1.1: "every minute" a ringing UAS repeats its 1xx
+    # RFC 3263 §4.3: a server of a name that sends no response at all is followed by the next one, while there is one.
+    # Timers B and F (32 s) are longer than any caller waits; carriers themselves go on after 3 to 4 s.
+    next_server_after: float = 4.0
     reinvite_limit: float = 10.0  # a re-INVITE that our user does not answer gets 500
     retry_after: int = 5  # seconds, in 503 for what does not fit the limits

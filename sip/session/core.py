@@ -99,9 +99,19 @@ class SessionCore(ABC):
                 method, on_outcome, now, headers=[*kept, credentials], body=body, attempt=attempt + 1, dialog=dialog
             )
 
-        patience = host.configuration.ring_limit if method == "INVITE" else None
-        host.transactions.request(
-            request, target, handle, now, prefer=self.flow, is_resent=is_resent, patience=patience
+        if method == "INVITE":
+            patience = host.configuration.ring_limit
+            host.transactions.request(request, target, handle, now, prefer=self.flow, patience=patience)
+            return
+        host.transactions.search(
+            request,
+            target,
+            lambda: host.via(target.transport),
+            handle,
+            now,
+            prefer=self.flow,
+            is_resent=is_resent,
+            silence=host.configuration.next_server_after,
         )
 
     def _credentials(self, request: Request, outcome: Response | Failure, attempt: int) -> tuple[str, str] | None:

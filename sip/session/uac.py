@@ -1,6 +1,6 @@
 """The calling side of an INVITE session: RFC 3261 §13.2, with its forks and its CANCEL."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from sip.dialog import Dialog
@@ -19,6 +19,16 @@ from sip.transaction.non_invite_server import NonInviteServerTransaction
 from sip.transport.flow import Target, is_ip_literal
 
 
+@dataclass(slots=True)
+class _Attempt:
+    """The INVITE at one server of its target."""
+
+    request: Request
+    target: Target
+    transaction: ClientTransaction
+    is_cancelled: bool = False
+
+
 class ClientSession(InviteSession):
     """A call that we place. The first 2xx makes it; a 2xx of another fork is acknowledged and ended with BYE."""
 
@@ -33,6 +43,7 @@ class ClientSession(InviteSession):
         self.authenticator = authenticator
         self.target = target
         self._passed_over: Response | Failure | None = None  # what the server before this one said
+        self._others: list[_Attempt] = []  # at servers that were silent when the next one was tried
         self.local_description = invite.body
         self._least_interval = 0
         for name, value in self._refresher.request_headers():
@@ -51,8 +62,14 @@ class ClientSession(InviteSession):
         """Sends the INVITE."""
         self._deadlines[Deadline.USER] = now + self.host.configuration.ring_limit
         self._has_provisional = False
+        request = self.request
         self._transaction = self.host.transactions.request(
-            self.request, self.target, partial(self._handle_outcome, self.request), now
+            request,
+            self.target,
+            partial(self._handle_outcome, request),
+            now,
+            silence=None if is_ip_literal(self.target.host) else self.host.configuration.next_server_after,
+            on_silence=partial(self._handle_silence, request),
         )
         self.changed()
 
@@ -70,6 +87,7 @@ class ClientSession(InviteSession):
             return False  # the 2xx was quicker
         self._cancel_headers = tuple(headers)
         self._deadlines.clear()
+        self._quiet_others()
         if self._has_provisional:
             self._send_cancel(now)
         self.changed()
@@ -94,9 +112,15 @@ class ClientSession(InviteSession):
 
     def _handle_outcome(self, request: Request, outcome: Response | Failure, now: float) -> None:
         if request is not self.request:
-            return  # an INVITE that was challenged, and sent again with credentials
+            self._handle_other(request, outcome, now)
+            return
         if self._try_next_server(outcome, now):
             return
+        if outcome is Failure.TRANSPORT_ERROR and self._others:
+            self._return_to(self._others[-1])  # no further server: the silent one has its time until timer B
+            return
+        if isinstance(outcome, Response):
+            self._quiet_others()  # nobody knocks at a second door while somebody comes to the first
         if outcome is Failure.TRANSPORT_ERROR and self._passed_over is not None:
             outcome, self._passed_over = self._passed_over, None  # no server is left: what the last one said stands
         if isinstance(outcome, Failure):
@@ -200,13 +224,54 @@ class ClientSession(InviteSession):
         if not is_missed or self.state is not SessionState.CALLING or is_ip_literal(self.target.host):
             return False
         self._passed_over = outcome
+        self._begin_at_next(now)
+        return True
+
+    def _begin_at_next(self, now: float) -> None:
         old = self.request
         self.target = replace(self.target, after=old.top_via.branch or "")
         self.request = Request("INVITE", old.uri, old.headers.copy(), old.body)
         self.request.headers.set("Via", self.host.via(self.target.transport))
         self.host.counters["next_server"] += 1
         self.begin(now)
-        return True
+
+    def _handle_silence(self, request: Request, now: float) -> None:
+        """Nobody answers: the next server is tried beside the silent one, which may only be slow."""
+        if request is self.request and self.state is SessionState.CALLING and self._transaction is not None:
+            self._others.append(_Attempt(request, self.target, self._transaction))
+            self._begin_at_next(now)
+            self.changed()
+
+    def _quiet_others(self) -> None:
+        """Their INVITEs go out no more; what comes for them is still taken."""
+        for other in self._others:
+            other.transaction.send_once()
+
+    def _return_to(self, other: _Attempt) -> None:
+        self._others.remove(other)
+        self.request, self.target, self._transaction = other.request, other.target, other.transaction
+
+    def _handle_other(self, request: Request, outcome: Response | Failure, now: float) -> None:
+        """What comes of an INVITE that is not the last one: it was challenged and sent anew, or its server was silent.
+
+        Whoever speaks first is the one; then the others are to be cancelled, and their 2xx are those of forks.
+        """
+        other = next((attempt for attempt in self._others if attempt.request is request), None)
+        if other is None:
+            return
+        if not isinstance(outcome, Response) or outcome.status >= 300:
+            self._others.remove(other)
+        elif self.state is SessionState.CALLING and not self._has_provisional and self._transaction is not None:
+            newer = _Attempt(self.request, self.target, self._transaction)
+            self._return_to(other)
+            self._others.append(newer)
+            self._handle_outcome(request, outcome, now)
+        elif outcome.status >= 200:
+            self._handle_accepted(outcome, now)
+        elif not other.is_cancelled:
+            other.is_cancelled = True
+            self.host.transactions.request(create_cancel(request), other.target, lambda outcome, now: None, now)
+        self.changed()
 
     def _resend(self, headers: HeaderFields, now: float, *, without: frozenset[str] = frozenset()) -> None:
         old = self.request
@@ -219,6 +284,7 @@ class ClientSession(InviteSession):
             invite.headers.set(name, value)
         self._forget_early()
         self._answers.clear()
+        self._quiet_others()
         self.dialog = None
         self._provisionals = ReceivedProvisionals()
         self.request = invite

@@ -12,8 +12,9 @@ from sip.transaction.invite_server import InviteServerTransaction
 from sip.transaction.machine import Act, Failure, Output, State, Transaction
 from sip.transaction.non_invite_client import NonInviteClientTransaction
 from sip.transaction.non_invite_server import NonInviteServerTransaction
+from sip.transaction.search import OnOutcome, ServerSearch
 from sip.transaction.timer import TimerValues
-from sip.transport.flow import Flow, Target, Transmit
+from sip.transport.flow import Flow, Target, Transmit, is_ip_literal
 
 MAGIC_COOKIE: Final = "z9hG4bK"  # RFC 3261 §8.1.1.7: such a branch is unique for the request
 
@@ -22,7 +23,6 @@ ClientTransaction = InviteClientTransaction | NonInviteClientTransaction
 ServerKey = tuple[str, ...]
 ClientKey = tuple[str, str]
 MergeKey = tuple[str, str, int, str]
-OnOutcome = Callable[[Response | Failure, float], None]
 
 
 class ServerUser(Protocol):
@@ -157,10 +157,13 @@ class TransactionLayer:
         prefer: Flow | None = None,
         is_resent: bool = True,
         patience: float | None = None,
+        silence: float | None = None,
+        on_silence: Callable[[float], None] | None = None,
     ) -> ClientTransaction:
         """Sends a request (no ACK) through a new transaction; `on_outcome` gets every response or the failure.
 
         An INVITE that got a 1xx has no timer in RFC 3261; `patience`, in seconds, is its time for a final response.
+        `on_silence` is called once where nothing at all has come after `silence` seconds; the transaction goes on.
         """
         maker = InviteClientTransaction if request.method == "INVITE" else NonInviteClientTransaction
         transaction: ClientTransaction = maker(request, to, self.values, now)
@@ -168,9 +171,44 @@ class TransactionLayer:
             transaction.send_once()
         client = _Client(self, transaction, on_outcome, prefer)
         client.give_up_at = now + patience if patience is not None else None
+        if silence is not None and on_silence is not None:
+            client.silent_at, client.on_silence = now + silence, on_silence
         self._clients[client.key] = client
         self.settle(client, now)
         return transaction
+
+    def search(
+        self,
+        request: Request,
+        to: Flow | Target,
+        via: Callable[[], str],
+        on_outcome: OnOutcome,
+        now: float,
+        *,
+        prefer: Flow | None = None,
+        is_resent: bool = True,
+        silence: float | None = None,
+    ) -> None:
+        """Sends a request other than INVITE to one server of a name after the other (RFC 3263 §4.3).
+
+        `via` makes the Via of each further attempt.
+        """
+        if isinstance(to, Flow) or is_ip_literal(to.host) or not is_resent:
+            self.request(request, to, on_outcome, now, prefer=prefer, is_resent=is_resent)
+            return
+
+        def attempt(
+            request: Request, target: Target, on_outcome: OnOutcome, on_silence: Callable[[float], None], now: float
+        ) -> None:
+            self.request(request, target, on_outcome, now, prefer=prefer, silence=silence, on_silence=on_silence)
+
+        ServerSearch(attempt, via, on_outcome).begin(request, to, now)
+
+    def target_of(self, response: Response) -> Target | None:
+        """Where the request went that this is the response to, if it is one of ours."""
+        client = self._clients.get((response.top_via.branch or "", response.cseq.method))
+        peer = client.transaction.peer if client is not None else None
+        return peer if isinstance(peer, Target) else None
 
     def receive_response(self, response: Response, now: float) -> bool:
         """Matches by branch and CSeq method (RFC 3261 §17.1.3); False if nobody asked for it."""
@@ -290,7 +328,7 @@ class _Server(_Keeper):
 
 
 class _Client(_Keeper):
-    __slots__ = ("give_up_at", "key", "on_outcome", "transaction")
+    __slots__ = ("give_up_at", "key", "on_outcome", "on_silence", "silent_at", "transaction")
 
     def __init__(
         self, layer: TransactionLayer, transaction: ClientTransaction, on_outcome: OnOutcome, prefer: Flow | None
@@ -300,6 +338,8 @@ class _Client(_Keeper):
         self.key = (transaction.request.top_via.branch or "", transaction.request.method)
         self.on_outcome = on_outcome
         self.give_up_at: float | None = None
+        self.silent_at: float | None = None
+        self.on_silence: Callable[[float], None] | None = None
 
     @property
     def branch(self) -> str:
@@ -307,9 +347,17 @@ class _Client(_Keeper):
 
     def next_timer(self) -> float | None:
         at = self.transaction.next_timer()
-        return self.give_up_at if at is None and not self.transaction.is_terminated else at
+        if at is None and not self.transaction.is_terminated:
+            at = self.give_up_at
+        if self.silent_at is not None and self.transaction.state in _SILENT:
+            return self.silent_at if at is None else min(at, self.silent_at)
+        return at
 
     def handle_timer(self, now: float) -> None:
+        if self.silent_at is not None and self.silent_at <= now:
+            self.silent_at = None
+            if self.on_silence is not None and self.transaction.state in _SILENT:
+                self.on_silence(now)
         if self.transaction.next_timer() is None and self.give_up_at is not None and self.give_up_at <= now:
             self.transaction.destroy()
             self.on_outcome(Failure.TIMEOUT, now)
@@ -333,3 +381,4 @@ def _is_unanswered(client: _Client) -> bool:
 
 
 _UNANSWERED: Final = frozenset({State.CALLING, State.TRYING, State.PROCEEDING})
+_SILENT: Final = frozenset({State.CALLING, State.TRYING})

@@ -57,6 +57,7 @@ class Network:
     seed: int = 1
     transport: str = "udp"
     drop: Callable[[Packet], bool] = lambda packet: False
+    names: dict[str, list[Address]] = field(default_factory=dict)  # what DNS says of hosts
     now: float = 0.0
     trace: list[Packet] = field(default_factory=list)
 
@@ -135,6 +136,7 @@ class AgentHost:
         self.events: list[AgentEvent] = []
         self.on_event: Callable[[AgentEvent], object] = lambda event: None
         self.failing = False  # every transmission fails at the socket
+        self._ways: dict[str, list[Address]] = {}  # by branch: where it goes, then what is left (RFC 3263 §4.3)
 
     def do(self, function: Callable[..., R], *args: Any, **kwargs: Any) -> R:
         """Calls a method with `now`, as the endpoint's `perform` does."""
@@ -145,16 +147,17 @@ class AgentHost:
 
     def call(
         self,
-        peer: "AgentHost | WireHost",
+        peer: "AgentHost | WireHost | str",
         offer: bytes = OFFER,
         *,
         authenticator: Authenticator | None = None,
         route: tuple[str, ...] = (),
         headers: tuple[tuple[str, str], ...] = (),
     ) -> ClientSession:
-        """Places a call to another host."""
+        """Places a call to another host, or to a name that the network knows."""
         parameter = "" if self.network.transport == "udp" else f";transport={self.network.transport}"
-        uri = Uri.parse(f"sip:bob@{peer.address.host}:{peer.address.port}{parameter}")
+        hostport = peer if isinstance(peer, str) else f"{peer.address.host}:{peer.address.port}"
+        uri = Uri.parse(f"sip:bob@{hostport}{parameter}")
         from_ = NameAddr.parse(f"<sip:alice@{self.address.host}>")
         return self.do(
             self.agent.invite,
@@ -194,7 +197,18 @@ class AgentHost:
         if self.failing:
             self.agent.transport_failed(transmit, self.network.now)
             return
-        self.network.send(transmit.data, self.address, address_of(transmit.to))
+        to = transmit.to
+        if isinstance(to, Target) and to.host in self.network.names:
+            way = self._ways.get(transmit.branch)
+            if way is None:
+                way = self._ways[to.after][1:] if to.after else list(self.network.names[to.host])
+                self._ways[transmit.branch] = way
+            if not way:
+                self.agent.transport_failed(transmit, self.network.now)
+                return
+            self.network.send(transmit.data, self.address, way[0])
+            return
+        self.network.send(transmit.data, self.address, address_of(to))
 
     def of(self, kind: type[E]) -> list[E]:
         """The events of one kind, in order."""
