@@ -292,6 +292,16 @@ class AudioLeg:
             self._mouth.reset()
         return [] if self._stream is None else self._stream.playout.flush()
 
+    def hold(self) -> None:
+        """Sends silence from the next packet on; speech that waits, and that still comes, goes on waiting."""
+        if self._stream is not None:
+            self._stream.playout.hold()
+
+    def release(self) -> None:
+        """Speaks on where `hold` stopped it."""
+        if self._stream is not None:
+            self._stream.playout.release()
+
     def sent_ms(self, item_id: str) -> int:
         """Milliseconds of an item that were sent."""
         return 0 if self._stream is None else self._stream.playout.sent_ms(item_id)

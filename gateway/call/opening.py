@@ -83,7 +83,7 @@ class ModelOpening:
             model = CallModel(group.backends, self.surroundings)
             bridge = self._create_bridge(model, settings)
             bridge.attach(leg)
-            guard, model.sink = self._guarded(model, bridge, settings)
+            guard, model.sink = self._guarded(model, bridge, leg, settings)
             try:
                 await model.open(settings)
             except ModelError as error:
@@ -96,13 +96,13 @@ class ModelOpening:
         raise ModelRefusedError("; ".join(refusals) or "no backend of the agent can be used")
 
     def _guarded(
-        self, model: CallModel, bridge: Bridge, settings: SessionSettings
+        self, model: CallModel, bridge: Bridge, leg: AudioLeg, settings: SessionSettings
     ) -> tuple[TurnGuard | None, EventSink]:
         """Where the model's events go: to the bridge, or first to a guard where the agent wants one."""
         policy = guard_policy(self.route.agent)
         if not policy.is_needed:
             return None, bridge.on_model_event
-        guard = TurnGuard(policy, model, bridge.on_model_event, self.surroundings.is_speaking, settings.input_format)
+        guard = TurnGuard(policy, model, bridge.on_model_event, leg, settings.input_format)
         model.tap = guard.on_caller_audio
         return guard, guard.on_model_event
 

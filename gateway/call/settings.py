@@ -2,7 +2,7 @@
 
 from gateway.call.dead_air import DeadAirPolicy
 from gateway.call.turn_guard import GuardPolicy
-from gateway.config.agent import AgentSettings, SemanticVadSettings
+from gateway.config.agent import AgentSettings, SemanticVadSettings, Undecided
 from gateway.realtime.settings import (
     Eagerness,
     SemanticVad,
@@ -41,6 +41,7 @@ def guard_policy(agent: AgentSettings) -> GuardPolicy:
         interruptible=agent.turn_detection.interrupt_response,
         protects_greeting=agent.interruption.protect_greeting and agent.greeting is not None,
         minimum_speech_ms=agent.interruption.minimum_speech_ms,
+        pauses=agent.interruption.while_undecided is Undecided.PAUSE,
     )
 
 

@@ -87,6 +87,7 @@ class Succession:
         self._dead_air = DeadAir(around.dead_air)
         self._dead_air_check: asyncio.TimerHandle | None = None
         self._unanswered_lives = 0
+        self._bridging: asyncio.Task[None] | None = None
         self._works: set[asyncio.Task[None]] = set()
 
     @property
@@ -162,6 +163,7 @@ class Succession:
 
     def _disarm(self) -> None:
         self._renewal.disarm()
+        self._end_bridging()
         if self._dead_air_check is not None:
             self._dead_air_check.cancel()
             self._dead_air_check = None
@@ -241,16 +243,14 @@ class Succession:
     async def _recover(self, failure: SessionFailed, due: bool) -> None:
         """Seeks a session that goes on with the conversation, and gives up in the end."""
         began, lost = self._around.clock(), self.period
-        comfort = None
         if due and failure.reason is not FailureReason.UNANSWERED:  # then the caller has just heard the words
-            comfort = self._spawn(self._comfort.bridge_silence(self.sink, self.settings.output_format))
+            self._bridging = self._spawn(self._comfort.bridge_silence(self.sink, self.settings.output_format))
         try:
             found = await self._seek(lost, failure)
         finally:
-            if comfort is not None:
-                comfort.cancel()
             await lost.aclose()
         if not found:
+            self._end_bridging()
             self._give_up(failure)
             return
         self._note_change(began, lost, failure.reason.value)
@@ -336,6 +336,12 @@ class Succession:
         )
         self._lost(failure)
 
+    def _end_bridging(self) -> None:
+        """The caller hears somebody: a filler that has not begun is not wanted any more."""
+        bridging, self._bridging = self._bridging, None
+        if bridging is not None:
+            bridging.cancel()
+
     def _give_up(self, failure: SessionFailed) -> None:
         self._closed = True
         if (apology := self._around.prompts.apology) is not None:
@@ -373,6 +379,8 @@ class Succession:
         self.progress.follow(event)
         if isinstance(event, AudioDelta):
             self._dead_air.sounded = True
+            if self._bridging is not None:
+                self._end_bridging()
             self.sink(event)
             return
         self.watch_dead_air()

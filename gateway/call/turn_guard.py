@@ -1,11 +1,11 @@
 """Which speech of the caller counts as an interruption, where that is not left to the model's service.
 
 It stands between the model and the bridge and holds a `SpeechStarted` back until it counts: after enough voiced sound,
-or never while a protected greeting runs. Until then the agent speaks on, so that a cough cuts nobody off. The service
-then neither interrupts nor answers by itself (`gateway.call.settings`), and the guard asks for the answers.
+or never while a protected greeting runs. Until then the agent pauses, and where it was a cough it goes on in the midst
+of its word. The service then neither interrupts nor answers by itself (`gateway.call.settings`), and the guard asks for
+the answers.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -19,6 +19,9 @@ from rtp.codec.g711 import decode_alaw, decode_ulaw
 # Speech on a telephone line lies between -35 and -15 dBFS, a quiet room's noise below -50.
 VOICED_DBFS: Final = -42.0
 _VOICED_RMS: Final = 32768 * 10 ** (VOICED_DBFS / 20)
+# After so much quiet the agent goes on, although the service may wait longer before it says that speech has stopped:
+# longer than the gaps between the words of a sentence, shorter than a pause that anyone would wonder about.
+RESUME_QUIET_MS: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +29,13 @@ class GuardPolicy:
     """What counts.
 
     `interruptible`: whether the caller can interrupt at all. `protects_greeting`: not before the first words are over.
-    `minimum_speech_ms`: of voiced sound over the agent's words.
+    `minimum_speech_ms`: of voiced sound over the agent's words. `pauses`: the agent is silent until it is decided.
     """
 
     interruptible: bool = True
     protects_greeting: bool = False
     minimum_speech_ms: int = 0
+    pauses: bool = True
 
     @property
     def decides(self) -> bool:
@@ -53,6 +57,23 @@ class Answering(Protocol):
     def cancel_response(self) -> None:
         """Stops the present one."""
 
+    def dismiss_turn(self) -> None:
+        """What the caller said was no turn."""
+
+
+class Speaking(Protocol):
+    """The leg, as far as the guard commands it: gateway.leg.AudioLeg is one."""
+
+    @property
+    def queued_ms(self) -> int:
+        """Speech of the agent that waits to be sent."""
+
+    def hold(self) -> None:
+        """Sends silence from the next packet on; what waits goes on waiting."""
+
+    def release(self) -> None:
+        """Goes on where `hold` stopped it."""
+
 
 class TurnGuard:
     """Filters the events of one call's model.
@@ -61,7 +82,7 @@ class TurnGuard:
         policy: what counts.
         model: is told to answer and to stop.
         sink: where events go.
-        is_speaking: whether speech of the agent waits to be sent.
+        speech: what the agent says, and can be made to pause.
         audio_format: of the caller's audio.
     """
 
@@ -70,23 +91,27 @@ class TurnGuard:
         policy: GuardPolicy,
         model: Answering,
         sink: EventSink,
-        is_speaking: Callable[[], bool],
+        speech: Speaking,
         audio_format: AudioFormat,
     ) -> None:
+        self.coughs = 0
+        """Sounds that were too short to count."""
         self._policy = policy
         self._model = model
         self._sink = sink
-        self._is_speaking = is_speaking
+        self._speech = speech
         self._format = audio_format
         self._held: SpeechStarted | None = None
-        self._voiced_ms = 0.0
+        self._voiced_ms = self._quiet_ms = 0.0
         self._greets = policy.protects_greeting
+        self._is_paused = False
 
     def on_model_event(self, event: RealtimeEvent) -> None:
         """Takes an event of the model, in its order."""
         match event:
-            case SpeechStarted() if self._is_speaking():
-                self._held, self._voiced_ms = event, 0.0
+            case SpeechStarted() if self._speech.queued_ms > 0:
+                self._held, self._voiced_ms, self._quiet_ms = event, 0.0, 0.0
+                self._pause()
             case SpeechStopped():
                 self._end_turn(event)
             case _:
@@ -96,31 +121,53 @@ class TurnGuard:
         """Takes the caller's audio, in order."""
         if self._held is None or self._greets or not self._policy.interruptible:
             return
+        duration_ms = len(payload) / self._format.bytes_per_ms
         if is_voiced(payload, self._format):
-            self._voiced_ms += len(payload) / self._format.bytes_per_ms
+            self._voiced_ms += duration_ms
+            self._quiet_ms = 0.0
+            self._pause()
+        else:
+            self._quiet_ms += duration_ms
+            if self._quiet_ms >= RESUME_QUIET_MS:
+                self._resume()
         if self._voiced_ms >= self._policy.minimum_speech_ms:
-            self._release()
+            self._tell_held()
             self._model.cancel_response()
 
     def on_playout_drained(self) -> None:
         """The agent has said what it had to say: whoever speaks now interrupts nobody."""
         self._greets = False
-        self._release()
+        self._tell_held()
 
     def _end_turn(self, event: SpeechStopped) -> None:
         if self._held is not None:
             self._held = None
+            self._resume()
             if self._policy.decides and not self._greets:
-                return  # too short to count: a cough
+                self.coughs += 1
+                self._model.dismiss_turn()
+                return
         self._sink(event)
         if self._policy.decides:
             self._model.create_response()
 
-    def _release(self) -> None:
+    def _tell_held(self) -> None:
         """What was held back is told: the bridge drops what waits, and the model forgets it."""
         held, self._held = self._held, None
         if held is not None:
             self._sink(held)
+        self._resume()
+
+    def _pause(self) -> None:
+        undecided = self._policy.decides and self._policy.minimum_speech_ms > 0 and not self._greets
+        if self._policy.pauses and undecided and not self._is_paused:
+            self._is_paused = True
+            self._speech.hold()
+
+    def _resume(self) -> None:
+        if self._is_paused:
+            self._is_paused = False
+            self._speech.release()
 
 
 def is_voiced(payload: bytes, audio_format: AudioFormat) -> bool:

@@ -1,5 +1,6 @@
 """The agents section: who answers, with which words and on which model."""
 
+import enum
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
@@ -69,7 +70,7 @@ class ModelLossSettings(Settings):
 
     filler: PromptSettings | None = None
     """Said when the caller waits for an answer and hears nothing. When absent: "One moment, please." """
-    filler_after_ms: Annotated[int, Field(ge=0, le=10_000)] = 300
+    filler_after_ms: Annotated[int, Field(ge=0, le=10_000)] = 250
     """Silence before the filler is said."""
     apology: PromptSettings | None = None
     """Said when no backend can be had; then the gateway hangs up. When absent: "I am sorry, we have a technical
@@ -102,14 +103,24 @@ class DeadAirSettings(Settings):
         return self
 
 
+class Undecided(enum.StrEnum):
+    """What the agent does while it is not clear whether the caller interrupts it."""
+
+    PAUSE = "pause"  # and goes on where it stopped
+    SPEAK_ON = "speak_on"
+
+
 class InterruptionSettings(Settings):
     """When the caller's speech cuts the agent off. With one of these set, the gateway decides and not the service."""
 
     protect_greeting: bool = False
     """Whether the first words of the agent are said to their end, whatever the caller says meanwhile."""
     minimum_speech_ms: Annotated[int, Field(ge=0, le=5000)] = 0
-    """Speech over the agent's words that counts as an interruption. Until then the agent speaks on, so that a cough
-    does not cut it off. 0 leaves it to the service: any sound that it takes for speech."""
+    """Speech over the agent's words that counts as an interruption, so that a cough does not cut the agent off. 0
+    leaves it to the service: any sound that it takes for speech."""
+    while_undecided: Undecided = Undecided.PAUSE
+    """What the agent does until that much was heard: `pause` is silent within a packet and goes on in the midst of its
+    word where it was a cough, `speak_on` does not stop."""
 
 
 class SilenceSettings(Settings):

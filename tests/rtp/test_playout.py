@@ -44,6 +44,34 @@ def test_flush_tells_what_was_sent_and_what_waited() -> None:
     assert source.flush() == []
 
 
+def test_a_held_item_goes_on_where_it_stopped_with_all_that_came_meanwhile() -> None:
+    speech = random.Random(2).randbytes(160 * 6)
+    source = playout()
+    source.enqueue("a", speech[:500])
+    before = drain(source, 2)
+    source.hold()
+    source.enqueue("a", speech[500:])
+    source.finish("a")
+    source.enqueue("b", bytes(160))
+    assert drain(source, 3) == [None] * 3
+    assert source.current_item_id is None
+    assert source.sent_ms("a") == 40
+    source.release()
+    after = drain(source, 4)
+    assert b"".join(frame for frame in (*before, *after) if frame) == speech
+    assert drain(source, 2) == [bytes(160), None]
+
+
+def test_a_flush_ends_a_hold() -> None:
+    source = playout()
+    source.enqueue("a", bytes(320))
+    source.next_frame()
+    source.hold()
+    assert source.flush() == [PlayedItem("a", 20, 20)]
+    source.enqueue("b", bytes(160))
+    assert source.next_frame() == bytes(160)
+
+
 def test_late_audio_of_a_flushed_item_is_refused_and_counted() -> None:
     source = playout()
     source.enqueue("a", bytes(800))

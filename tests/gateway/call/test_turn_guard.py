@@ -20,7 +20,20 @@ class Stage:
         self.told: list[RealtimeEvent] = []
         self.commands: list[str] = []
         self.is_speaking = True
-        self.guard = TurnGuard(policy, self, self.told.append, lambda: self.is_speaking, AudioFormat.PCMU)
+        self.guard = TurnGuard(policy, self, self.told.append, self, AudioFormat.PCMU)
+
+    @property
+    def queued_ms(self) -> int:
+        return 1000 if self.is_speaking else 0
+
+    def hold(self) -> None:
+        self.commands.append("hold")
+
+    def release(self) -> None:
+        self.commands.append("release")
+
+    def dismiss_turn(self) -> None:
+        self.commands.append("dismiss")
 
     def create_response(self, instructions: str | None = None) -> None:
         self.commands.append("respond")
@@ -42,12 +55,43 @@ def patient() -> Stage:
     return Stage(GuardPolicy(minimum_speech_ms=300))
 
 
-def test_a_cough_changes_nothing(patient: Stage) -> None:
+def test_a_cough_makes_the_agent_pause_and_changes_nothing_else(patient: Stage) -> None:
     patient.guard.on_model_event(STARTED)
+    assert patient.commands == ["hold"]
     patient.hear(SPEECH, 200)
+    patient.hear(HUSH, 280)
+    assert patient.commands == ["hold"]
+    patient.hear(HUSH, 20)
+    assert patient.commands == ["hold", "release"]  # it goes on before the service has made up its mind
     patient.hear(HUSH, 1000)
     patient.guard.on_model_event(STOPPED)
-    assert (patient.told, patient.commands) == ([], [])
+    assert (patient.told, patient.commands) == ([], ["hold", "release", "dismiss"])
+    assert patient.guard.coughs == 1
+
+
+def test_the_service_may_find_the_end_of_a_cough_first(patient: Stage) -> None:
+    patient.guard.on_model_event(STARTED)
+    patient.hear(SPEECH, 100)
+    patient.hear(HUSH, 100)
+    patient.guard.on_model_event(STOPPED)
+    assert (patient.told, patient.commands) == ([], ["hold", "release", "dismiss"])
+
+
+def test_speech_after_a_gap_makes_the_agent_pause_again_and_counts_on(patient: Stage) -> None:
+    patient.guard.on_model_event(STARTED)
+    patient.hear(SPEECH, 200)
+    patient.hear(HUSH, 400)
+    patient.hear(SPEECH, 100)
+    assert patient.commands == ["hold", "release", "hold", "release", "cancel"]
+    assert patient.told == [STARTED]
+
+
+def test_an_agent_may_speak_on_while_undecided() -> None:
+    call = Stage(GuardPolicy(minimum_speech_ms=300, pauses=False))
+    call.guard.on_model_event(STARTED)
+    call.hear(SPEECH, 200)
+    call.guard.on_model_event(STOPPED)
+    assert (call.told, call.commands) == ([], ["dismiss"])
 
 
 def test_enough_speech_interrupts_and_is_answered(patient: Stage) -> None:
@@ -55,9 +99,10 @@ def test_enough_speech_interrupts_and_is_answered(patient: Stage) -> None:
     patient.hear(SPEECH, 280)
     assert patient.told == []
     patient.hear(SPEECH, 20)
-    assert (patient.told, patient.commands) == ([STARTED], ["cancel"])
+    assert (patient.told, patient.commands) == ([STARTED], ["hold", "release", "cancel"])
     patient.guard.on_model_event(STOPPED)
-    assert (patient.told, patient.commands) == ([STARTED, STOPPED], ["cancel", "respond"])
+    assert patient.told == [STARTED, STOPPED]
+    assert patient.commands == ["hold", "release", "cancel", "respond"]
 
 
 def test_a_caller_who_interrupts_nobody_is_answered_as_ever(patient: Stage) -> None:
@@ -71,7 +116,7 @@ def test_who_still_speaks_when_the_agent_has_ended_has_the_turn(patient: Stage) 
     patient.guard.on_model_event(STARTED)
     patient.drain()
     patient.guard.on_model_event(STOPPED)
-    assert (patient.told, patient.commands) == ([STARTED, STOPPED], ["respond"])
+    assert (patient.told, patient.commands) == ([STARTED, STOPPED], ["hold", "release", "respond"])
 
 
 def test_a_protected_greeting_is_heard_whole_and_the_caller_answered_after_it() -> None:
