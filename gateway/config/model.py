@@ -9,6 +9,7 @@ from pydantic import Field
 
 from gateway.config.agent import AgentSettings
 from gateway.config.backend import BackendSettings
+from gateway.config.dialling import DiallingSettings
 from gateway.config.identity import IdentitySettings
 from gateway.config.network import NetworkSettings
 from gateway.config.overload import OverloadSettings
@@ -55,6 +56,8 @@ class LimitsSettings(Settings):
     """Longest time without a packet in mid-call, except on hold; then the call is ended. 0: for ever."""
     drain_timeout_seconds: Annotated[float, Field(ge=0, le=3600)] = 30.0
     """How long running calls may go on when the gateway is told to stop; then they are ended with BYE."""
+    dialling: DiallingSettings = DiallingSettings()
+    """How much may be dialled in a minute."""
     overload: OverloadSettings = OverloadSettings()
     """What holds when somebody, by fault or by intent, sends too much."""
 

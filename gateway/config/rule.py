@@ -20,6 +20,7 @@ from gateway.config.backend import OPENAI_URL, Dialect, EmbeddedSettings, OpenAi
 from gateway.config.errors import FaultLevel
 from gateway.config.finding import Finding, Subject
 from gateway.config.network import ListenerSettings
+from gateway.config.outbound_rule import referrals_can_be_dialled
 from gateway.config.source import TreePath
 from gateway.config.tool import BuiltInTool, McpToolSettings
 from gateway.config.trunk import MediaSource, TrunkSettings
@@ -329,3 +330,4 @@ def findings(subject: Subject) -> Iterator[Finding]:
     """Every broken rule."""
     for rule in RULES:
         yield from rule(subject)
+    referrals_can_be_dialled,

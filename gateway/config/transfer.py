@@ -81,8 +81,8 @@ class TransferSettings(Settings):
             return self._uri_of(self.destinations[wish])
         if wish in self.allow and not wish.endswith("*"):
             return self._uri_of(wish)
-        number = _DECORATION.sub("", wish.removeprefix("tel:"))
-        if E164.fullmatch(number) and any(_permits(permission, number) for permission in self.allow):
+        number = number_in(wish.removeprefix("tel:"))
+        if number is not None and any(permits(permission, number) for permission in self.allow):
             return self._uri_of(number)
         return None
 
@@ -92,7 +92,14 @@ class TransferSettings(Settings):
         return f"tel:{destination}" if self.sip_host is None else f"sip:{destination}@{self.sip_host}"
 
 
-def _permits(permission: str, number: str) -> bool:
+def number_in(text: str) -> str | None:
+    """The number in E.164 form that a text is, whatever stands between its digits; None where it is none."""
+    number = _DECORATION.sub("", text)
+    return number if E164.fullmatch(number) else None
+
+
+def permits(permission: str, number: str) -> bool:
+    """Whether an entry of an allow-list holds a number."""
     if permission.endswith("*") and permission.startswith("+"):
         return number.startswith(permission[:-1])
     return number == permission

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field
 from gateway.carrier import PROFILES, Carrier, CarrierProfile, Network
 from gateway.config.access import CredentialSettings, OutboundCredentialSettings, Realm, RegisterSettings
 from gateway.config.identity import IdentityPolicySettings
+from gateway.config.outbound import OutboundSettings, ReferSettings, ReplacesPolicy
 from gateway.config.overload import RateSettings
 from gateway.config.value import (
     ANY_NUMBER,
@@ -120,6 +121,12 @@ class TrunkSettings(Settings):
     """What the gateway shows when this trunk challenges calls that it places."""
     registration: RegisterSettings | None = Field(default=None, alias="register")  # a name that pydantic's base has
     """Registration with this trunk's registrar, so that it sends its calls here."""
+    outbound: OutboundSettings = OutboundSettings()
+    """Where the calls go that the gateway places on this trunk."""
+    refer: ReferSettings = ReferSettings()
+    """Where far ends of this trunk may send the agent's conversation."""
+    replaces: ReplacesPolicy = ReplacesPolicy.SAME_TRUNK
+    """Whose calls an INVITE with Replaces of this trunk may take over: `same_trunk`, `any_trunk` or `never`."""
     identity: IdentityPolicySettings = IdentityPolicySettings()
     """Verification of callers' numbers (STIR/SHAKEN), and what follows from the verdict."""
     numbers: Annotated[Mapping[DialledNumber, Name], Field(min_length=1)]
