@@ -16,6 +16,7 @@ from gateway.config.trunk import TrunkSettings
 from gateway.overload.gate import Gate
 from gateway.overload.load import LoopLoad
 from gateway.overload.pulse import Pulse
+from gateway.roster import Roster
 from gateway.service import GENERATION_THRESHOLDS, TOKEN_BYTES
 from sip.agent import UserAgent
 from sip.configuration import AgentConfiguration
@@ -38,7 +39,7 @@ async def answer_calls() -> None:
     }
     limits = LimitsSettings(calls=1000)
     load = LoopLoad(limits.overload.lag_ms / 1000)
-    gate = Gate(Admission(trunks, {}), trunks, limits, load)
+    gate = Gate(Admission(trunks, Roster()), trunks, limits, load)
     agent = UserAgent(AgentConfiguration(), token=lambda: secrets.token_hex(TOKEN_BYTES), screen=gate.screen)
 
     def on_event(event: AgentEvent) -> None:

@@ -66,10 +66,19 @@ class Route:
 
     trunk_name: str
     trunk: TrunkSettings
-    agent_name: str
-    agent: AgentSettings
+    edition: AgentEdition
     dialled: str
     caller: str
+
+    @property
+    def agent_name(self) -> str:
+        """Who answers."""
+        return self.edition.name
+
+    @property
+    def agent(self) -> AgentSettings:
+        """The settings of who answers."""
+        return self.edition.settings
 
 
 class NetworkTable:
@@ -110,9 +119,9 @@ class NetworkTable:
 class Admission:
     """The trunks and their numbers, as one place that answers both questions."""
 
-    def __init__(self, trunks: Mapping[str, TrunkSettings], agents: Mapping[str, AgentSettings]) -> None:
+    def __init__(self, trunks: Mapping[str, TrunkSettings], roster: Roster) -> None:
         self._trunks = trunks
-        self._agents = agents
+        self._roster = roster
         # A trunk for whoever shows credentials takes those whom no other trunk knows, wherever it stands in the file.
         self._names = tuple(sorted(trunks, key=lambda name: trunks[name].is_fallback))
         self._table = NetworkTable([trunks[name].signalling_networks for name in self._names])
@@ -121,6 +130,10 @@ class Admission:
         for name, trunk in trunks.items():
             for certificate in trunk.client_certificates:
                 self._certified.setdefault(certificate, name)
+
+    def take_numbers(self, trunks: Mapping[str, TrunkSettings]) -> None:
+        """Routes new calls by the numbers of these: the same trunks, as a reload has them now."""
+        self._trunks = trunks
 
     def admits(self, transport: str, source: Address) -> bool:
         """Whether a datagram or connection from `source` may be looked at.
@@ -157,11 +170,13 @@ class Admission:
         if found is None:
             return None
         dialled, agent_name = found
+        edition = self._roster.choose(agent_name, invite.call_id)
+        if edition is None:
+            return None  # its file is gone, and the trunk that still names it waits for a restart
         return Route(
             trunk_name=trunk_name,
             trunk=trunk,
-            agent_name=agent_name,
-            agent=self._agents[agent_name],
+            edition=edition,
             dialled=dialled,
             caller=invite.from_.uri.decoded_user or "anonymous",
         )

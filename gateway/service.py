@@ -21,7 +21,6 @@ from gateway.address import outward_address
 from gateway.admission import Admission
 from gateway.backends.catalog import create_backend
 from gateway.call.environment import CallEnvironment
-from gateway.call.prompt import load_prompts
 from gateway.carrier import certified_domains
 from gateway.config.availability import availability, obstacle
 from gateway.config.backend import EmbeddedSettings
@@ -96,6 +95,7 @@ class _Running:
     registrations: TrunkRegistrations
     gate: Gate
     pulse: Pulse
+    reload: Reload | None
 
     def clock_lag(self) -> dict[str, float]:
         """How late the media clock's steps were since this was asked last, in milliseconds."""
@@ -121,10 +121,12 @@ class Service:
 
     Args:
         configuration: checked by gateway.config.load.
+        path: where it was read from, so that its changes can be; None for one that stays as it is.
     """
 
-    def __init__(self, configuration: GatewayConfiguration) -> None:
+    def __init__(self, configuration: GatewayConfiguration, path: Path | None = None) -> None:
         self.configuration = configuration
+        self._path = path
         self.addresses: tuple[Address, ...] = ()
         self._stopping = asyncio.Event()
         self._running: _Running | None = None
@@ -132,6 +134,11 @@ class Service:
     def stop(self) -> None:
         """Asks `run` to drain and to return."""
         self._stopping.set()
+
+    def reload(self) -> None:
+        """Reads the configuration again; what can be taken over holds for calls that begin afterwards."""
+        if self._running is not None and self._running.reload is not None:
+            self._running.reload.ask()
 
     async def run(self, ready: asyncio.Event | None = None) -> None:
         """Serves until `stop`. `ready` is set once calls are taken.
@@ -150,6 +157,8 @@ class Service:
                 ready.set()
             await self._stopping.wait()
             _log.info("draining", extra={"event": "draining", "calls": running.switchboard.call_count})
+            if running.reload is not None:
+                running.reload.stop()
             running.registrations.stop()  # before the drain: whoever keeps registrations sends new calls elsewhere
             await running.switchboard.drain(self.configuration.limits.drain_timeout_seconds)
         self._running = None
@@ -163,6 +172,8 @@ class Service:
         """Writes `state` and every counter into the log, for an operator who asks with SIGUSR1."""
         if (running := self._running) is not None:
             counters = {**running.agent.counters, **running.switchboard.counters, **running.gate.counters}
+            if running.reload is not None:
+                counters |= running.reload.counters
             registrations = running.registrations.state()
             _log.info(
                 "state",
@@ -191,7 +202,8 @@ class Service:
         stack.callback(sockets.close)
 
         public_host = _public_host(configuration.network)
-        admission = Admission(configuration.trunks, configuration.agents)
+        roster = Roster()
+        admission = Admission(configuration.trunks, roster)
         overload = configuration.limits.overload
         load = LoopLoad(overload.lag_ms / 1000, overload.occupancy)
         gate = Gate(admission, configuration.trunks, configuration.limits, load)
@@ -212,12 +224,11 @@ class Service:
             domains_of=certified_domains,
         )
         catalog = await stack.enter_async_context(ToolCatalog())
-        equipment = {}
-        for name, settings in configuration.agents.items():
-            equipment[name] = catalog.equip(settings, configuration.tools)
-            catalog.connect(equipment[name])
+        roster.replace(create_editions(configuration, catalog))
+        for edition in roster:
+            catalog.connect(edition.equipment)
         await catalog.listed()
-        environment = _create_environment(configuration, backends, endpoint, equipment, stack)
+        environment = _create_environment(configuration, backends, endpoint, stack)
         limits = configuration.limits
         timeouts = MediaTimeouts(limits.media_start_timeout_seconds, limits.media_timeout_seconds)
         plane = MediaPlane(clock, sockets, public_host, time.monotonic, timeouts)
@@ -230,7 +241,11 @@ class Service:
         registrations = TrunkRegistrations(agent, endpoint.perform, configuration.trunks, loop.time)
         registrations.start()
         stack.callback(registrations.stop)
-        return _Running(agent, endpoint, clock, sockets, switchboard, registrations, gate, pulse)
+        reload: Reload | None = None
+        if self._path is not None:
+            reload = Reload(self._path, configuration, roster, catalog, admission.take_numbers)
+            reload.start(tasks)
+        return _Running(agent, endpoint, clock, sockets, switchboard, registrations, gate, pulse, reload)
 
 
 def _spare_the_collector() -> None:
@@ -264,7 +279,6 @@ def _create_environment(
     configuration: GatewayConfiguration,
     backends: Mapping[str, RealtimeBackend],
     endpoint: SipEndpoint,
-    equipment: Mapping[str, Equipment],
     stack: AsyncExitStack,
 ) -> CallEnvironment:
     return CallEnvironment(
@@ -274,13 +288,11 @@ def _create_environment(
         recordings=_create_archive(configuration, stack),
         setup_timeout_seconds=configuration.limits.setup_timeout_seconds,
         clock=time.monotonic,
-        tools_of=lambda name: equipment[name].toolbox(),
         prices={
             name: backend.prices
             for name, backend in configuration.backends.items()
             if backend.prices is not None
         },
-        prompts={name: load_prompts(agent) for name, agent in configuration.agents.items()},
     )
 
 
@@ -306,12 +318,14 @@ def _create_archive(configuration: GatewayConfiguration, stack: AsyncExitStack) 
     return RecordingArchive(style, executor, deliveries)
 
 
-def _create_identity_desk(configuration: GatewayConfiguration, stack: AsyncExitStack) -> IdentityDesk:
+def _create_identity_desk(
+    configuration: GatewayConfiguration, roster: Roster, stack: AsyncExitStack
+) -> IdentityDesk:
     settings = configuration.identity
     source = CertificateSource(HttpsFetcher(), time.monotonic)
     stack.push_async_callback(source.aclose)
     trust = TrustList() if settings.trust_list is None else TrustList.load(settings.trust_list)
-    return IdentityDesk(trust, source, time.time, settings.timeout_seconds, configuration.agents)
+    return IdentityDesk(trust, source, time.time, settings.timeout_seconds, roster)
 
 
 async def _create_backends(configuration: GatewayConfiguration, stack: AsyncExitStack) -> dict[str, RealtimeBackend]:

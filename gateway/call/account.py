@@ -115,6 +115,8 @@ class Account:
             carrier_call_id=request.headers.get("X-Twilio-CallSid"),
             trunk=route.trunk_name,
             agent=route.agent_name,
+            agent_version=route.edition.version,
+            candidate_of=route.edition.candidate_of,
             caller=route.caller,
             dialled=route.dialled,
             started_at=self._started_at,

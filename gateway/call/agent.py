@@ -12,7 +12,6 @@ from gateway.call.entry import DIGIT_PAUSE_SECONDS, KeypadEntry
 from gateway.call.environment import CallEnvironment
 from gateway.call.history import history_of
 from gateway.call.opening import ModelOpening, OpenModel
-from gateway.call.prompt import Prompts
 from gateway.call.settings import dead_air_policy, say_exactly
 from gateway.call.silence import Silence, SilenceAct
 from gateway.call.surroundings import ModelSurroundings, Spawn
@@ -24,6 +23,7 @@ from gateway.log import ContextLogger
 from gateway.realtime.conversation import ConversationTurn
 from gateway.realtime.event import SessionFailed, ToolCall
 from gateway.realtime.session import TextRole
+from gateway.tools.catalog import Toolbox
 from gateway.tools.desk import ToolDesk, ToolWork
 from gateway.tools.tool import Line, ToolContext
 from sip.message import Request
@@ -90,6 +90,7 @@ class CallAgent:
         self._logger = logger
         self._notes: list[tuple[float, str]] = []
         self._silence: Silence | None = None
+        self._tools: Toolbox = {}
         self._desk: ToolDesk | None = None
         self._is_stopped = False
 
@@ -114,14 +115,16 @@ class CallAgent:
             spawn=self._spawn,
             clock=environment.clock,
             logger=self._logger,
-            prompts=environment.prompts.get(route.agent_name, Prompts()),
+            prompts=route.edition.prompts,
             filler_after_seconds=loss.filler_after_ms / 1000,
             give_up_after_seconds=loss.give_up_after_seconds,
             prices=environment.prices,
             dead_air=dead_air_policy(route.agent),
         )
-        tools = environment.tools_of(route.agent_name)
-        opening = ModelOpening(route, self._invite, tools, surroundings, self, self._account.conversation, recorder)
+        self._tools = route.edition.equipment.toolbox()
+        opening = ModelOpening(
+            route, self._invite, self._tools, surroundings, self, self._account.conversation, recorder
+        )
         self.opened = await opening.open(leg, environment.backends, context)
 
     def _history(self) -> tuple[ConversationTurn, ...]:
@@ -193,7 +196,7 @@ class CallAgent:
             return
         if self._desk is None:
             self._desk = ToolDesk(
-                self._environment.tools_of(self._host.route.agent_name),
+                self._tools,
                 self._tool_context,
                 self,
                 self._spawn,

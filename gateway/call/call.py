@@ -209,8 +209,8 @@ class Call:
         if self._identity.is_refused:
             self._account.detail = self._identity.detail
             self.post(CallInput.IDENTITY_REFUSED)
-        elif (agent := self._identity.agent) is not None:
-            self.route = replace(self.route, agent_name=agent[0], agent=agent[1])
+        elif (edition := self._identity.agent) is not None:
+            self.route = replace(self.route, edition=edition)
 
     async def _open_model(self, checking: asyncio.Task[None]) -> None:
         """Opens a session with the first backend of the agent's list that can be had.
@@ -397,6 +397,7 @@ class Call:
                 "event": "call",
                 "sip_call_id": self._caller.session.sip_call_id,
                 "agent": self.route.agent_name,
+                "agent_version": self.route.edition.version,
                 "caller": self.route.caller,
                 "dialled": self.route.dialled,
             },

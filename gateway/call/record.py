@@ -227,6 +227,8 @@ class CallRecord(_Value):
     direction: str = "inbound"
     trunk: str
     agent: str | None = Field(default=None, description="None where the number led to nobody")
+    agent_version: str | None = Field(default=None, description="a hash of what it was, behind the version's name")
+    candidate_of: str | None = Field(default=None, description="whose call it was, where a candidate answered it")
     caller: str
     dialled: str
     started_at: datetime

@@ -12,6 +12,7 @@ from rich.console import Console
 from gateway.config.load import inspect, read_ephemeral_ports
 from gateway.config.model import GatewayConfiguration, LogFormat
 from gateway.embedded.errors import EmbeddedError
+from gateway.errors import GatewayError
 from gateway.log import configure_logging
 from gateway.service import Service
 
@@ -41,18 +42,19 @@ def run(path: Path) -> int:
         _log.warning("configuration", extra={"fault": str(warning)})
     exit_code = 0
     try:
-        uvloop.run(_serve(configuration))
-    except* (OSError, EmbeddedError) as group:
+        uvloop.run(_serve(configuration, path))
+    except* (OSError, EmbeddedError, GatewayError) as group:
         exit_code = 1
         for error in group.exceptions:
             _log.error("cannot start", extra={"event": "fault", "fault": str(error)})
     return exit_code
 
 
-async def _serve(configuration: GatewayConfiguration) -> None:
-    service = Service(configuration)
+async def _serve(configuration: GatewayConfiguration, path: Path) -> None:
+    service = Service(configuration, path)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, service.stop)
     loop.add_signal_handler(signal.SIGUSR1, service.log_state)
+    loop.add_signal_handler(signal.SIGHUP, service.reload)
     await service.run()

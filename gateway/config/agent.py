@@ -136,9 +136,23 @@ class SilenceSettings(Settings):
     """Longest time that the caller may say nothing, prompts included; then the gateway hangs up."""
 
 
+class CandidateSettings(Settings):
+    """A share of an agent's calls that another agent answers: to try a new version on a few callers first."""
+
+    agent: Name
+    """The agent that answers them, such as one in a file of its own."""
+    percent: Annotated[float, Field(ge=0, le=100)]
+    """How many of a hundred calls. Which ones is decided by the Call-ID of each, and so always in the same way."""
+
+
 class AgentSettings(Settings):
     """One agent."""
 
+    version: Name | None = None
+    """Name of this version, for call records and the log. They also carry a hash of the agent's content, so it may be
+    absent."""
+    candidate: CandidateSettings | None = None
+    """A share of the calls that another agent answers."""
     backends: Annotated[tuple[Name, ...], Field(min_length=1)]
     """Model backends in order of preference; a call takes the first that can be used."""
     instructions: Annotated[TemplateText, Field(min_length=1)]
@@ -162,7 +176,8 @@ class AgentSettings(Settings):
     """Longest call; then the gateway hangs up. At most the 60 minutes after which OpenAI ends a session."""
     built_in_tools: tuple[BuiltInTool, ...] = (BuiltInTool.END_CALL,)
     """Tools of the gateway that the model may use: `end_call` hangs up after the agent's last word,
-    `send_digits` presses keys, `transfer_call` hands the caller over to what `transfer` lists."""
+    `send_digits` presses keys, `transfer_call` hands the caller over to what `transfer` lists, `pause_recording` and
+    `resume_recording` keep what nobody may keep, such as a card's number, out of the recording."""
     transfer: TransferSettings | None = None
     """Where `transfer_call` may send the caller. What is not listed is never dialled."""
     tools: Mapping[ToolName, ToolSettings] = {}

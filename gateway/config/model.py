@@ -84,6 +84,9 @@ class GatewayConfiguration(Settings):
     """Agents that answer, by a name of your choice. Agents can also stand in files of their own: `agents_directory`."""
     agents_directory: InputPath | None = None
     """Folder in which each YAML file is one agent, named after the file; relative to this file."""
+    agents_watch_seconds: Annotated[float, Field(ge=0, le=3600)] = 2.0
+    """How often this file and the agents' files are looked at for changes, which then hold for new calls; 0: never.
+    SIGHUP reads them again at any time. A file with faults changes nothing."""
     tools: Mapping[ToolName, ToolSettings] = {}
     """Tools for several agents, by name: those that an agent lists under `shared_tools`."""
     backends: Mapping[Name, BackendSettings] = Field(default={}, json_schema_extra={"minProperties": 1})

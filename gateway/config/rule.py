@@ -99,6 +99,22 @@ def tools_can_be_had(subject: Subject) -> Iterator[Finding]:
                 yield Finding((*path, "shared_tools", index), f"{name!r} is the name of another tool of this agent")
 
 
+def candidates_are_other_agents(subject: Subject) -> Iterator[Finding]:
+    """A share of calls goes to an agent that exists, is another one, and answers them itself."""
+    agents = subject.configuration.agents
+    for name, agent in agents.items():
+        if (share := agent.candidate) is None:
+            continue
+        path = ("agents", name, "candidate", "agent")
+        if subject.agent_names is not None and share.agent not in subject.agent_names:
+            yield Finding(path, f"there is no agent {share.agent!r}{suggestion(share.agent, subject.agent_names)}")
+        elif share.agent == name:
+            yield Finding(path, "is this agent itself; name another one")
+        elif share.agent in agents and (next_one := agents[share.agent].candidate) is not None:
+            reason = f"has a candidate of its own ({next_one.agent!r}), which these calls never reach"
+            yield Finding(path, reason, FaultLevel.WARNING)
+
+
 def recordings_can_be_kept(subject: Subject) -> Iterator[Finding]:
     """What a recording needs is there before the first call, and has an effect."""
     settings = subject.configuration.recording
@@ -309,6 +325,7 @@ RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     agents_have_backends,
     transfers_lead_somewhere,
     tools_can_be_had,
+    candidates_are_other_agents,
     recordings_can_be_kept,
     trunks_admit_somebody,
     client_certificates_are_asked_for,

@@ -5,11 +5,10 @@ its outcome before it answers.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 
 from gateway.carrier import PROFILES, Carrier
-from gateway.config.agent import AgentSettings
 from gateway.config.identity import IdentityCheckKind, IdentityPolicySettings
 from gateway.config.trunk import TrunkSettings
 from gateway.identity.certificate import CertificateChain, TrustList
@@ -18,6 +17,7 @@ from gateway.identity.fetch import CertificateSource
 from gateway.identity.verdict import REFUSAL_STATUS, Verdict, sentence, stir_reason
 from gateway.identity.verification import CallNumbers, Examination, examine, judge
 from gateway.identity.verstat import VERSTAT_HEADER, disbelieve, judge_verstat
+from gateway.roster import AgentEdition, Roster
 from sip.message import Request
 
 Finish = Callable[[], Awaitable[Verdict]]
@@ -28,15 +28,18 @@ class IdentityCheck:
 
     Args:
         policy: the trunk's.
-        agents: by name, those that the policy may route to.
+        choose: who answers for an agent that the policy routes to.
         outcome: the verdict, or what gets it; that must end by itself.
     """
 
     def __init__(
-        self, policy: IdentityPolicySettings, agents: Mapping[str, AgentSettings], outcome: Verdict | Finish
+        self,
+        policy: IdentityPolicySettings,
+        choose: Callable[[str], AgentEdition | None],
+        outcome: Verdict | Finish,
     ) -> None:
         self.policy = policy
-        self._agents = agents
+        self._choose = choose
         self.verdict = outcome if isinstance(outcome, Verdict) else None
         self._outcome = outcome
 
@@ -52,10 +55,10 @@ class IdentityCheck:
         return bool(self.policy.route)
 
     @property
-    def agent(self) -> tuple[str, AgentSettings] | None:
-        """Name and settings of the agent that answers instead of the number's own."""
+    def agent(self) -> AgentEdition | None:
+        """Who answers instead of the number's own agent."""
         name = None if self.verdict is None else self.policy.route.get(self.verdict.status)
-        return None if name is None else (name, self._agents[name])
+        return None if name is None else self._choose(name)
 
     @property
     def is_refused(self) -> bool:
@@ -87,7 +90,7 @@ class IdentityDesk:
         source: certificates by URL.
         wall_clock: seconds since 1970: PASSporTs say when they were signed.
         timeout_seconds: longest wait for certificates.
-        agents: by name, those that a policy may route to.
+        roster: the agents that a policy may route to.
     """
 
     def __init__(
@@ -96,13 +99,13 @@ class IdentityDesk:
         source: CertificateSource,
         wall_clock: Callable[[], float],
         timeout_seconds: float,
-        agents: Mapping[str, AgentSettings],
+        roster: Roster,
     ) -> None:
         self._trust = trust
         self._source = source
         self._wall_clock = wall_clock
         self._timeout_seconds = timeout_seconds
-        self._agents = agents
+        self._roster = roster
 
     def begin(self, trunk: TrunkSettings, invite: Request, host: str, dialled: str) -> IdentityCheck | None:
         """The check of a call; None where its trunk asks for none.
@@ -113,6 +116,10 @@ class IdentityDesk:
             host: the address that the INVITE came from.
             dialled: the number that it was routed by.
         """
+
+        def choose(name: str) -> AgentEdition | None:
+            return self._roster.choose(name, invite.call_id)
+
         match trunk.identity.verify:
             case IdentityCheckKind.OFF:
                 return None
@@ -120,9 +127,9 @@ class IdentityDesk:
                 values = invite.headers.get_all(VERSTAT_HEADER)
                 believed = trunk.carrier is Carrier.TWILIO and is_twilio(host)
                 outcome = judge_verstat(values) if believed else disbelieve(values)
-                return IdentityCheck(trunk.identity, self._agents, outcome)
+                return IdentityCheck(trunk.identity, choose, outcome)
             case IdentityCheckKind.PASSPORT:
-                return IdentityCheck(trunk.identity, self._agents, self._check_passports(trunk, invite, dialled))
+                return IdentityCheck(trunk.identity, choose, self._check_passports(trunk, invite, dialled))
 
     def _check_passports(self, trunk: TrunkSettings, invite: Request, dialled: str) -> Verdict | Finish:
         numbers = CallNumbers.of(invite, dialled, trunk.country)

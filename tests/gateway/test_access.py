@@ -17,6 +17,7 @@ from gateway.config.model import GatewayConfiguration
 from gateway.config.trunk import TrunkSettings
 from gateway.identity.check import IdentityDesk
 from gateway.identity.fetch import CertificateSource
+from gateway.roster import Roster
 from gateway.service import Service
 from sip.agent import UserAgent
 from sip.authentication import DigestAuthenticator
@@ -236,11 +237,11 @@ def fetcher(monkeypatch: pytest.MonkeyPatch, provider: Provider) -> Fetcher:
     """Puts a fetcher, roots and a wall clock of the test's own into every gateway."""
     fetcher = Fetcher(provider.pem)
 
-    def create_desk(configuration: GatewayConfiguration, stack: Any) -> IdentityDesk:
+    def create_desk(configuration: GatewayConfiguration, roster: Roster, stack: Any) -> IdentityDesk:
         source = CertificateSource(fetcher, lambda: 0.0)
         stack.push_async_callback(source.aclose)
         return IdentityDesk(
-            trust(provider.authority), source, lambda: NOW, configuration.identity.timeout_seconds, configuration.agents
+            trust(provider.authority), source, lambda: NOW, configuration.identity.timeout_seconds, roster
         )
 
     monkeypatch.setattr(gateway.service, "_create_identity_desk", create_desk)

@@ -5,6 +5,7 @@ import pytest
 from gateway.admission import VERDICT_LIMIT, Admission, NetworkTable, Route
 from gateway.config.agent import AgentSettings
 from gateway.config.trunk import TrunkSettings
+from gateway.roster import AgentEdition, Roster
 from sip.message import Request, parse_message
 from sip.transport.flow import Address
 
@@ -17,11 +18,8 @@ def trunk(**values: object) -> TrunkSettings:
 
 
 def admission(**trunks: TrunkSettings) -> Admission:
-    agents = {
-        name: AgentSettings.model_validate({"backends": ["model"], "instructions": "Be brief."})
-        for name in ("reception", "desk")
-    }
-    return Admission(trunks, agents)
+    settings = AgentSettings.model_validate({"backends": ["model"], "instructions": "Be brief."})
+    return Admission(trunks, Roster(AgentEdition(name, settings) for name in ("reception", "desk")))
 
 
 def invite(

@@ -12,6 +12,7 @@ from gateway.identity.certificate import TrustList
 from gateway.identity.check import IdentityCheck, IdentityDesk, is_twilio
 from gateway.identity.fetch import CertificateSource
 from gateway.identity.verdict import IdentityStatus
+from gateway.roster import AgentEdition, Roster
 from sip.message import Request, parse_message
 from tests.helpers.stir import NOW, Provider
 
@@ -60,7 +61,7 @@ class FakeFetcher:
 
 def desk(fetcher: FakeFetcher, roots: TrustList, timeout_seconds: float = 1.5) -> IdentityDesk:
     source = CertificateSource(fetcher, lambda: 0.0)
-    return IdentityDesk(roots, source, lambda: NOW, timeout_seconds, {"careful": CAREFUL})
+    return IdentityDesk(roots, source, lambda: NOW, timeout_seconds, Roster([AgentEdition("careful", CAREFUL)]))
 
 
 def begun(desk: IdentityDesk, settings: TrunkSettings, request: Request, host: str = TWILIO_HOST) -> IdentityCheck:
@@ -151,7 +152,7 @@ async def test_policy_routes_to_another_agent(fetcher: FakeFetcher, trusted: Tru
     check = begun(desk(fetcher, trusted), settings, invite())
     assert not check.is_refused
     assert check.chooses_agent
-    assert check.agent == ("careful", CAREFUL)
+    assert check.agent == AgentEdition("careful", CAREFUL)
 
 
 async def test_agent_is_told_only_where_the_trunk_says_so(fetcher: FakeFetcher, trusted: TrustList) -> None:

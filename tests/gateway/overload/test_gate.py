@@ -12,6 +12,7 @@ from gateway.config.trunk import TrunkSettings
 from gateway.overload import gate as gate_module
 from gateway.overload.gate import Gate
 from gateway.overload.load import LoopLoad
+from gateway.roster import Roster
 from sip.agent import UserAgent
 from sip.configuration import AgentConfiguration
 from sip.event import IncomingInvite
@@ -37,7 +38,7 @@ class House:
         }
         limits = LimitsSettings(calls=calls, overload=OverloadSettings.model_validate(overload))
         self.load = LoopLoad(limits.overload.lag_ms / 1000)
-        self.gate = Gate(Admission(trunks, {}), trunks, limits, self.load)
+        self.gate = Gate(Admission(trunks, Roster()), trunks, limits, self.load)
         tokens = (f"token{number}" for number in itertools.count())
         self.agent = UserAgent(AgentConfiguration(), token=lambda: next(tokens), screen=self.gate.screen)
         self.answered: deque[Response] = deque()
