@@ -11,10 +11,14 @@ from collections.abc import MutableMapping
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
+from gateway.log_thread import LogThread
+
 # Numbers, words, digits and tool arguments: what may not stand in a log that many can read.
 PERSONAL: Final = frozenset({"caller", "dialled", "text", "digit", "arguments"})
 REDACTED: Final = "[redacted]"
 
+# One for all lines: `json.dumps` makes a new one for each whenever a parameter is not its default.
+_ENCODE: Final = json.JSONEncoder(ensure_ascii=False, default=str).encode
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
@@ -38,9 +42,13 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
             **self.fields(record),
         }
-        if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False, default=str)
+        if exception := self.exception(record):
+            entry["exception"] = exception
+        return _ENCODE(entry)
+
+    def exception(self, record: logging.LogRecord) -> str | None:
+        """The exception with its traceback, as words; None where there is none."""
+        return self.formatException(record.exc_info) if record.exc_info else record.exc_text
 
     def fields(self, record: logging.LogRecord) -> dict[str, Any]:
         """What the log call passed in `extra`, redacted."""
@@ -61,8 +69,8 @@ class ConsoleFormatter(JsonFormatter):
         line = f"{clock} {record.levelname.lower():7} {record.getMessage()}"
         if fields:
             line += f"  {fields}"
-        if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
+        if exception := self.exception(record):
+            line += f"\n{exception}"
         return line
 
 
@@ -77,10 +85,13 @@ class ContextLogger(logging.LoggerAdapter[logging.Logger]):
 
 def configure_logging(level: str, *, console: bool, personal: bool, stream: TextIO | None = None) -> None:
     """Sends all logs to `stream` (standard error) in the chosen form. Called once, by the command line."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = LogThread(stream or sys.stderr)
     handler.setFormatter((ConsoleFormatter if console else JsonFormatter)(personal=personal))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # No form of ours shows them, and each costs every line a look-up (the logging HOWTO, "Optimization").
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # as that HOWTO says: no walk up the stack
     # Each frame and handshake of the WebSocket library is not news.
     logging.getLogger("websockets").setLevel(logging.WARNING)

@@ -20,6 +20,7 @@ from gateway.access import TrunkAccess
 from gateway.address import outward_address
 from gateway.admission import Admission
 from gateway.backends.catalog import create_backend
+from gateway.call.archive import RecordArchive
 from gateway.call.environment import CallEnvironment
 from gateway.carrier import certified_domains
 from gateway.config.availability import availability, obstacle
@@ -95,6 +96,7 @@ class _Running:
     registrations: TrunkRegistrations
     gate: Gate
     pulse: Pulse
+    records: RecordArchive
     reload: Reload | None
 
     def clock_lag(self) -> dict[str, float]:
@@ -172,6 +174,7 @@ class Service:
         """Writes `state` and every counter into the log, for an operator who asks with SIGUSR1."""
         if (running := self._running) is not None:
             counters = {**running.agent.counters, **running.switchboard.counters, **running.gate.counters}
+            counters |= running.records.counters
             if running.reload is not None:
                 counters |= running.reload.counters
             registrations = running.registrations.state()
@@ -228,7 +231,10 @@ class Service:
         for edition in roster:
             catalog.connect(edition.equipment)
         await catalog.listed()
-        environment = _create_environment(configuration, backends, endpoint, stack)
+        records = RecordArchive(configuration.records.directory)
+        records.start()
+        stack.push_async_callback(asyncio.to_thread, records.close)
+        environment = _create_environment(configuration, backends, endpoint, records, stack)
         limits = configuration.limits
         timeouts = MediaTimeouts(limits.media_start_timeout_seconds, limits.media_timeout_seconds)
         plane = MediaPlane(clock, sockets, public_host, time.monotonic, timeouts)
@@ -245,7 +251,7 @@ class Service:
         if self._path is not None:
             reload = Reload(self._path, configuration, roster, catalog, admission.take_numbers)
             reload.start(tasks)
-        return _Running(agent, endpoint, clock, sockets, switchboard, registrations, gate, pulse, reload)
+        return _Running(agent, endpoint, clock, sockets, switchboard, registrations, gate, pulse, records, reload)
 
 
 def _spare_the_collector() -> None:
@@ -279,20 +285,17 @@ def _create_environment(
     configuration: GatewayConfiguration,
     backends: Mapping[str, RealtimeBackend],
     endpoint: SipEndpoint,
+    records: RecordArchive,
     stack: AsyncExitStack,
 ) -> CallEnvironment:
     return CallEnvironment(
         perform=endpoint.perform,
         backends=backends,
-        records=configuration.records.directory,
+        keep=records.keep,
         recordings=_create_archive(configuration, stack),
         setup_timeout_seconds=configuration.limits.setup_timeout_seconds,
         clock=time.monotonic,
-        prices={
-            name: backend.prices
-            for name, backend in configuration.backends.items()
-            if backend.prices is not None
-        },
+        prices={name: backend.prices for name, backend in configuration.backends.items() if backend.prices is not None},
     )
 
 
@@ -318,9 +321,7 @@ def _create_archive(configuration: GatewayConfiguration, stack: AsyncExitStack) 
     return RecordingArchive(style, executor, deliveries)
 
 
-def _create_identity_desk(
-    configuration: GatewayConfiguration, roster: Roster, stack: AsyncExitStack
-) -> IdentityDesk:
+def _create_identity_desk(configuration: GatewayConfiguration, roster: Roster, stack: AsyncExitStack) -> IdentityDesk:
     settings = configuration.identity
     source = CertificateSource(HttpsFetcher(), time.monotonic)
     stack.push_async_callback(source.aclose)

@@ -12,7 +12,7 @@ from gateway.access import TrunkAccess
 from gateway.admission import Admission, RefusalReason, Route
 from gateway.call.call import Call
 from gateway.call.environment import CallEnvironment
-from gateway.call.record import CallRecord, EndRecord, IdentityRecord, keep
+from gateway.call.record import CallRecord, EndRecord, IdentityRecord
 from gateway.config.model import LimitsSettings
 from gateway.identity.check import IdentityCheck, IdentityDesk
 from gateway.leg import AudioLeg, MediaPlane
@@ -231,7 +231,7 @@ class Switchboard:
             end=EndRecord(reason=refused.reason.label, by="gateway", sip_status=refused.status, detail=refused.detail),
             identity=_identity_record(refused.identity),
         )
-        self._tasks.create_task(asyncio.to_thread(keep, record, self._environment.records))
+        self._environment.keep(record)
 
 
 def _identity_record(identity: IdentityCheck | None) -> IdentityRecord | None:

@@ -15,7 +15,6 @@ from gateway.admission import Route
 from gateway.call.account import Account, CallParts
 from gateway.call.agent import CallAgent
 from gateway.call.environment import CallEnvironment
-from gateway.call.record import keep
 from gateway.call.side import CallerSide, Side
 from gateway.call.tape import Tape
 from gateway.call.timer import Timers
@@ -376,7 +375,7 @@ class Call:
             )
         )
         self._break_cycles()
-        await asyncio.to_thread(keep, record, self._environment.records)
+        self._environment.keep(record)
         self._logger.info(
             "call ended", extra={"event": "ended", "reason": record.end.reason, "duration_ms": record.duration_ms}
         )

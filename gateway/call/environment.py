@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from gateway.call.record import CallRecord
 from gateway.config.price import PriceSettings
 from gateway.realtime.session import RealtimeBackend
 from gateway.recording_archive import RecordingArchive
@@ -18,7 +18,7 @@ class CallEnvironment:
 
     perform: Perform
     backends: Mapping[str, RealtimeBackend]
-    records: Path
+    keep: Callable[[CallRecord], None]
     recordings: RecordingArchive | None
     setup_timeout_seconds: float
     clock: Callable[[], float]

@@ -8,7 +8,7 @@ import os
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,6 +16,9 @@ from gateway.call.conversation import Conversation, Turn, Utterance
 from gateway.identity.verdict import Verdict
 
 _log = logging.getLogger(__name__)
+
+# What the umask of the process leaves of it.
+FILE_MODE: Final = 0o666
 
 
 class _Value(BaseModel):
@@ -255,20 +258,24 @@ class CallRecord(_Value):
         Raises:
             OSError: the directory cannot be written.
         """
-        directory.mkdir(parents=True, exist_ok=True)
         path = directory / f"{self.call_id}.json"
-        partial = path.with_suffix(".json.partial")
-        partial.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        partial, document = f"{path}.partial", self.model_dump_json(indent=2).encode() + b"\n"
+        try:
+            _write_whole(partial, document)
+        except FileNotFoundError:  # only then, for to look for the folder costs as much as to write a record
+            directory.mkdir(parents=True, exist_ok=True)
+            _write_whole(partial, document)
         os.replace(partial, path)  # noqa: PTH105 - the atomicity of os.replace is the point
         return path
 
 
-def keep(record: CallRecord, directory: Path) -> None:
-    """Writes a record; where the folder cannot be written the record goes into the log, so that it is not lost."""
+def _write_whole(path: str, document: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
     try:
-        record.write(directory)
-    except OSError as error:
-        _log.error("call record not written", extra={"fault": str(error), "record": record.model_dump_json()})
+        while document:
+            document = document[os.write(descriptor, document) :]
+    finally:
+        os.close(descriptor)
 
 
 def note_upload(directory: Path, call_id: str, upload: UploadRecord) -> bool:
