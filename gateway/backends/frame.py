@@ -1,4 +1,4 @@
-"""Client text frames (RFC 6455 §5.2), masked and in one piece: fifty a second for each call."""
+"""Client frames (RFC 6455 §5.2), masked and in one piece: fifty a second for each call, and the last one."""
 
 import os
 import struct
@@ -13,20 +13,26 @@ except ImportError:  # a platform without the compiled extension
 MASK_POOL_BYTES: Final = 1024
 
 _FIN_AND_TEXT: Final = 0x81
+_FIN_AND_CLOSE: Final = 0x88
 _MASKED: Final = 0x80
 _SHORT_HEADER: Final = struct.Struct("!BB").pack
 _MEDIUM_HEADER: Final = struct.Struct("!BBH").pack
 _LONG_HEADER: Final = struct.Struct("!BBQ").pack
 
 
-class TextFrames:
+class ClientFrames:
     """Makes frames, each with a mask of its own."""
 
     def __init__(self) -> None:
         self._masks = b""
         self._offset = 0
 
-    def frame(self, message: bytes) -> bytes:
+    def close(self, code: int) -> bytes:
+        """A close frame with a status code and no words (RFC 6455 §5.5.1)."""
+        mask = os.urandom(4)
+        return _SHORT_HEADER(_FIN_AND_CLOSE, _MASKED | 2) + mask + apply_mask(code.to_bytes(2), mask)
+
+    def text(self, message: bytes) -> bytes:
         """One unfragmented text frame."""
         offset = self._offset
         mask = self._masks[offset : offset + 4]

@@ -1,8 +1,9 @@
 """The WebSocket under a model session: `websockets`' sans-I/O protocol behind an asyncio Protocol of our own.
 
-Handshake, control frames, fragments and closing are `websockets`' business. Only the two paths that run fifty times a
-second for each call are cut short: a data frame that arrives whole and unfragmented is handed over as it stands, and a
-text frame is masked and written in one piece. `benchmarks/realtime_wire.py` shows what that saves.
+Refusals, control frames, fragments and faults are `websockets`' business. What every session does is cut short: a data
+frame that arrives whole and unfragmented is handed over as it stands, a text frame is masked and written in one piece
+(`benchmarks/realtime_wire.py` shows what that saves), and a handshake that is answered as it should be, or a closing in
+good order, needs no protocol object (`benchmarks/signalling.py --whole`).
 
 No task belongs to a wire. Its owner calls `check` about once a second.
 """
@@ -15,13 +16,13 @@ from enum import Enum
 from typing import Final, Protocol, cast
 
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidStatus, InvalidURI
+from websockets.exceptions import InvalidStatus
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import State
-from websockets.uri import WebSocketURI, parse_uri
 
 from gateway.backends.endpoint import WireEndpoint
-from gateway.backends.frame import TextFrames
+from gateway.backends.frame import ClientFrames
+from gateway.backends.handshake import Handshake, accepts, handshake_with, new_key
 from gateway.backends.upgrade import upgrade_error
 from gateway.realtime.errors import (
     ModelRefusedError,
@@ -80,27 +81,41 @@ class WireReceiver(Protocol):
 class Wire(asyncio.Protocol):
     """A client's WebSocket connection. It is had from `open_wire`."""
 
-    def __init__(self, endpoint: WireEndpoint, uri: WebSocketURI, receiver: WireReceiver) -> None:
+    def __init__(self, endpoint: WireEndpoint, handshake: Handshake, receiver: WireReceiver) -> None:
         self._endpoint = endpoint
         self._receiver = receiver
-        self._core = ClientProtocol(uri, max_size=MAX_MESSAGE_BYTES)
+        self._handshake = handshake
+        self._key = new_key()
+        self._made_core: ClientProtocol | None = None
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self.opened: asyncio.Future[None] = self._loop.create_future()
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._open = False
+        self._was_open = False
         self._refused = False
         self._told = False
         self._buffer = bytearray()
         self._needed_bytes = 0
         self._fragments: list[bytes] | None = None
-        self._frame = TextFrames().frame
+        self._frames = ClientFrames()
+        self._frame = self._frames.text
         self.paused = False
         self._paused_since: float | None = None
         self._heard = True
         self._heard_at = self._loop.time()
         self._ping_sent_at: float | None = None
         self._close_deadline: asyncio.TimerHandle | None = None
+
+    @property
+    def _core(self) -> ClientProtocol:
+        """The protocol object, in the state that the connection is in when it is first needed."""
+        core = self._made_core
+        if core is None:
+            state = State.OPEN if self._was_open else State.CONNECTING
+            core = self._made_core = ClientProtocol(self._handshake.uri, state=state, max_size=MAX_MESSAGE_BYTES)
+            core.key = self._key.decode()
+        return core
 
     @property
     def is_open(self) -> bool:
@@ -138,11 +153,7 @@ class Wire(asyncio.Protocol):
             return
         stream.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         self._endpoint.bound(stream)
-        request = self._core.connect()
-        for name, value in self._endpoint.headers:
-            request.headers[name] = value
-        self._core.send_request(request)
-        self._write_core()
+        stream.write(self._handshake.request(self._key))
 
     def data_received(self, data: bytes) -> None:
         """Takes what the socket read."""
@@ -160,6 +171,8 @@ class Wire(asyncio.Protocol):
         self._receive_frames(data)
 
     def _receive_while_not_open(self, data: bytes) -> None:
+        if self._made_core is None and (self._told or self.opened.done()):
+            return  # closing, or given up: the peer has no more to say
         if self._told or self._refused:
             self._core.receive_data(data)  # a refusal's body; or, when closing, what websockets discards
         elif self.opened.done():
@@ -176,13 +189,18 @@ class Wire(asyncio.Protocol):
         self._settle_refusal()
 
     def _receive_upgrade(self, head: bytes, rest: bytes) -> None:
+        if accepts(head, self._key):
+            self._open = self._was_open = True
+            self.opened.set_result(None)
+            self._receive_frames(rest)  # some servers greet in the same segment
+            return
         core = self._core
         core.receive_data(head)
         core.events_received()
-        self._open = core.state is State.OPEN
+        self._open = self._was_open = core.state is State.OPEN
         if self._open:
             self.opened.set_result(None)
-            self._receive_frames(rest)  # some servers greet in the same segment
+            self._receive_frames(rest)
         else:
             self._refused = True
             if rest:
@@ -245,7 +263,8 @@ class Wire(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The peer half-closed. The transport then closes by itself."""
-        self._core.receive_eof()
+        if self._made_core is not None or not self._was_open:
+            self._core.receive_eof()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -253,13 +272,15 @@ class Wire(asyncio.Protocol):
         if self._close_deadline is not None:
             self._close_deadline.cancel()
         self._open = False
-        self._core.receive_eof()
         if not self.opened.done():
+            self._core.receive_eof()
             self._told = True
             self._settle_refusal(exc)
         self._tell(Closure(ClosureCause.LOST, reason=str(exc) if exc else "the connection ended without a word"))
-        self._core.parser.close()  # a generator whose frame and object hold each other, as this exception's may
-        self._core.parser_exc = None
+        if (core := self._made_core) is not None:
+            core.receive_eof()
+            core.parser.close()  # a generator whose frame and object hold each other, as this exception's may
+            core.parser_exc = None
         if not self._closed.done():
             self._closed.set_result(None)
 
@@ -306,10 +327,13 @@ class Wire(asyncio.Protocol):
     async def close(self) -> None:
         """Ends the connection in good order, or, when the peer does not, after `close_timeout_s`. No socket is left."""
         self._told = True
-        self._open = False
+        is_open, self._open = self._open, False
         if self._transport is None:
             return
-        if self._core.state is State.OPEN:
+        if self._made_core is None:
+            if is_open:
+                self._transport.write(self._frames.close(CloseCode.NORMAL_CLOSURE))
+        elif self._core.state is State.OPEN:
             self._core.send_close(CloseCode.NORMAL_CLOSURE)
             self._write_core()
         try:
@@ -347,6 +371,8 @@ class Wire(asyncio.Protocol):
     def _write_core(self) -> None:
         if self._transport is None:
             return
+        if self._made_core is None:
+            return
         for data in self._core.data_to_send():
             if data:
                 self._transport.write(data)
@@ -360,11 +386,9 @@ async def open_wire(endpoint: WireEndpoint, receiver: WireReceiver) -> Wire:
     Raises:
         ModelError: with the class that tells why; nothing is left open.
     """
-    try:
-        uri = parse_uri(endpoint.url)
-    except InvalidURI as error:
-        raise ModelUnresolvedError(f"the backend's URL cannot be used: {error}") from error
-    wire = Wire(endpoint, uri, receiver)
+    handshake = handshake_with(endpoint.url, endpoint.headers)
+    uri = handshake.uri
+    wire = Wire(endpoint, handshake, receiver)
     is_handed_over = False
     try:
         async with asyncio.timeout(endpoint.open_timeout_s):

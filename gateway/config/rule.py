@@ -347,4 +347,4 @@ def findings(subject: Subject) -> Iterator[Finding]:
     """Every broken rule."""
     for rule in RULES:
         yield from rule(subject)
-    (referrals_can_be_dialled,)
+    referrals_can_be_dialled,

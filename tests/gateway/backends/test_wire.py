@@ -11,10 +11,10 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
-from websockets.uri import parse_uri
 
 from gateway.backends.endpoint import WireEndpoint
-from gateway.backends.frame import MASK_POOL_BYTES, TextFrames
+from gateway.backends.frame import MASK_POOL_BYTES, ClientFrames
+from gateway.backends.handshake import handshake_with
 from gateway.backends.wire import Closure, ClosureCause, Wire
 
 ENDPOINT = WireEndpoint("ws://localhost/v1", ping_interval_s=10.0, ping_timeout_s=5.0, write_stall_s=3.0)
@@ -70,7 +70,7 @@ class Line:
 
     def __init__(self) -> None:
         self.receiver = Receiver()
-        self.wire = Wire(ENDPOINT, parse_uri(ENDPOINT.url), self.receiver)
+        self.wire = Wire(ENDPOINT, handshake_with(ENDPOINT.url, ENDPOINT.headers), self.receiver)
         self.transport = FakeTransport(self.wire)
         self.server = ServerProtocol()
         self.wire.connection_made(self.transport)
@@ -141,15 +141,15 @@ async def test_ping_is_answered(line: Line) -> None:
 @given(st.binary(max_size=70_000))
 def test_frames_are_what_websockets_reads(message: bytes) -> None:
     server = ServerProtocol(state=State.OPEN)
-    frames = TextFrames()
-    server.receive_data(frames.frame(message) + frames.frame(message))
+    frames = ClientFrames()
+    server.receive_data(frames.text(message) + frames.text(message))
     received = server.events_received()
     assert [event.data for event in received if isinstance(event, Frame)] == [message, message]
 
 
 def test_masks_are_never_used_twice() -> None:
-    frames = TextFrames()
-    masks = [frames.frame(b"")[2:6] for _ in range(MASK_POOL_BYTES)]
+    frames = ClientFrames()
+    masks = [frames.text(b"")[2:6] for _ in range(MASK_POOL_BYTES)]
     assert len(set(masks)) == len(masks)
     assert all(len(mask) == 4 for mask in masks)
 
@@ -244,3 +244,19 @@ async def test_nothing_is_sent_after_the_end(line: Line) -> None:
 
 async def test_endpoint_does_not_show_its_headers() -> None:
     assert "sk-secret" not in repr(WireEndpoint("ws://h", headers=(("Authorization", "Bearer sk-secret"),)))
+
+
+async def test_a_session_in_good_order_is_closed_with_the_code_and_without_a_word_to_its_owner(line: Line) -> None:
+    line.wire.data_received(frame(Opcode.TEXT, b"{}"))
+    closing = asyncio.create_task(line.wire.close())
+    await asyncio.sleep(0)
+    [close] = line.frames()
+    assert isinstance(close, Frame)
+    assert (close.opcode, close.data) == (Opcode.CLOSE, CloseCode.NORMAL_CLOSURE.to_bytes(2))
+    line.deliver()  # the server's close frame, and the end of its stream
+    line.wire.eof_received()
+    line.transport.close()
+    await closing
+    assert line.receiver.messages == [b"{}"]
+    assert line.receiver.closures == []
+    assert line.frames() == []
