@@ -10,6 +10,7 @@
 import hashlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from sip.agenda import Agenda, Timed
@@ -18,7 +19,9 @@ from sip.configuration import AgentConfiguration
 from sip.dialog import Dialog, DialogId, target_of
 from sip.errors import SipError, SipParseError
 from sip.event import AgentEvent
+from sip.grammar import parse_number
 from sip.header import NameAddr
+from sip.listening import Listening, ListeningTable
 from sip.message import Message, PartialRequest, Request, Response, parse_message
 from sip.reception import DESCRIBED_METHODS, Reception, Screen
 from sip.replaces import Replaces
@@ -28,12 +31,14 @@ from sip.session.session import InviteSession, typed
 from sip.session.uac import ClientSession
 from sip.session.uas import ServerSession
 from sip.tombstone import Tombstones
-from sip.transaction.layer import MAGIC_COOKIE, MergeKey, OnOutcome, TransactionLayer, merge_key
-from sip.transport.flow import Address, Flow, Target, Transmit
+from sip.transaction.layer import MAGIC_COOKIE, MergeKey, TransactionLayer, merge_key
+from sip.transaction.search import OnOutcome
+from sip.transport.flow import Address, Flow, Target, Transmit, is_ip_literal
 from sip.transport.source import note_source
 from sip.uri import Uri
 
-UNADVERTISED: Final = Address("unadvertised.invalid", 5060)  # RFC 6761: for a transport that no listener serves
+RETRY_AFTER_LIMIT: Final = 300  # seconds: a server that wants to be left alone longer has a wrong clock, or is hostile
+PAUSE_LIMIT: Final = 256  # servers remembered that want to be left alone
 
 
 class SessionLimitError(SipError):
@@ -41,6 +46,13 @@ class SessionLimitError(SipError):
 
     status = 503
     label = "session_limit"
+
+
+class ServerPauseError(SipError):
+    """The server has answered 503 with Retry-After, and that time is not over (RFC 3261 §21.5.4)."""
+
+    status = 503
+    label = "server_pause"
 
 
 class UserAgent:
@@ -63,7 +75,12 @@ class UserAgent:
         self.transactions: Final = TransactionLayer(
             configuration.timers, self._agenda, self._transmits.append, self.counters, configuration.max_transactions
         )
-        self._advertised: dict[str, Address] = dict(configuration.advertised)
+        self.listening: Final = ListeningTable()
+        for transport, address in configuration.advertised.items():
+            self.listening.add(Listening(transport, None, address))
+        # Told by the driver's side of a 503 with Retry-After: the flow that it came on, and for how many seconds.
+        self.on_pause: Callable[[Flow, float], None] = lambda flow, seconds: None
+        self._pauses: dict[Target, float] = {}
         self._dialogs: dict[DialogId, InviteSession] = {}
         self._sessions: set[InviteSession] = set()
         self._half_open: set[InviteSession] = set()
@@ -86,7 +103,7 @@ class UserAgent:
         if isinstance(message, Request):
             self._reception.receive_request(message, flow, now)
         else:
-            self._receive_response(message, now)
+            self._receive_response(message, flow, now)
 
     def receive_fault(self, error: SipParseError, flow: Flow, now: float) -> None:
         """A stream could not be cut into messages: counts it, and answers if it can. The driver closes the stream."""
@@ -134,22 +151,25 @@ class UserAgent:
         headers: Iterable[tuple[str, str]] = (),
         route: Iterable[str] = (),
         authenticator: Authenticator | None = None,
+        transport: str | None = None,
     ) -> ClientSession:
         """Places a call. An empty offer asks the callee for one.
 
-        `route` is a preloaded route set, such as an outbound proxy, as header values.
-        Raises SessionLimitError, and UnroutableUriError where the first hop is no SIP URI.
+        `route` is a preloaded route set, such as an outbound proxy, as header values. `transport` is the one to use
+        where the URI of the first hop names none (RFC 3263 §4.1); see `SipEndpoint.place_call`.
+        Raises SessionLimitError, UnroutableUriError where the first hop is no SIP URI, and ServerPauseError.
         """
         if len(self._sessions) >= self.configuration.max_sessions:
             raise SessionLimitError(f"{len(self._sessions)} sessions live, which is the limit")
         self._now = now
         draft = self._draft_dialog(target, from_, to, route)
-        hop = target_of(draft.next_hop())
-        fields = self.refresh_headers(hop.transport, secure=target.scheme == "sips", product_field="User-Agent")
+        hop = self._first_hop(draft, transport)
+        secure = target.scheme == "sips"
+        fields = self.refresh_headers(hop.transport, secure=secure, product_field="User-Agent", near=hop)
         if not offer:  # an offer in a reliable 1xx would want its answer in our PRACK, before our user has seen it
             fields = [(name, _without_100rel(value) if name == "Supported" else value) for name, value in fields]
         request = draft.create_request(
-            "INVITE", via=self.via(hop.transport), headers=[*fields, *headers, *typed(offer)], body=offer
+            "INVITE", via=self.via(hop.transport, hop), headers=[*fields, *headers, *typed(offer)], body=offer
         )
         session = ClientSession(self, request, hop, authenticator)
         self._sessions.add(session)
@@ -176,18 +196,23 @@ class UserAgent:
         draft = self._draft_dialog(target, from_, to, route, call_id)
         draft.local_cseq = cseq - 1
         hop = target_of(draft.next_hop())
-        request = draft.create_request(method, via=self.via(hop.transport), headers=headers, body=body)
+        request = draft.create_request(method, via=self.via(hop.transport, hop), headers=headers, body=body)
         silence = self.configuration.next_server_after
-        self.transactions.search(request, hop, lambda: self.via(hop.transport), on_outcome, now, silence=silence)
+        self.transactions.search(request, hop, lambda: self.via(hop.transport, hop), on_outcome, now, silence=silence)
         return request
 
-    def advertise(self, transport: str, address: Address) -> None:
-        """Told by the endpoint where it listens; fills in what the configuration leaves open."""
+    def advertise(self, transport: str, bound: Address, host: str = "") -> None:
+        """Told by the endpoint where a listener is bound, and the host that others are told for it.
+
+        Without a host of its own, the configuration's address for the transport holds for it, else where it is bound.
+        """
         configured = self.configuration.advertised.get(transport)
-        if configured is None:
-            self._advertised[transport] = address
-        elif configured.port == 0:
-            self._advertised[transport] = Address(configured.host, address.port)
+        told = bound
+        if host:
+            told = Address(host, bound.port)
+        elif configured is not None:
+            told = Address(configured.host, configured.port or bound.port)
+        self.listening.add(Listening(transport, bound, told))
 
     @property
     def sessions(self) -> frozenset[InviteSession]:
@@ -249,24 +274,30 @@ class UserAgent:
         if self._origins.get(key) is session:
             del self._origins[key]
 
-    def via(self, transport: str) -> str:
+    def via(self, transport: str, near: Flow | Target | None = None) -> str:
         """A Via value with a new branch; `rport` asks for RFC 3581's symmetric response."""
-        address = self._advertised.get(transport, UNADVERTISED)
+        address = self.listening.address(transport, near)
         host = f"[{address.host}]" if ":" in address.host else address.host
         return f"SIP/2.0/{transport.upper()} {host}:{address.port};rport;branch={MAGIC_COOKIE}{self.token()}"
 
-    def contact(self, transport: str, *, secure: bool = False) -> str:
-        """Our Contact value."""
-        address = self._advertised.get(transport, UNADVERTISED)
+    def contact(self, transport: str, *, secure: bool = False, near: Flow | Target | None = None) -> str:
+        """Our Contact value, for a peer on this flow or at this target."""
+        address = self.listening.address(transport, near)
         host = f"[{address.host}]" if ":" in address.host else address.host
         parameter = "" if transport == "udp" or secure else f";transport={transport}"
         return f"<{'sips' if secure else 'sip'}:{host}:{address.port}{parameter}>"
 
     def refresh_headers(
-        self, transport: str, *, secure: bool = False, product_field: str = "Server"
+        self,
+        transport: str,
+        *,
+        secure: bool = False,
+        product_field: str = "Server",
+        near: Flow | Target | None = None,
     ) -> list[tuple[str, str]]:
         """Contact, Allow, Supported, and the product where the configuration names one."""
-        fields = [("Contact", self.contact(transport, secure=secure)), ("Allow", ", ".join(self.configuration.allow))]
+        contact = self.contact(transport, secure=secure, near=near)
+        fields = [("Contact", contact), ("Allow", ", ".join(self.configuration.allow))]
         if self.configuration.supported:
             fields.append(("Supported", ", ".join(self.configuration.supported)))
         if self.configuration.product is not None:
@@ -347,7 +378,34 @@ class UserAgent:
             is_secure=target.scheme == "sips",
         )
 
-    def _receive_response(self, response: Response, now: float) -> None:
+    def _first_hop(self, draft: Dialog, transport: str | None) -> Target:
+        """Where a new call goes. A server that asked to be left alone is (§21.5.4)."""
+        uri = draft.next_hop()
+        hop = replace(target_of(uri), is_new=True)
+        if transport is not None and uri.transport is None and uri.scheme != "sips":
+            hop = replace(hop, transport=transport)
+        until = self._pauses.get(hop)
+        if until is not None and until > self._now:
+            raise ServerPauseError(f"{hop.host} wants no new calls for another {until - self._now:.0f} s")
+        return hop
+
+    def _note_pause(self, response: Response, flow: Flow, now: float) -> None:
+        """RFC 3261 §21.5.4: it "SHOULD NOT forward any other requests to that server for the duration"."""
+        seconds = parse_number(
+            (response.headers.get("Retry-After") or "").partition(";")[0].partition("(")[0].strip(), 2**31
+        )
+        target = self.transactions.target_of(response)
+        if target is None or not seconds or response.cseq.method != "INVITE":
+            return
+        pause = float(min(seconds, RETRY_AFTER_LIMIT))
+        if is_ip_literal(target.host):
+            self._pauses = {known: until for known, until in self._pauses.items() if until > now}
+            if len(self._pauses) < PAUSE_LIMIT:
+                self._pauses[target] = now + pause
+        else:
+            self.on_pause(flow, pause)  # one server of a name: the transport knows which
+
+    def _receive_response(self, response: Response, flow: Flow, now: float) -> None:
         contacts = response.contacts
         if contacts and not contacts[0].uri.is_sip and response.status < 300:
             self.counters["contact"] += 1
@@ -356,6 +414,8 @@ class UserAgent:
         else:
             if response.status < 300 and response.cseq.method in DESCRIBED_METHODS:
                 take_description(response, self.counters)
+            if response.status == 503:
+                self._note_pause(response, flow, now)
             if not self.transactions.receive_response(response, now):
                 self.counters["stray_response"] += 1
 

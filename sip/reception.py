@@ -173,7 +173,11 @@ class Reception:
 
     def _capabilities(self, flow: Flow) -> list[tuple[str, str]]:
         """What §11.2 asks of the answer to OPTIONS: Allow, Accept, Accept-Encoding, Accept-Language, Supported."""
-        fields = [*self._agent.refresh_headers(flow.transport), ("Accept", ACCEPT), ("Accept-Encoding", "identity")]
+        fields = [
+            *self._agent.refresh_headers(flow.transport, near=flow),
+            ("Accept", ACCEPT),
+            ("Accept-Encoding", "identity"),
+        ]
         if not self._configuration.supported:
             fields.append(("Supported", ""))  # §20.37: an empty one says that no extensions are supported
         return fields

@@ -17,8 +17,8 @@ from sip.agenda import Timed
 from sip.header import NameAddr
 from sip.message import Request, Response
 from sip.session.host import Authenticator
-from sip.transaction.layer import OnOutcome
 from sip.transaction.machine import Failure
+from sip.transaction.search import OnOutcome
 from sip.uri import Uri
 
 # The share of the granted time after which it is refreshed, drawn between these. Half leaves time for two attempts that

@@ -13,7 +13,7 @@ from sip.session.sent import CREDENTIAL_ATTEMPTS, CREDENTIAL_FIELDS
 from sip.session.state import LOCAL_INPUTS, EndCause, SessionInput, SessionState, SessionStateError
 from sip.transaction.machine import Failure
 from sip.transaction.non_invite_server import NonInviteServerTransaction
-from sip.transport.flow import Flow
+from sip.transport.flow import Flow, Target
 
 if TYPE_CHECKING:
     from sip.session.session import InviteSession
@@ -87,7 +87,8 @@ class SessionCore(ABC):
         host = self.host
         fields = tuple(headers)
         target = target_of(dialog.next_hop())
-        request = dialog.create_request(method, via=host.via(target.transport), headers=fields, body=body)
+        near = self.flow or target
+        request = dialog.create_request(method, via=host.via(target.transport, near), headers=fields, body=body)
 
         def handle(outcome: Response | Failure, now: float) -> None:
             credentials = self._credentials(request, outcome, attempt)
@@ -106,7 +107,7 @@ class SessionCore(ABC):
         host.transactions.search(
             request,
             target,
-            lambda: host.via(target.transport),
+            lambda: host.via(target.transport, near),
             handle,
             now,
             prefer=self.flow,
@@ -185,12 +186,17 @@ class SessionCore(ABC):
     def refresh_headers(self, product_field: str = "Server") -> list[tuple[str, str]]:
         """Contact, Allow and Supported, for a message that makes or refreshes the dialog."""
         secure = self.dialog is not None and self.dialog.is_secure
-        return self.host.refresh_headers(self._transport, secure=secure, product_field=product_field)
+        return self.host.refresh_headers(self._transport, secure=secure, product_field=product_field, near=self._near)
 
     @property
     def _transport(self) -> str:
         """The transport that our Contact is for."""
         return self.flow.transport if self.flow is not None else "udp"
+
+    @property
+    def _near(self) -> Flow | Target | None:
+        """Where the peer is: it decides which of our addresses it is told."""
+        return self.flow
 
     def _clear(self, now: float) -> None:
         """Nothing more is waited for."""
@@ -201,7 +207,7 @@ class SessionCore(ABC):
     def contact(self) -> str:
         """Our Contact value in this dialog."""
         secure = self.dialog is not None and self.dialog.is_secure
-        return self.host.contact(self._transport, secure=secure)
+        return self.host.contact(self._transport, secure=secure, near=self._near)
 
     @abstractmethod
     def as_session(self) -> "InviteSession":

@@ -68,13 +68,18 @@ class SessionHost(Protocol):
     def forget(self, session: "InviteSession") -> None:
         """The session has ended."""
 
-    def via(self, transport: str) -> str:
-        """A Via value with a new branch."""
+    def via(self, transport: str, near: Flow | Target | None = None) -> str:
+        """A Via value with a new branch. `near`, a flow or target of the peer, says which of our addresses."""
 
-    def contact(self, transport: str, *, secure: bool = False) -> str:
+    def contact(self, transport: str, *, secure: bool = False, near: Flow | Target | None = None) -> str:
         """Our Contact value for a dialog over this transport."""
 
     def refresh_headers(
-        self, transport: str, *, secure: bool = False, product_field: str = "Server"
+        self,
+        transport: str,
+        *,
+        secure: bool = False,
+        product_field: str = "Server",
+        near: Flow | Target | None = None,
     ) -> list[tuple[str, str]]:
         """Contact, Allow and Supported, as messages carry them that make or refresh a dialog (RFC 3261 table 2)."""

@@ -47,7 +47,7 @@ class Acknowledger:
         headers = [(name, value) for name, value in invite.headers.items() if name in CREDENTIAL_FIELDS]
         if body:
             headers.append(("Content-Type", SDP))
-        via = self._host.via(target.transport)
+        via = self._host.via(target.transport, self._prefer or target)
         ack = dialog.create_request("ACK", via=via, headers=headers, body=body, cseq=response.cseq.number)
         self._sent[response.to.tag or ""] = (bytes(ack), target)
         self._host.send(bytes(ack), target, self._prefer)

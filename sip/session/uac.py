@@ -16,7 +16,7 @@ from sip.session.state import CLIENT_SESSION, EndCause, SessionInput, SessionSta
 from sip.transaction.layer import ClientTransaction
 from sip.transaction.machine import Failure
 from sip.transaction.non_invite_server import NonInviteServerTransaction
-from sip.transport.flow import Target, is_ip_literal
+from sip.transport.flow import Flow, Target, is_ip_literal
 
 
 @dataclass(slots=True)
@@ -231,7 +231,7 @@ class ClientSession(InviteSession):
         old = self.request
         self.target = replace(self.target, after=old.top_via.branch or "")
         self.request = Request("INVITE", old.uri, old.headers.copy(), old.body)
-        self.request.headers.set("Via", self.host.via(self.target.transport))
+        self.request.headers.set("Via", self.host.via(self.target.transport, self.target))
         self.host.counters["next_server"] += 1
         self.begin(now)
 
@@ -278,7 +278,7 @@ class ClientSession(InviteSession):
         invite = Request("INVITE", old.uri, old.headers.copy(), old.body)
         for name in without:
             invite.headers.remove(name)
-        invite.headers.set("Via", self.host.via(self.target.transport))
+        invite.headers.set("Via", self.host.via(self.target.transport, self.target))
         invite.headers.set("CSeq", f"{old.cseq.number + 1} INVITE")
         for name, value in headers:
             invite.headers.set(name, value)
@@ -346,6 +346,10 @@ class ClientSession(InviteSession):
     @property
     def _transport(self) -> str:
         return self.target.transport
+
+    @property
+    def _near(self) -> Flow | Target | None:
+        return self.target
 
     def dialog_for(self, request: Request) -> Dialog | None:
         """The confirmed dialog, or the early one that the request names."""

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+from sip.listening import ListeningTable
 from sip.transport.connections import Connections
 from sip.transport.flow import DEFAULT_PORTS, RELIABLE_TRANSPORTS, Address, Flow, Target, Transmit, is_ip_literal
 from sip.transport.hunt import Hunt, Hunts
@@ -13,6 +14,7 @@ from sip.transport.resolver import ResolveError, Resolver
 from sip.transport.stream import StreamConnection
 from sip.transport.udp import UdpSocket
 
+PAUSE_LIMIT: Final = 256  # servers remembered that want to be left alone
 RESOLUTION_LIMIT: Final = 256  # look-ups and connections under way at once; beyond it a call fails as if unreachable
 
 logger = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ class Delivery:
         counters: Counter[str],
         failed: Callable[[Transmit], None],
         settled: Callable[[], None],
+        listening: ListeningTable,
     ) -> None:
         self._sockets = sockets
         self._connections = connections
@@ -49,6 +52,8 @@ class Delivery:
         self._counters = counters
         self._failed = failed
         self._settled = settled
+        self._listening = listening
+        self._pauses: dict[Address, float] = {}
         self._hunts = Hunts()
         self._tasks: set[asyncio.Task[None]] = set()
         self._under_way: set[str] = set()
@@ -79,6 +84,13 @@ class Delivery:
                     hunt.retry()
                 self._counters["resent_on_new_connection"] += 1
                 self._begin(transmit, transmit.to, hunt)
+
+    def pause(self, flow: Flow, seconds: float) -> None:
+        """The server at the far end of this flow wants no new calls for a while: the others of its name come first."""
+        now = asyncio.get_running_loop().time()
+        self._pauses = {address: until for address, until in self._pauses.items() if until > now}
+        if len(self._pauses) < PAUSE_LIMIT:
+            self._pauses[flow.remote] = now + seconds
 
     async def aclose(self) -> None:
         """Gives up what is under way."""
@@ -174,6 +186,8 @@ class Delivery:
             addresses = [remote for remote in addresses if self._socket_for(transmit, remote) is not None]
         if not addresses:
             self._counters["unresolved"] += 1
+        if target.is_new:
+            addresses = [address for address in addresses if self._pauses.get(address, now) <= now]
         return self._hunts.begin(transmit.branch, addresses, now)
 
     async def _send_to_next(self, transmit: Transmit, target: Target, hunt: Hunt) -> bool:
@@ -203,4 +217,7 @@ class Delivery:
             preferred = self._socket_of(transmit.prefer)
             if preferred is not None and preferred.is_ipv6 == is_ipv6:
                 return preferred
-        return next((bound for bound in self._sockets if bound.is_ipv6 == is_ipv6), None)
+        chosen = self._listening.find("udp", Target("udp", remote.host))
+        bounds = [bound for bound in self._sockets if bound.is_ipv6 == is_ipv6]
+        named = [bound for bound in bounds if chosen is not None and bound.address == chosen.bound]
+        return next(iter((*named, *bounds)), None)

@@ -4,11 +4,14 @@ import asyncio
 import itertools
 import ssl
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from sip.agent import UserAgent
+from sip.dialog import target_of
 from sip.errors import SipParseError
 from sip.event import AgentEvent
+from sip.header import NameAddr
+from sip.session.uac import ClientSession
 from sip.transport.census import ConnectionLimits
 from sip.transport.connections import Connections, DomainsOf
 from sip.transport.delivery import Delivery
@@ -17,6 +20,7 @@ from sip.transport.resolver import Resolver, default_resolver
 from sip.transport.stream import StreamConnection, TcpListener
 from sip.transport.tls import TlsListener
 from sip.transport.udp import Admit, UdpListener, UdpSocket
+from sip.uri import Uri
 
 CLOSE_STEP: Final = 0.02  # seconds between looks at what is still under way
 
@@ -29,6 +33,11 @@ def admit_all(transport: str, source: Address) -> bool:
     """Lets everybody in: for tests and for a gateway behind a firewall."""
     del transport, source
     return True
+
+
+def transport_of(listener: Listener) -> str:
+    """The transport that a listener serves."""
+    return "udp" if isinstance(listener, UdpListener) else "tls" if isinstance(listener, TlsListener) else "tcp"
 
 
 class SipEndpoint:
@@ -87,7 +96,9 @@ class SipEndpoint:
             counters=agent.counters,
             failed=self._fail,
             settled=self._drain,
+            listening=agent.listening,
         )
+        agent.on_pause = self._delivery.pause
 
     @property
     def addresses(self) -> list[Address]:
@@ -105,14 +116,11 @@ class SipEndpoint:
         TlsError, which is an OSError, says that a certificate cannot be used.
         """
         self._loop = asyncio.get_running_loop()
-        advertised: set[str] = set()
         try:
             for number, listener in enumerate(self._listeners):
                 transport, address = await self._bind(listener, number)
                 self._addresses.append(address)
-                if transport not in advertised:
-                    advertised.add(transport)
-                    self.agent.advertise(transport, address)
+                self.agent.advertise(transport, address, listener.advertised)
         except OSError:
             await self._connections.aclose()
             self._close_sockets()
@@ -126,8 +134,7 @@ class SipEndpoint:
             bound = UdpSocket(listener, number, self.agent.counters)
             self._sockets.append(bound)
             return "udp", bound.address
-        transport = "tls" if isinstance(listener, TlsListener) else "tcp"
-        return transport, await self._connections.listen(listener)
+        return transport_of(listener), await self._connections.listen(listener)
 
     def reload_certificates(self) -> None:
         """Takes changed certificates for the connections to come. It also happens by itself, within half a minute."""
@@ -139,6 +146,19 @@ class SipEndpoint:
             return function(*args, now=self._running_loop().time(), **kwargs)
         finally:
             self._drain()
+
+    async def place_call(self, *, target: Uri, route: Sequence[str] = (), **details: Any) -> ClientSession:
+        """Places a call as `UserAgent.invite` does, over the transport that the first hop's domain wants.
+
+        A URI that names no transport leaves the choice to NAPTR and SRV records (RFC 3263 §4.1), among the transports
+        that we listen on. Raises as `invite` does.
+        """
+        hop = NameAddr.parse(route[0]).uri if route else target
+        transport: str | None = None
+        if hop.is_sip and hop.transport is None:
+            ours = [transport_of(listener) for listener in self._listeners]
+            transport = await self._running_resolver().choose_transport(target_of(hop), ours)
+        return self.perform(self.agent.invite, target=target, route=route, transport=transport, **details)
 
     async def aclose(self, patience: float = 0.0) -> None:
         """Stops. Waits at most `patience` seconds for unanswered requests, such as the BYEs of the last calls."""

@@ -48,6 +48,7 @@ class Target:
     port: int | None = None
     sips: bool = False
     after: str = ""
+    is_new: bool = False  # begins a call: a server that asked for a pause (503 with Retry-After) is left alone
 
     @property
     def is_reliable(self) -> bool:

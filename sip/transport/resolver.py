@@ -50,6 +50,9 @@ class Resolver(Protocol):
     async def resolve(self, target: Target) -> list[Address]:
         """Raises ResolveError (also for a timeout)."""
 
+    async def choose_transport(self, target: Target, ours: Iterable[str]) -> str:
+        """The transport for a URI that names none (RFC 3263 §4.1)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -79,6 +82,11 @@ class SystemResolver:
         except (TimeoutError, OSError, UnicodeError) as error:
             raise ResolveError(f"{target.host!r} has no address: {error}") from error
         return [Address(str(address[0]), int(address[1])) for *_, address in found]
+
+    async def choose_transport(self, target: Target, ours: Iterable[str]) -> str:
+        """The default: a hosts file knows neither NAPTR nor SRV."""
+        del ours
+        return "tls" if target.sips else "udp"
 
 
 class NameServers:

@@ -27,10 +27,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TcpListener:
-    """Where to listen for TCP. Port 0 takes a free one."""
+    """Where to listen for TCP. Port 0 takes a free one. `advertised` is the host that others are told."""
 
     host: str
     port: int = 5060
+    advertised: str = ""
 
 
 class Phase(Enum):

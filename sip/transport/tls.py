@@ -37,6 +37,7 @@ class TlsListener:
     key: Path
     client_ca: Path | None = None
     client_required: bool = False
+    advertised: str = ""  # the host that others are told
 
 
 class ServerCredentials:

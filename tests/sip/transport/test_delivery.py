@@ -7,6 +7,7 @@ from sip.agent import UserAgent
 from sip.configuration import AgentConfiguration
 from sip.transport.endpoint import SipEndpoint
 from sip.transport.flow import Address, Target, Transmit
+from sip.transport.resolver import SystemResolver
 from sip.transport.udp import UdpListener
 
 
@@ -21,7 +22,7 @@ async def test_an_attempt_after_another_goes_to_the_next_address_and_ends_behind
             bound.bind(("127.0.0.1", 0))
             bound.setblocking(False)
 
-        class Book:
+        class Book(SystemResolver):
             async def resolve(self, target: Target) -> list[Address]:
                 return [Address(*first.getsockname()), Address(*second.getsockname())]
 

@@ -154,7 +154,7 @@ def test_strangers_are_counted_before_anything_is_parsed() -> None:
 
 
 def test_a_name_without_address_fails_the_call_with_503() -> None:
-    class Nowhere:
+    class Nowhere(SystemResolver):
         async def resolve(self, target: Target) -> list[Address]:
             raise ResolveError(f"{target.host!r} has no address")
 
@@ -190,7 +190,7 @@ def test_a_transport_that_no_listener_serves_fails_the_call_with_503() -> None:
 
 
 def test_look_ups_under_way_are_bounded_and_end_with_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Slow:
+    class Slow(SystemResolver):
         async def resolve(self, target: Target) -> list[Address]:
             await asyncio.Event().wait()
             return []

@@ -56,7 +56,7 @@ class Zone:
         return Answer(self.records.get((name, kind), ()), self.ttl)
 
 
-class Nowhere:
+class Nowhere(SystemResolver):
     async def resolve(self, target: Target) -> list[Address]:
         raise ResolveError(f"{target.host!r} has no address")
 

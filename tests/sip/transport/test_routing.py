@@ -1,0 +1,167 @@
+"""Where calls that we place go: transport (RFC 3263 §4.1), proxy, pauses that servers ask for (RFC 3261 §21.5.4)."""
+
+import socket
+from collections.abc import Iterable
+from functools import partial
+
+import pytest
+
+from sip.agent import ServerPauseError
+from sip.configuration import AgentConfiguration
+from sip.event import AgentEvent, Answered, Failed
+from sip.header import NameAddr
+from sip.reception import Refusal
+from sip.transport.flow import Address, Target
+from sip.transport.resolver import SystemResolver
+from sip.transport.udp import UdpListener
+from sip.uri import Uri
+from tests.helpers.sip import OFFER, AgentHost, Network, WireHost
+from tests.helpers.stream_phone import Book, Phone, started, tcp
+
+ALICE = NameAddr.parse("<sip:alice@127.0.0.1>")
+NAME = "trunk.example.net"
+
+
+def has_seen(phone: Phone, kind: type[AgentEvent], count: int) -> bool:
+    return sum(isinstance(event, kind) for event in phone.events) == count
+
+
+class Domain(SystemResolver):
+    """A domain that wants TCP, and has one server."""
+
+    def __init__(self, server: Address) -> None:
+        self.server = server
+        self.asked: list[tuple[Target, tuple[str, ...]]] = []
+
+    async def choose_transport(self, target: Target, ours: Iterable[str]) -> str:
+        self.asked.append((target, tuple(ours)))
+        return "tcp"
+
+    async def resolve(self, target: Target) -> list[Address]:
+        return [self.server]
+
+
+@pytest.mark.parametrize("through_proxy", [False, True])
+async def test_a_call_goes_over_the_transport_that_the_domain_wants__rfc3263_4_1(through_proxy: bool) -> None:
+    bob = Phone(tcp())
+    async with started(bob):
+        domain = Domain(bob.endpoint.addresses[0])
+        alice = Phone(UdpListener("127.0.0.1", 0), tcp(), resolver=domain)
+        async with started(alice):
+            target = "sip:bob@elsewhere.example.org" if through_proxy else f"sip:bob@{NAME}"
+            route = [f"<sip:{NAME};lr>"] if through_proxy else []
+            await alice.endpoint.place_call(target=Uri.parse(target), route=route, from_=ALICE, offer=OFFER)
+            await alice.wait_for(Answered)
+            (session,) = bob.agent.sessions
+            assert session.request.top_via.transport == "TCP"
+            assert f"{alice.endpoint.addresses[1].port};transport=tcp" in (session.request.headers.get("Contact") or "")
+        assert [(target.host, ours) for target, ours in domain.asked] == [(NAME, ("udp", "tcp"))]
+
+
+async def test_a_uri_that_names_its_transport_asks_nobody() -> None:
+    bob = Phone(tcp())
+    async with started(bob):
+        domain = Domain(bob.endpoint.addresses[0])
+        alice = Phone(tcp(), resolver=domain)
+        async with started(alice):
+            await alice.endpoint.place_call(target=Uri.parse(f"sip:b@{NAME};transport=tcp"), from_=ALICE, offer=OFFER)
+            await alice.wait_for(Answered)
+        assert domain.asked == []
+
+
+async def test_the_hosts_file_knows_no_transport() -> None:
+    assert await SystemResolver().choose_transport(Target("udp", "localhost"), ["tcp"]) == "udp"
+    assert await SystemResolver().choose_transport(Target("tls", "localhost", sips=True), ["tcp"]) == "tls"
+
+
+async def test_a_silent_server_is_followed_by_the_next_on_real_sockets__rfc3263_4_3() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        bob = Phone(UdpListener("127.0.0.1", 0))
+        async with started(bob):
+            servers = [Address(*silent.getsockname()), bob.endpoint.addresses[0]]
+            configuration = AgentConfiguration(next_server_after=0.2)
+            book = Book(trunk_example_net=servers)
+            alice = Phone(UdpListener("127.0.0.1", 0), configuration=configuration, resolver=book)
+            async with started(alice):
+                alice.call(f"sip:bob@{NAME}")
+                await alice.wait_for(Answered)
+                assert alice.agent.counters["next_server"] == 1
+
+
+async def test_a_server_that_asks_for_a_pause_is_left_out_while_there_are_others__rfc3261_21_5_4() -> None:
+    full, good = Phone(tcp()), Phone(tcp())
+    refused: list[str] = []
+
+    def refuse(request: object, flow: object) -> Refusal:
+        refused.append("once more")
+        return Refusal(503, "full", headers=(("Retry-After", "60"),))
+
+    full.agent.screen = refuse
+    async with started(full, good):
+        servers = [phone.endpoint.addresses[0] for phone in (full, good)]
+        alice = Phone(tcp(), resolver=Book(trunk_example_net=servers))
+        async with started(alice):
+            for calls in (1, 2):
+                alice.call(f"sip:bob@{NAME};transport=tcp")
+                await alice.until(partial(has_seen, alice, Answered, calls))
+        assert refused == ["once more"]
+
+
+async def test_a_name_whose_servers_all_ask_for_a_pause_is_unavailable__rfc3261_21_5_4() -> None:
+    full = Phone(tcp())
+    full.agent.screen = lambda request, flow: Refusal(503, "full", headers=(("Retry-After", "60 (a minute)"),))
+    async with started(full):
+        alice = Phone(tcp(), resolver=Book(trunk_example_net=[full.endpoint.addresses[0]]))
+        async with started(alice):
+            for count in (1, 2):
+                alice.call(f"sip:bob@{NAME};transport=tcp")
+                await alice.until(partial(has_seen, alice, Failed, count))
+        assert [event.status for event in alice.events if isinstance(event, Failed)] == [503, 503]
+        assert full.agent.counters["full"] == 1, "the second call did not reach it"
+
+
+# -- in virtual time -----------------------------------------------------------------------------------------------
+
+
+def refuse(network: Network, server: WireHost, caller: AgentHost, *fields: tuple[str, str]) -> None:
+    network.run(0.1)
+    invite = server.requests("INVITE")[-1]
+    server.send(invite.create_response(503, to_tag="x", headers=fields), caller)
+    network.run(0.1)
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("5", 5.0), ("7;duration=60", 7.0), ("99999", 300.0)])
+def test_a_server_reached_by_address_has_its_pause_too__rfc3261_20_33(value: str, seconds: float) -> None:
+    network = Network()
+    alice, bob = network.agent("192.0.2.1"), network.wire("192.0.2.2")
+    alice.call(bob)
+    refuse(network, bob, alice, ("Retry-After", value))
+    began = network.now
+    with pytest.raises(ServerPauseError, match="wants no new calls"):
+        alice.call(bob)
+    network.run(seconds - (network.now - began))
+    alice.call(bob)
+    assert alice.agent.session_count == 1
+
+
+@pytest.mark.parametrize("fields", [(), (("Retry-After", "soon"),), (("Retry-After", "0"),)])
+def test_without_a_time_there_is_no_pause__rfc3261_21_5_4(fields: tuple[tuple[str, str], ...]) -> None:
+    network = Network()
+    alice, bob = network.agent("192.0.2.1"), network.wire("192.0.2.2")
+    alice.call(bob)
+    refuse(network, bob, alice, *fields)
+    alice.call(bob)
+    assert alice.agent.session_count == 1
+
+
+def test_a_pause_that_answers_nothing_of_ours_is_not_believed() -> None:
+    network = Network()
+    alice, bob, mallory = network.agent("192.0.2.1"), network.wire("192.0.2.2"), network.wire("192.0.2.66")
+    alice.call(bob)
+    network.run(0.1)
+    forged = bob.requests("INVITE")[0].create_response(503, to_tag="x", headers=[("Retry-After", "300")])
+    mallory.send(bytes(forged).replace(b"branch=z9hG4bK", b"branch=z9hG4bKguess"), alice)
+    network.run(0.1)
+    alice.call(bob)
+    assert alice.agent.counters["stray_response"] == 1
