@@ -15,6 +15,7 @@ from typing import Final
 from gateway.carrier import Network
 from gateway.config.agent import AgentSettings
 from gateway.config.trunk import NumberSource, TrunkSettings
+from gateway.room import RoomEntry, Rooms
 from sip.errors import SipError
 from sip.header import NameAddr
 from sip.message import Request
@@ -162,6 +163,15 @@ class Admission:
                 del self._verdicts[next(iter(self._verdicts))]
             verdict = self._verdicts[host] = self._names[number]
         return verdict
+
+    def entry(self, trunk_name: str, invite: Request, rooms: Rooms) -> RoomEntry | None:
+        """The room that the dialled number leads into, or None where it leads to an agent or nowhere."""
+        trunk = self._trunks[trunk_name]
+        found = rooms.find(trunk_name, _dialled_candidates(invite, trunk.number_order))
+        if found is None:
+            return None
+        room, seat, dialled = found
+        return RoomEntry(trunk_name, trunk, room, seat, dialled, invite.from_.uri.decoded_user or "anonymous")
 
     def route(self, trunk_name: str, invite: Request) -> Route | None:
         """The agent that answers the number that was dialled, or None where nobody does."""

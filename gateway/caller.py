@@ -18,6 +18,7 @@ from gateway.audio_file import Samples
 from gateway.call.record import MediaRecord
 from gateway.errors import GatewayError
 from gateway.leg import AudioLeg, MediaPlane
+from gateway.media_policy import MediaPolicy
 from rtp.clock import Media, MediaClock
 from rtp.codec.g711 import decode_ulaw, encode_ulaw
 from rtp.sink import NullSink
@@ -271,13 +272,18 @@ class Caller:
                 call.hang_up()
         await self._stack.aclose()
 
-    def place(self, target: str, *, caller: str = "+15550002222") -> PlacedCall:
+    def place(self, target: str, *, caller: str = "+15550002222", policy: MediaPolicy | None = None) -> PlacedCall:
         """Places a call to a SIP URI.
+
+        Args:
+            target: whom to call.
+            caller: the number that calls.
+            policy: which codecs are offered, and whether media is encrypted; telephone codecs where absent.
 
         Raises:
             SipError: the URI cannot be read.
         """
-        leg = AudioLeg(self._plane)
+        leg = AudioLeg(self._plane, policy)
         uri = Uri.parse(target)
         from_ = NameAddr.parse(f"<sip:{caller}@{self._host}>")
 

@@ -7,6 +7,7 @@ speech, 20 ms in every turn. Legs that speak G.711 come as they are, the others 
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from gateway.bridge import Recorder
 from gateway.realtime.capability import AudioFormat
 from rtp.codec.format import PCMA, PCMU, PayloadFormat
 from rtp.mixer import FRAME_MS, Mixer
@@ -28,8 +29,12 @@ class Clock(Protocol):
         """No more turns."""
 
 
-class Listener(Protocol):
+class ConferenceLeg(Protocol):
     """The side of a leg that speaks to the far end: gateway.leg.AudioLeg is one."""
+
+    @property
+    def payload_format(self) -> PayloadFormat:
+        """The leg's codec."""
 
     @property
     def queued_ms(self) -> int:
@@ -50,15 +55,30 @@ def seat_format(payload_format: PayloadFormat) -> AudioFormat:
 class Seat(NullSink):
     """One leg's place. It is the sink of the leg's stream."""
 
-    def __init__(self, name: str, mixer: Mixer, now: Callable[[], float], on_digit: Callable[[str, int], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        mixer: Mixer,
+        now: Callable[[], float],
+        on_digit: Callable[[str, int], None],
+        recorder: Recorder | None = None,
+    ) -> None:
         self.name = name
         self._receive = mixer.receive
         self._now = now
         self._on_digit = on_digit
+        self._recorder = recorder
 
     def on_audio(self, payload: bytes, concealed: bool) -> None:
         """To the others."""
         self._receive(self.name, payload, concealed, self._now())
+        if self._recorder is not None:
+            self._recorder.add_caller(payload)
+
+    def on_frame_sent(self, frame: bytes, item_id: str | None) -> None:
+        """What this one heard."""
+        if self._recorder is not None:
+            self._recorder.add_agent(frame)
 
     def on_digit(self, digit: str, duration_ms: int) -> None:
         """To whoever acts on keys; no digit is heard by the others."""
@@ -76,7 +96,7 @@ class Conference:
     def __init__(self, clock: Clock, now: Callable[[], float]) -> None:
         self._clock = clock
         self._now = now
-        self._legs: dict[str, tuple[Listener, str]] = {}
+        self._legs: dict[str, tuple[ConferenceLeg, str]] = {}
         self._entries = 0
         self.mixer = Mixer()
         """For gain, mute, whispers and sounds."""
@@ -84,9 +104,10 @@ class Conference:
     def join(
         self,
         name: str,
-        leg: Listener,
+        leg: ConferenceLeg,
         payload_format: PayloadFormat,
         on_digit: Callable[[str, int], None] = lambda digit, duration_ms: None,
+        recorder: Recorder | None = None,
     ) -> Seat:
         """Lets a leg in. The leg is to be started with the seat as its sink and `seat_format` both ways.
 
@@ -95,6 +116,7 @@ class Conference:
             leg: hears the others.
             payload_format: the leg's codec.
             on_digit: is told the leg's keys.
+            recorder: takes what the leg says, in `seat_format`, and what it hears.
 
         Raises:
             ValueError: the name is taken, or the conference is full.
@@ -110,7 +132,7 @@ class Conference:
         if not self._legs:
             self._clock.register(self, FRAME_MS)
         self._legs[name] = (leg, item_id)
-        return Seat(name, self.mixer, self._now, on_digit)
+        return Seat(name, self.mixer, self._now, on_digit, recorder)
 
     def leave(self, name: str) -> None:
         """Lets a leg go; what it still speaks into its seat is not heard. Idempotent."""

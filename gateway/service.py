@@ -41,6 +41,7 @@ from gateway.recording_archive import Deliveries, RecordingArchive, RecordingSty
 from gateway.recording_spool import Spool
 from gateway.recording_store import S3Store
 from gateway.registration import TrunkRegistrations
+from gateway.room import create_rooms
 from gateway.switchboard import Switchboard
 from gateway.tools.catalog import Equipment, ToolCatalog
 from rtp.clock import Media, MediaClock
@@ -240,7 +241,10 @@ class Service:
         plane = MediaPlane(clock, sockets, public_host, time.monotonic, timeouts)
         access = TrunkAccess(configuration.trunks, public_host, secrets.token_bytes(TOKEN_BYTES), time.monotonic)
         identity = _create_identity_desk(configuration, stack)
-        switchboard = Switchboard(admission, plane, environment, configuration.limits, tasks, access, identity, gate)
+        rooms = create_rooms(configuration.conferences, clock, time.monotonic)
+        switchboard = Switchboard(
+            admission, plane, environment, configuration.limits, tasks, access, identity, gate, rooms
+        )
         agent.screen = switchboard.screen
         await endpoint.start()
         stack.push_async_callback(endpoint.aclose, BYE_PATIENCE_SECONDS)

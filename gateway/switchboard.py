@@ -18,6 +18,8 @@ from gateway.identity.check import IdentityCheck, IdentityDesk
 from gateway.leg import AudioLeg, MediaPlane
 from gateway.media_policy import MediaPolicy
 from gateway.overload.gate import Gate
+from gateway.room import RoomEntry, Rooms
+from gateway.room_call import RoomCall
 from rtp.errors import PortsExhaustedError
 from sip.errors import SipError
 from sip.event import AgentEvent, IncomingInvite
@@ -40,7 +42,7 @@ class _Refused:
 
     reason: RefusalReason
     trunk_name: str
-    route: Route | None = None
+    route: Route | RoomEntry | None = None
     sip_status: int | None = None
     detail: str | None = None
     identity: IdentityCheck | None = None
@@ -63,6 +65,7 @@ class Switchboard:
         access: challenges callers on trunks with credentials.
         identity: checks callers' numbers.
         gate: keeps rates and caps.
+        rooms: conferences, and the numbers that lead into them.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Switchboard:
         access: TrunkAccess,
         identity: IdentityDesk,
         gate: Gate,
+        rooms: Rooms,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self._admission = admission
@@ -85,7 +89,8 @@ class Switchboard:
         self._access = access
         self._identity = identity
         self._gate = gate
-        self._calls: dict[InviteSession, Call] = {}
+        self._rooms = rooms
+        self._calls: dict[InviteSession, Call | RoomCall] = {}
         self._calls_by_trunk: Counter[str] = Counter()
         self._is_draining = False
         self._idle = asyncio.Event()
@@ -134,7 +139,8 @@ class Switchboard:
             # The datagram was admitted, so this is a trunk that a reload has just taken away.
             self._environment.perform(session.reject, 403)
             return
-        route = self._admission.route(trunk_name, session.request)
+        request = session.request
+        route = self._admission.entry(trunk_name, request, self._rooms) or self._admission.route(trunk_name, request)
         if route is None:
             self._refuse(session, _Refused(RefusalReason.UNKNOWN_NUMBER, trunk_name))
             return
@@ -159,7 +165,7 @@ class Switchboard:
             return
         self._begin(session, leg, answer, route, identity)
 
-    def _obstacle(self, route: Route) -> RefusalReason | None:
+    def _obstacle(self, route: Route | RoomEntry) -> RefusalReason | None:
         """Why no further call can be taken on this route at this moment."""
         if self._is_draining:
             return RefusalReason.DRAINING
@@ -167,21 +173,31 @@ class Switchboard:
             return RefusalReason.GATEWAY_FULL
         if route.trunk.calls is not None and self._calls_by_trunk[route.trunk_name] >= route.trunk.calls:
             return RefusalReason.TRUNK_FULL
-        if not any(name in self._environment.backends for name in route.agent.backends):
+        if isinstance(route, Route) and not any(name in self._environment.backends for name in route.agent.backends):
             return RefusalReason.NO_BACKEND
         return None
 
     def _begin(
-        self, session: ServerSession, leg: AudioLeg, answer: bytes, route: Route, identity: IdentityCheck | None
+        self,
+        session: ServerSession,
+        leg: AudioLeg,
+        answer: bytes,
+        route: Route | RoomEntry,
+        identity: IdentityCheck | None,
     ) -> None:
-        call = Call(secrets.token_hex(CALL_ID_BYTES), session, leg, answer, route, self._environment, identity)
+        call_id, environment = secrets.token_hex(CALL_ID_BYTES), self._environment
+        call: Call | RoomCall
+        if isinstance(route, Route):
+            call = Call(call_id, session, leg, answer, route, environment, identity)
+        else:
+            call = RoomCall(call_id, session, leg, answer, route, environment, identity)
         self._calls[session] = call
         self._calls_by_trunk[route.trunk_name] += 1
         self._idle.clear()
         self.counters["calls"] += 1
         self._tasks.create_task(self._live(session, call), name=f"call-{call.call_id}")
 
-    async def _live(self, session: ServerSession, call: Call) -> None:
+    async def _live(self, session: ServerSession, call: Call | RoomCall) -> None:
         """The supervised edge of a call: its faults end it and nothing else."""
         try:
             await call.run()
@@ -223,7 +239,8 @@ class Switchboard:
             sip_call_id=session.sip_call_id,
             carrier_call_id=request.headers.get("X-Twilio-CallSid"),
             trunk=refused.trunk_name,
-            agent=None if refused.route is None else refused.route.agent_name,
+            agent=route.agent_name if isinstance(route := refused.route, Route) else None,
+            conference=route.room.name if isinstance(route, RoomEntry) else None,
             caller=caller,
             dialled=dialled,
             started_at=now,

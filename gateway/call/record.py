@@ -232,6 +232,7 @@ class CallRecord(_Value):
     agent: str | None = Field(default=None, description="None where the number led to nobody")
     agent_version: str | None = Field(default=None, description="a hash of what it was, behind the version's name")
     candidate_of: str | None = Field(default=None, description="whose call it was, where a candidate answered it")
+    conference: str | None = Field(default=None, description="the room, where the number led to one")
     caller: str
     dialled: str
     started_at: datetime

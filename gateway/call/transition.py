@@ -76,6 +76,7 @@ class EndReason(Enum):
     COST_LIMIT = "cost_limit"
     GATEWAY_STOPPED = "gateway_stopped"
     DIALOG_LOST = "dialog_lost"
+    ROOM_FULL = "room_full"  # of a conference; such calls have no table
 
 
 @dataclass(frozen=True, slots=True)

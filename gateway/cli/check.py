@@ -60,6 +60,8 @@ def summary(configuration: GatewayConfiguration) -> Iterator[str]:
         yield f"trunk      {name} ({trunk.carrier.value}): {_sources(trunk)}"
         for number, agent in trunk.numbers.items():
             yield f"             {'any other number' if number == ANY_NUMBER else number} → {agent}"
+    for name, room in configuration.conferences.items():
+        yield f"conference {name}: {', '.join(f'{seat.number} ({seat.role.value})' for seat in room.seats)}"
     for agent_availability in availability(configuration).values():
         yield from _agent(agent_availability)
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from gateway.config.agent import AgentSettings
 from gateway.config.backend import BackendSettings
 from gateway.config.dialling import DiallingSettings
+from gateway.config.conference import ConferenceSettings
 from gateway.config.identity import IdentitySettings
 from gateway.config.network import NetworkSettings
 from gateway.config.overload import OverloadSettings
@@ -89,6 +90,8 @@ class GatewayConfiguration(Settings):
     SIGHUP reads them again at any time. A file with faults changes nothing."""
     tools: Mapping[ToolName, ToolSettings] = {}
     """Tools for several agents, by name: those that an agent lists under `shared_tools`."""
+    conferences: Mapping[Name, ConferenceSettings] = {}
+    """Rooms in which callers meet, by a name of your choice."""
     backends: Mapping[Name, BackendSettings] = Field(default={}, json_schema_extra={"minProperties": 1})
     """Model services, by a name of your choice."""
     identity: IdentitySettings = IdentitySettings()

@@ -17,6 +17,7 @@ from gateway.config.access_rule import (
 )
 from gateway.config.availability import MCP_IS_MISSING, S3_IS_MISSING, has_mcp, has_s3
 from gateway.config.backend import OPENAI_URL, Dialect, EmbeddedSettings, OpenAiSettings
+from gateway.config.conference import ConferenceSettings
 from gateway.config.errors import FaultLevel
 from gateway.config.finding import Finding, Subject
 from gateway.config.network import ListenerSettings
@@ -113,6 +114,37 @@ def candidates_are_other_agents(subject: Subject) -> Iterator[Finding]:
         elif share.agent in agents and (next_one := agents[share.agent].candidate) is not None:
             reason = f"has a candidate of its own ({next_one.agent!r}), which these calls never reach"
             yield Finding(path, reason, FaultLevel.WARNING)
+
+
+def rooms_have_doors_of_their_own(subject: Subject) -> Iterator[Finding]:
+    """A number leads into one room and to no agent, on a trunk that exists, and an agent in a room exists too."""
+    doors: dict[tuple[str, str], str] = {}
+    trunks = subject.configuration.trunks
+    for name, room in subject.configuration.conferences.items():
+        if room.agent is not None and subject.agent_names is not None and room.agent not in subject.agent_names:
+            reason = f"there is no agent {room.agent!r}{suggestion(room.agent, subject.agent_names)}"
+            yield Finding(("conferences", name, "agent"), reason)
+        for index, seat in enumerate(room.seats):
+            path = ("conferences", name, "seats", index)
+            if seat.trunk is not None and seat.trunk not in trunks:
+                yield Finding((*path, "trunk"), f"there is no trunk {seat.trunk!r}{suggestion(seat.trunk, trunks)}")
+            for trunk in trunks if seat.trunk is None else (seat.trunk,):
+                owner = doors.setdefault((trunk, seat.number), f"the conference {name!r}")
+                if trunk in trunks and seat.number in trunks[trunk].numbers:
+                    owner = f"the agent {trunks[trunk].numbers[seat.number]!r}"
+                elif owner == f"the conference {name!r}" and not _is_repeated(room, index):
+                    continue
+                yield Finding((*path, "number"), f"leads to {owner} already, on the trunk {trunk!r}")
+                break
+
+
+def _is_repeated(room: ConferenceSettings, index: int) -> bool:
+    """Whether a seat of the room has the number of one before it."""
+    seat = room.seats[index]
+    return any(
+        one.number == seat.number and (one.trunk is None or seat.trunk is None or one.trunk == seat.trunk)
+        for one in room.seats[:index]
+    )
 
 
 def recordings_can_be_kept(subject: Subject) -> Iterator[Finding]:
@@ -327,6 +359,7 @@ RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     tools_can_be_had,
     candidates_are_other_agents,
     recordings_can_be_kept,
+    rooms_have_doors_of_their_own,
     trunks_admit_somebody,
     client_certificates_are_asked_for,
     trunks_stay_apart,

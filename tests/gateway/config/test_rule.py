@@ -265,3 +265,63 @@ def test_who_may_transfer_needs_a_list_of_destinations(inspect_text: Inspect, mi
     assert errors(inspect_text, text) == [
         "agents.reception.built_in_tools: transfer_call needs a list of destinations; write them under transfer"
     ]
+
+
+CONFERENCES = """conferences:
+  stage: {seats: [{number: "3000"}, {number: "3001", trunk: pbx, role: host}]}
+"""
+
+
+def test_a_conference_with_numbers_of_its_own_is_no_fault(inspect_text: Inspect, minimal: str) -> None:
+    assert errors(inspect_text, minimal + CONFERENCES) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        (
+            '"3001", trunk: pbx',
+            '"3000"',
+            ["seats[1].number: leads to the conference 'stage' already, on the trunk 'pbx'"],
+        ),
+        ("trunk: pbx", "trunk: pxb", ["seats[1].trunk: there is no trunk 'pxb'; did you mean 'pbx'?"]),
+        ("stage: {", "stage: {agent: nobody, ", ["agent: there is no agent 'nobody'; there is reception"]),
+        (
+            '{number: "3000"}',
+            '{number: "*"}',
+            ["seats[0].number: must be one number; a room is not what all numbers lead to"],
+        ),
+    ],
+)
+def test_what_a_conference_names_exists_once(
+    inspect_text: Inspect, minimal: str, before: str, after: str, found: list[str]
+) -> None:
+    text = minimal + CONFERENCES.replace(before, after)
+    assert errors(inspect_text, text) == [f"conferences.stage.{fault}" for fault in found]
+
+
+def test_a_number_leads_to_an_agent_or_into_a_room(inspect_text: Inspect, minimal: str) -> None:
+    text = minimal.replace('{"*": reception}', '{"3000": reception}') + CONFERENCES
+    assert errors(inspect_text, text) == [
+        "conferences.stage.seats[0].number: leads to the agent 'reception' already, on the trunk 'pbx'"
+    ]
+
+
+def test_recordings_are_sealed_and_uploaded_where_they_are_made(inspect_text: Inspect, minimal: str) -> None:
+    section = """recording:
+  encryption: {key: "%s"}
+  upload: {bucket: calls, endpoint: "http://192.0.2.1:9000"}
+"""
+    key = "00" * 32
+    assert warnings(inspect_text, minimal + section % key) == [
+        "recording.encryption: has no effect, since recording.enabled is false",
+        "recording.upload: has no effect, since recording.enabled is false",
+    ]
+    open_text = minimal + (section % key).replace("recording:", "recording:\n  enabled: true").replace(
+        f'  encryption: {{key: "{key}"}}\n', ""
+    )
+    assert "recordings would go over the network in the clear" in warnings(inspect_text, open_text)[0]
+    assert errors(inspect_text, minimal + section % "short")[0].startswith(
+        "recording.encryption.key: A recording key is"
+    )
+    assert "short" not in errors(inspect_text, minimal + section % "short")[0]
