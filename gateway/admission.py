@@ -16,6 +16,7 @@ from gateway.carrier import Network
 from gateway.config.agent import AgentSettings
 from gateway.config.trunk import NumberSource, TrunkSettings
 from gateway.room import RoomEntry, Rooms
+from gateway.roster import AgentEdition, Roster
 from sip.errors import SipError
 from sip.header import NameAddr
 from sip.message import Request
@@ -174,7 +175,10 @@ class Admission:
         return RoomEntry(trunk_name, trunk, room, seat, dialled, invite.from_.uri.decoded_user or "anonymous")
 
     def route(self, trunk_name: str, invite: Request) -> Route | None:
-        """The agent that answers the number that was dialled, or None where nobody does."""
+        """The agent that answers the number that was dialled, or None where nobody does.
+
+        Of an agent that shares its calls with a candidate, the Call-ID decides which of the two it is.
+        """
         trunk = self._trunks[trunk_name]
         found = trunk.route(_dialled_candidates(invite, trunk.number_order))
         if found is None:
