@@ -31,10 +31,12 @@ from rtp.socket import MediaPort, MediaSockets
 from rtp.source_lock import Address
 from rtp.stream import RtpStream
 from sip.errors import SipError
+from sip.header import NameAddr
 from sip.sdp.agreement import NegotiatedAudio
 from sip.sdp.capability import LocalMedia
 from sip.sdp.description import SessionDescription
 from sip.sdp.negotiation import accept_answer, answer_offer, create_offer
+from sip.session.uas import ServerSession
 
 # RFC 3550 §5.1: SSRC, first sequence number and first timestamp are random.
 SSRC_BITS: Final = 32
@@ -58,13 +60,24 @@ class MediaTimeouts:
 
 @dataclass(frozen=True, slots=True)
 class MediaPlane:
-    """The process's media: one clock, all sockets, and the address that far ends are told."""
+    """The process's media: one clock, all sockets, and the address that far ends are told.
+
+    `listener_hosts` are those of listeners with an address of their own: their peers are told it for media too.
+    """
 
     clock: MediaClock
     sockets: MediaSockets
     advertised_host: str
     now: Callable[[], float]
     timeouts: MediaTimeouts = MediaTimeouts()
+    listener_hosts: frozenset[str] = frozenset()
+
+    def host_for(self, session: ServerSession) -> str:
+        """The address for the media of a call that came in."""
+        if not self.listener_hosts:
+            return self.advertised_host
+        told = NameAddr.parse(session.contact()).uri.host.strip("[]")
+        return told if told in self.listener_hosts else self.advertised_host
 
 
 class MediaDescriptionError(SipError):
@@ -80,17 +93,18 @@ class AudioLeg:
     Args:
         plane: the process's media.
         policy: what the trunk says of its media.
+        host: the address that the far end is told; that of the plane when absent.
 
     Raises:
         PortsExhaustedError: no port is free.
     """
 
-    def __init__(self, plane: MediaPlane, policy: MediaPolicy | None = None) -> None:
+    def __init__(self, plane: MediaPlane, policy: MediaPolicy | None = None, host: str | None = None) -> None:
         self._plane = plane
         self._policy = policy or MediaPolicy()
         self._port: MediaPort | None = plane.sockets.open(_ignore, self._receive_rtcp)
         self._local = LocalMedia(
-            plane.advertised_host, self._port.port, secrets.randbits(SESSION_ID_BITS), key_source=os.urandom
+            host or plane.advertised_host, self._port.port, secrets.randbits(SESSION_ID_BITS), key_source=os.urandom
         )
         self._send = self._port.rtp.send
         self._send_rtcp = self._port.rtcp.send

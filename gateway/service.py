@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.access import TrunkAccess
-from gateway.address import outward_address
+from gateway.address import media_host, signalling_host
 from gateway.admission import Admission
 from gateway.backends.catalog import create_backend
 from gateway.call.archive import RecordArchive
@@ -26,7 +26,7 @@ from gateway.carrier import certified_domains
 from gateway.config.availability import availability, obstacle
 from gateway.config.backend import EmbeddedSettings
 from gateway.config.model import GatewayConfiguration
-from gateway.config.network import ListenerSettings, NetworkSettings
+from gateway.config.network import ListenerSettings
 from gateway.config.recording import Layout
 from gateway.embedded.process import EmbeddedServer
 from gateway.identity.certificate import TrustList
@@ -205,7 +205,7 @@ class Service:
         sockets.start(loop)
         stack.callback(sockets.close)
 
-        public_host = _public_host(configuration.network)
+        public_host = media_host(configuration.network)
         roster = Roster()
         admission = Admission(configuration.trunks, roster)
         overload = configuration.limits.overload
@@ -220,7 +220,10 @@ class Service:
 
         endpoint = SipEndpoint(
             agent,
-            listeners=[create_listener(listener) for listener in configuration.network.sip],
+            listeners=[
+                create_listener(listener, signalling_host(configuration.network, listener))
+                for listener in configuration.network.sip
+            ],
             on_event=on_event,
             admit=gate.admits,
             sift=gate.sift,
@@ -238,7 +241,8 @@ class Service:
         environment = _create_environment(configuration, backends, endpoint, records, stack)
         limits = configuration.limits
         timeouts = MediaTimeouts(limits.media_start_timeout_seconds, limits.media_timeout_seconds)
-        plane = MediaPlane(clock, sockets, public_host, time.monotonic, timeouts)
+        hosts = frozenset(str(one.public_address) for one in configuration.network.sip if one.public_address is not None)
+        plane = MediaPlane(clock, sockets, public_host, time.monotonic, timeouts, hosts)
         access = TrunkAccess(configuration.trunks, public_host, secrets.token_bytes(TOKEN_BYTES), time.monotonic)
         identity = _create_identity_desk(configuration, stack)
         rooms = create_rooms(configuration.conferences, clock, time.monotonic)
@@ -282,6 +286,7 @@ def _agent_configuration(configuration: GatewayConfiguration, public_host: str) 
         # Twice the calls: those that are refused at the limit live a moment too.
         max_sessions=2 * configuration.limits.calls,
         timers=TimerValues(t1=timers.t1_ms / 1000, t2=timers.t2_ms / 1000, t4=timers.t4_ms / 1000),
+        next_server_after=timers.next_server_ms / 1000,
     )
 
 
@@ -351,8 +356,8 @@ async def _create_backends(configuration: GatewayConfiguration, stack: AsyncExit
     return backends
 
 
-def create_listener(settings: ListenerSettings) -> Listener:
-    """What the endpoint is to bind."""
+def create_listener(settings: ListenerSettings, advertised: str = "") -> Listener:
+    """What the endpoint is to bind, and the host that its peers are told."""
     host = str(settings.bind)
     if settings.transport == "tls" and settings.certificate is not None and settings.key is not None:
         return TlsListener(
@@ -362,8 +367,10 @@ def create_listener(settings: ListenerSettings) -> Listener:
             key=settings.key,
             client_ca=settings.client_ca,
             client_required=settings.require_client_certificate,
+            advertised=advertised,
         )
-    return TcpListener(host, settings.port) if settings.transport == "tcp" else UdpListener(host, settings.port)
+    kind = TcpListener if settings.transport == "tcp" else UdpListener
+    return kind(host, settings.port, advertised)
 
 
 def _say_availability(configuration: GatewayConfiguration) -> None:
@@ -376,14 +383,6 @@ def _say_availability(configuration: GatewayConfiguration) -> None:
             _log.info("agent", extra={"agent": name, "backend": agent.usable[0]})
         else:
             _log.error("agent has no backend: its calls are refused with 503", extra={"agent": name})
-
-
-def _public_host(network: NetworkSettings) -> str:
-    """The address that carriers are told: configured, bound, or that of the interface that leads outside."""
-    if network.public_address is not None:
-        return str(network.public_address)
-    bound = network.rtp.bind
-    return outward_address(bound.version) if bound.is_unspecified else str(bound)
 
 
 def _on_media_fault(media: Media, error: Exception) -> None:

@@ -153,7 +153,7 @@ class Switchboard:
             self._refuse(session, _Refused(refused, trunk_name, route, detail=identity.detail, identity=identity))
             return
         try:
-            leg = AudioLeg(self._plane, MediaPolicy.of(route.trunk))
+            leg = AudioLeg(self._plane, MediaPolicy.of(route.trunk), self._plane.host_for(session))
         except PortsExhaustedError as error:
             self._refuse(session, _Refused(RefusalReason.NO_PORT, trunk_name, route, detail=str(error)))
             return

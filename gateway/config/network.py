@@ -20,6 +20,9 @@ class ListenerSettings(Settings):
     """Address to bind; 0.0.0.0 and :: mean every interface."""
     port: Annotated[int, Field(ge=0, le=65535)] = 5060
     """Port to bind. With TLS the default is 5061; 0 takes any free port (for tests)."""
+    public_address: Address | None = None
+    """Address that the peers of this listener are told in Contact, Via and SDP, where it is another than that of
+    `network`: a machine with a public and an inner side has a listener on each."""
     certificate: InputPath | None = None
     """Our certificate with its chain, in PEM, for TLS. Twilio offers cipher suites for RSA certificates only. A renewed
     file is taken up within half a minute, without a restart."""
@@ -47,6 +50,9 @@ class SipTimerSettings(Settings):
     """T2, the longest interval between retransmissions."""
     t4_ms: Annotated[int, Field(ge=10, le=60000)] = 5000
     """T4, how long a message can stay in the network."""
+    next_server_ms: Annotated[int, Field(ge=100, le=60000)] = 4000
+    """How long a server of a name may send nothing at all before the next one is tried, for requests that the gateway
+    places. Carriers themselves go on after 3 to 4 seconds."""
 
 
 class RtpSettings(Settings):

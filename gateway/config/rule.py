@@ -326,6 +326,21 @@ def public_address_is_reachable(subject: Subject) -> Iterator[Finding]:
         yield Finding(path, f"{address} cannot be reached by {carriers[0].value}", FaultLevel.WARNING)
 
 
+def listeners_tell_addresses_of_their_own(subject: Subject) -> Iterator[Finding]:
+    """What the peers of a listener are told is one machine's address, of the IP version that it listens on."""
+    for index, listener in enumerate(subject.configuration.network.sip):
+        address, path = listener.public_address, ("network", "sip", index, "public_address")
+        if address is None:
+            continue
+        if address.is_unspecified or address.is_multicast:
+            yield Finding(path, f"{address} is not the address of one machine")
+        elif address.version != listener.bind.version:
+            yield Finding(path, f"{address} is not of the IP version of {listener.bind}, where this listener is bound")
+        elif address.version != subject.configuration.network.rtp.bind.version:
+            bind = subject.configuration.network.rtp.bind
+            yield Finding(path, f"{address} is IPv{address.version}, but media is received on {bind} (network.rtp.bind)")
+
+
 def backends_are_usable(subject: Subject) -> Iterator[Finding]:
     """Keys travel encrypted, a server that is not OpenAI has an address of its own, and a script is there."""
     for name, backend in subject.configuration.backends.items():
@@ -368,6 +383,7 @@ RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     sip_timers_are_in_order,
     rtp_ports_fit,
     public_address_is_reachable,
+    listeners_tell_addresses_of_their_own,
     backends_are_usable,
     directories_are_directories,
     credentials_are_usable,
