@@ -41,9 +41,11 @@ from gateway.recording_archive import Deliveries, RecordingArchive, RecordingSty
 from gateway.recording_spool import Spool
 from gateway.recording_store import S3Store
 from gateway.registration import TrunkRegistrations
+from gateway.reload import Reload
 from gateway.room import create_rooms
+from gateway.roster import Roster, create_editions
 from gateway.switchboard import Switchboard
-from gateway.tools.catalog import Equipment, ToolCatalog
+from gateway.tools.catalog import ToolCatalog
 from rtp.clock import Media, MediaClock
 from rtp.socket import MediaSockets, random_port_pool
 from sip.agent import UserAgent
@@ -244,7 +246,7 @@ class Service:
         hosts = frozenset(str(one.public_address) for one in configuration.network.sip if one.public_address is not None)
         plane = MediaPlane(clock, sockets, public_host, time.monotonic, timeouts, hosts)
         access = TrunkAccess(configuration.trunks, public_host, secrets.token_bytes(TOKEN_BYTES), time.monotonic)
-        identity = _create_identity_desk(configuration, stack)
+        identity = _create_identity_desk(configuration, roster, stack)
         rooms = create_rooms(configuration.conferences, clock, time.monotonic)
         switchboard = Switchboard(
             admission, plane, environment, configuration.limits, tasks, access, identity, gate, rooms
