@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from gateway.call.conversation import Conversation
+from gateway.call.conversation import Conversation, Utterance
 from gateway.realtime.event import (
     AgentTranscript,
     AudioDelta,
@@ -97,6 +97,7 @@ class _Item:
     """What the bridge knows of one item of the agent's speech."""
 
     response_id: str
+    utterance: Utterance
     generated_octets: int = 0
 
 
@@ -199,11 +200,10 @@ class Bridge(NullSink):
     def _audio_delta(self, event: AudioDelta) -> None:
         item = self._items.get(event.item_id)
         if item is None:
-            item = self._items[event.item_id] = _Item(event.response_id)
+            utterance = self.conversation.agent_audio(event.response_id, event.item_id, 0, self._clock())
+            item = self._items[event.item_id] = _Item(event.response_id, utterance)
         item.generated_octets += len(event.audio)
-        self.conversation.agent_audio(
-            event.response_id, event.item_id, item.generated_octets // self._octets_per_ms, self._clock()
-        )
+        item.utterance.generated_ms = item.generated_octets // self._octets_per_ms
         if self._speech is not None:
             self._speech.enqueue(event.item_id, event.audio)
 

@@ -12,6 +12,7 @@ from typing import Final
 from rtp.errors import RtpParseError
 from rtp.rtcp import Bye, Report, ReportBlock, SenderInfo, SourceDescription, parse_compound
 from rtp.source_lock import Address
+from rtp.statistics import ReceiverStatistics
 from rtp.stream import RtpStream
 
 INTERVAL_S: Final = 5.0
@@ -136,12 +137,11 @@ class RtcpSession:
         statistics = self._stream.statistics()
         tx = statistics.tx
         sender = SenderInfo(self._ntp(now), tx.timestamp, tx.packets, tx.octets) if tx.packets else None
-        blocks = () if statistics.rx.ssrc is None else (self._block(statistics.rx.ssrc, now),)
+        blocks = () if statistics.rx.ssrc is None else (self._block(statistics.rx.ssrc, statistics.rx, now),)
         ssrc = self._stream.ssrc
         return bytes(Report(ssrc, sender, blocks)) + bytes(SourceDescription(ssrc, self._cname))
 
-    def _block(self, ssrc: int, now: float) -> ReportBlock:
-        rx = self._stream.statistics().rx
+    def _block(self, ssrc: int, rx: ReceiverStatistics, now: float) -> ReportBlock:
         # Section 6.4.1: late packets are not counted as lost here, and duplicates may even make the number negative.
         lost = rx.lost - rx.late
         expected = rx.packets + rx.lost

@@ -24,7 +24,7 @@ from gateway.realtime.errors import (
     ModelSettingsError,
     ModelTimeoutError,
 )
-from gateway.realtime.event import FailureReason, RealtimeEvent, SessionFailed
+from gateway.realtime.event import AudioDelta, FailureReason, RealtimeEvent, SessionFailed
 from gateway.realtime.session import EventSink, TextRole
 from gateway.realtime.settings import SessionSettings
 
@@ -193,8 +193,15 @@ class WireSession:
 
     def message_received(self, message: bytes) -> None:
         """Takes one message of the service."""
-        if not self._over:
-            self._protocol.receive_message(message)
+        if self._over:
+            return
+        protocol = self._protocol
+        protocol.receive_message(message)
+        events = protocol.events
+        # Nearly always one piece of speech and nothing to answer.
+        if self._ready and len(events) == 1 and not protocol.transmits and type(events[0]) is AudioDelta:
+            self.sink(events.popleft())
+        else:
             self._pump()
 
     def writing_resumed(self) -> None:

@@ -120,14 +120,15 @@ class Conversation:
         self.turns.append(turn)
         self._turn_by_response[response_id] = turn
 
-    def agent_audio(self, response_id: str, item_id: str, generated_ms: int, now: float) -> None:
-        """Speech of the agent arrived; `generated_ms` is the whole of this item so far."""
+    def agent_audio(self, response_id: str, item_id: str, generated_ms: int, now: float) -> Utterance:
+        """Speech of the agent arrived; `generated_ms` is the whole of this item so far, and may be kept up to date."""
         utterance = self._utterance(Speaker.AGENT, item_id, now)
         utterance.generated_ms = generated_ms
         self._response_by_item[item_id] = response_id
         turn = self._turn_by_response.get(response_id)
         if turn is not None and turn.first_delta is None:
             turn.first_delta = now
+        return utterance
 
     def agent_fragment(self, item_id: str, text: str, now: float) -> None:
         """A piece of the agent's words, in their order; `agent_said` replaces the pieces."""
