@@ -325,3 +325,23 @@ def test_recordings_are_sealed_and_uploaded_where_they_are_made(inspect_text: In
         "recording.encryption.key: A recording key is"
     )
     assert "short" not in errors(inspect_text, minimal + section % "short")[0]
+
+
+@pytest.mark.parametrize(
+    ("listener", "reason"),
+    [
+        ('{public_address: "0.0.0.0"}', "0.0.0.0 is not the address of one machine"),
+        (
+            '{public_address: "2a00:1450::1"}',
+            "2a00:1450::1 is not of the IP version of 0.0.0.0, where this listener is bound",
+        ),
+        (
+            '{bind: "::", public_address: "2a00:1450::1"}',
+            "2a00:1450::1 is IPv6, but media is received on 0.0.0.0 (network.rtp.bind)",
+        ),
+    ],
+)
+def test_a_listeners_own_address_leads_to_it(inspect_text: Inspect, minimal: str, listener: str, reason: str) -> None:
+    assert errors(inspect_text, f"{minimal}network: {{sip: [{listener}]}}\n") == [
+        f"network.sip[0].public_address: {reason}"
+    ]
