@@ -5,10 +5,11 @@ carrier, which opens a handful of connections, far from every limit.
 """
 
 import ipaddress
-from collections import Counter
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
+SOURCE_LIMIT: Final = 4096  # addresses whose rate is remembered
 IPV6_SITE_PREFIX: Final = 64  # bits: whoever has one IPv6 address usually has 2**64 of them
 
 
@@ -19,12 +20,32 @@ class ConnectionLimits:
     each_address: int = (
         64  # inbound; Twilio and Kamailio keep one connection to a destination, PBXes one a registration
     )
+    # New connections of one address: as many a second as a trunk may place calls, for PBXes that open one for each;
+    # each costs a TLS handshake (1 to 2 ms with RSA), which a loop of connecting and closing would have for nothing.
+    new_each_second: float = 50.0
+    new_burst: int = 128
     inbound: int = 1024
     outbound: int = 256  # apart from the inbound ones, so that no crowd keeps our BYEs from going out
     idle: float = 120.0  # Kamailio's tcp_connection_lifetime
     partial: float = 10.0  # from the first byte of a message to its last
     handshake: float = 10.0  # from the connection to the end of the TLS handshake
     farewell: float = 2.0  # for the peer to take our last answer and close
+
+
+@dataclass(slots=True)
+class _Allowance:
+    """How many connections an address may open at once; it grows back with time."""
+
+    left: float
+    at: float
+
+    def take(self, limits: ConnectionLimits, now: float) -> bool:
+        self.left = min(limits.new_burst, self.left + (now - self.at) * limits.new_each_second)
+        self.at = now
+        if self.left < 1:
+            return False
+        self.left -= 1
+        return True
 
 
 class Census:
@@ -34,11 +55,15 @@ class Census:
         self._limits: Final = limits
         self._counters = counters
         self._by_source: Counter[str] = Counter()
+        self._allowances: OrderedDict[str, _Allowance] = OrderedDict()
         self.total = 0
 
-    def enter(self, host: str) -> bool:
-        """Counts a connection in; False, and counted as refused, where it is one too many."""
+    def enter(self, host: str, now: float) -> bool:
+        """Counts a connection in; False, and counted as refused, where it is one too many, or comes too soon."""
         source = source_of(host)
+        if not self._allowance_of(source, now).take(self._limits, now):
+            self._counters["connection_rate_of_address"] += 1
+            return False
         if self.total >= self._limits.inbound:
             self._counters["connection_limit"] += 1
             return False
@@ -48,6 +73,15 @@ class Census:
         self._by_source[source] += 1
         self.total += 1
         return True
+
+    def _allowance_of(self, source: str, now: float) -> "_Allowance":
+        allowance = self._allowances.pop(source, None)
+        if allowance is None:
+            allowance = _Allowance(float(self._limits.new_burst), now)
+            if len(self._allowances) >= SOURCE_LIMIT:
+                self._allowances.popitem(last=False)  # heard of longest ago, so it has most of its allowance again
+        self._allowances[source] = allowance
+        return allowance
 
     def leave(self, host: str) -> None:
         """Counts a connection out that was let in."""

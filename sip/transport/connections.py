@@ -148,7 +148,7 @@ class Connections:
             if not self._admit(connection.transport_name, remote):
                 self._counters["stranger"] += 1
                 return False
-            if not self._census.enter(remote.host):
+            if not self._census.enter(remote.host, asyncio.get_running_loop().time()):
                 return False
             self._connections[connection.flow_id] = connection
         return True

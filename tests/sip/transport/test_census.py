@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from sip.transport.census import Census, ConnectionLimits, Patience, source_of
+from sip.transport.census import SOURCE_LIMIT, Census, ConnectionLimits, Patience, source_of
 
 LIMITS = ConnectionLimits()
 
@@ -10,21 +10,47 @@ LIMITS = ConnectionLimits()
 def test_sixty_four_connections_of_an_address_and_1024_in_all() -> None:
     counters: Counter[str] = Counter()
     census = Census(LIMITS, counters)
-    assert [census.enter("192.0.2.1") for _ in range(66)] == [True] * 64 + [False] * 2
-    assert all(census.enter(f"192.0.2.{host}") for host in range(2, 17) for _ in range(64))
-    assert not census.enter("192.0.2.99")
+    assert [census.enter("192.0.2.1", 0.0) for _ in range(66)] == [True] * 64 + [False] * 2
+    assert all(census.enter(f"192.0.2.{host}", 0.0) for host in range(2, 17) for _ in range(64))
+    assert not census.enter("192.0.2.99", 0.0)
     assert counters == {"connection_limit_of_address": 2, "connection_limit": 1}
     census.leave("192.0.2.1")
-    assert census.enter("192.0.2.1")
+    assert census.enter("192.0.2.1", 0.0)
     assert census.total == 1024
 
 
 def test_whoever_left_leaves_nothing_behind() -> None:
     census = Census(LIMITS, Counter())
-    census.enter("192.0.2.1")
+    census.enter("192.0.2.1", 0.0)
     census.leave("192.0.2.1")
     assert census.total == 0
     assert not census._by_source
+
+
+def test_new_connections_of_an_address_have_a_rate() -> None:
+    counters: Counter[str] = Counter()
+    census = Census(LIMITS, counters)
+
+    def come_and_go(host: str, now: float) -> bool:
+        is_in = census.enter(host, now)
+        if is_in:
+            census.leave(host)
+        return is_in
+
+    assert [come_and_go("192.0.2.1", 0.0) for _ in range(130)] == [True] * 128 + [False] * 2
+    assert come_and_go("192.0.2.2", 0.0), "others have theirs"
+    assert [come_and_go("192.0.2.1", 0.1) for _ in range(6)] == [True] * 5 + [False]
+    assert [come_and_go("192.0.2.1", 60.0) for _ in range(129)] == [True] * 128 + [False]
+    assert counters == {"connection_rate_of_address": 4}
+
+
+def test_the_memory_of_rates_is_bounded() -> None:
+    census = Census(LIMITS, Counter())
+    for number in range(SOURCE_LIMIT + 10):
+        host = f"10.0.{number // 256}.{number % 256}"
+        assert census.enter(host, 0.0)
+        census.leave(host)
+    assert len(census._allowances) == SOURCE_LIMIT
 
 
 def test_a_site_of_ipv6_counts_as_one_address() -> None:

@@ -387,25 +387,43 @@ async def test_half_a_close_still_gets_its_answer() -> None:
 # -- TLS -------------------------------------------------------------------------------------------------------------
 
 
-async def test_stalled_handshakes_are_reaped_and_harm_nobody(
+async def test_three_hundred_stalled_handshakes_are_reaped_and_harm_nobody__promise_6(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sip.transport.connections.SWEEP_SECONDS", 0.01)
-    credentials = authority.issue(["127.0.0.1"])
-    bob = Phone(tls(credentials), limits=ConnectionLimits(handshake=0.3))
+    bob = Phone(tls(authority.issue(["127.0.0.1"])), limits=ConnectionLimits(handshake=3.0))
     async with started(bob):
         address = bob.endpoint.addresses[0]
-        stalled = [await StreamPeer(address).__aenter__() for _ in range(40)]
-        for peer in stalled[:20]:
-            peer.send(b"\x16\x03\x01\x02\x00")  # the head of a ClientHello
+        sources = [f"127.0.0.{host}" for host in range(2, 8) for _ in range(50)]
+        stalled = [await asyncio.open_connection(*address, local_addr=(source, 0)) for source in sources]
+        for _, writer in stalled[::2]:
+            writer.write(b"\x16\x03\x01\x02\x00")  # the head of a ClientHello
         async with StreamPeer(address, client_of(authority)) as good:
             good.send(options())
             assert await good.status() == 200
-            for peer in stalled:
-                assert await peer.closed()
-                await peer.__aexit__(None, None, None)
-            assert bob.agent.counters["handshake_timeout"] == 40
+            await bob.until(lambda: bob.agent.counters["handshake_timeout"] == 300)
+            good.send(options(2))
+            assert await good.status() == 200
             assert bob.endpoint.connection_count == 1
+        for _, writer in stalled:
+            writer.close()
+
+
+async def test_who_connects_and_closes_in_a_loop_is_refused_and_others_are_not() -> None:
+    bob = Phone(tcp(), limits=ConnectionLimits(new_burst=3, new_each_second=0.001))
+    async with started(bob):
+        address = bob.endpoint.addresses[0]
+        for _ in range(3):
+            async with StreamPeer(address) as peer:
+                peer.send(options())
+                assert await peer.status() == 200
+        async with StreamPeer(address) as peer:
+            assert await peer.closed()
+        assert bob.agent.counters["connection_rate_of_address"] == 1
+        reader, writer = await asyncio.open_connection(*address, local_addr=("127.0.0.9", 0))
+        writer.write(options(9))
+        assert (await reader.readline()).startswith(b"SIP/2.0 200")
+        writer.close()
 
 
 async def test_nothing_below_tls_1_2(authority: Authority) -> None:
