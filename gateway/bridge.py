@@ -25,6 +25,7 @@ from gateway.realtime.event import (
     Usage,
 )
 from gateway.realtime.session import RealtimeSession
+from rtp.codec.format import PayloadFormat
 from rtp.playout import PlayedItem
 from rtp.sink import NullSink
 
@@ -52,6 +53,24 @@ class Speech(Protocol):
 
     def sent_ms(self, item_id: str) -> int:
         """Milliseconds of an item that left the socket."""
+
+
+class Voice(Speech, Protocol):
+    """A leg, as far as a model's side needs to know it: gateway.leg.AudioLeg is one, a seat in a room another."""
+
+    @property
+    def payload_format(self) -> PayloadFormat:
+        """What it carries."""
+
+    @property
+    def queued_ms(self) -> int:
+        """Speech that waits."""
+
+    def hold(self) -> None:
+        """Sends silence from the next packet on; what waits goes on waiting."""
+
+    def release(self) -> None:
+        """Goes on where `hold` stopped it."""
 
 
 class Recorder(Protocol):

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from gateway.bridge import Recorder
 from gateway.realtime.capability import AudioFormat
+from rtp.clock import Media
 from rtp.codec.format import PCMA, PCMU, PayloadFormat
 from rtp.mixer import FRAME_MS, Mixer
 from rtp.mixing_port import PCM_16K
@@ -22,10 +23,10 @@ _FORMATS: Final = {PCMU: (AudioFormat.PCMU, PCMU), PCMA: (AudioFormat.PCMA, PCMA
 class Clock(Protocol):
     """rtp.clock.MediaClock, as far as a conference needs it."""
 
-    def register(self, media: "Conference", period_ms: int) -> None:
+    def register(self, media: Media, period_ms: int) -> None:
         """Turns from now on."""
 
-    def unregister(self, media: "Conference") -> None:
+    def unregister(self, media: Media) -> None:
         """No more turns."""
 
 

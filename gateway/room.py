@@ -7,7 +7,7 @@ import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.announcement import AnnouncementLibrary, SampleLoop
 from gateway.bridge import Recorder
@@ -54,6 +54,13 @@ class _Member:
     is_muted: bool = False
 
 
+class Dismissible(Protocol):
+    """gateway.room_agent.RoomAgent, as far as a room knows it."""
+
+    def dismiss(self) -> None:
+        """The last caller has gone."""
+
+
 class Room:
     """One room. It costs nothing while nobody is in it.
 
@@ -74,6 +81,8 @@ class Room:
         self._conference = Conference(clock, now)
         self._members: dict[str, _Member] = {}
         self._numbers = itertools.count(1)
+        self.agent: Dismissible | None = None
+        """The agent that sits in it, or is on its way."""
 
     @property
     def is_full(self) -> bool:
@@ -105,12 +114,14 @@ class Room:
         Raises:
             RoomFullError: there is no seat left.
         """
-        if name != AGENT and self.is_full:
+        is_caller = name != AGENT
+        if is_caller and self.is_full:
             raise RoomFullError(f"The conference {self.name!r} has {self.settings.legs} callers already")
         taken = self._conference.join(name, leg, leg.payload_format, on_digit, recorder)
         self._members[name] = _Member(seat, on_digit, recorder, is_muted=seat.role is Role.LISTENER)
         self._arrange()
-        self._announce(self._sounds.join)
+        if is_caller:
+            self._announce(self._sounds.join)
         _log.info("conference joined", extra={"event": "joined", "conference": self.name, "seats": self.callers})
         return taken
 
@@ -128,7 +139,10 @@ class Room:
             return
         self._conference.leave(name)
         self._arrange()
-        self._announce(self._sounds.leave)
+        if name != AGENT:
+            self._announce(self._sounds.leave)
+        if self.agent is not None and not self.callers:
+            self.agent.dismiss()
         _log.info("conference left", extra={"event": "left", "conference": self.name, "seats": self.callers})
 
     def toggle_mute(self, name: str) -> bool:

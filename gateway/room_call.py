@@ -4,7 +4,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.call.environment import CallEnvironment
 from gateway.call.keypad import key_press
@@ -16,7 +16,7 @@ from gateway.conference import seat_format
 from gateway.identity.check import IdentityCheck
 from gateway.leg import AudioLeg
 from gateway.log import ContextLogger
-from gateway.room import RoomEntry, RoomFullError
+from gateway.room import Room, RoomEntry, RoomFullError
 from rtp.codec.format import PayloadFormat
 from sip.event import (
     Acknowledged,
@@ -29,6 +29,7 @@ from sip.event import (
     ReinviteReceived,
     SessionEvent,
 )
+from sip.message import Request
 from sip.session.uas import ServerSession
 
 MUTE_KEYS: Final = "*6"
@@ -38,6 +39,13 @@ BUSY_HERE: Final = 486
 RELEASE_SECONDS: Final = 33.0
 
 _log = logging.getLogger(__name__)
+
+
+class Attendance(Protocol):
+    """gateway.room_agent.RoomAttendance."""
+
+    def attend(self, room: Room, entry: RoomEntry, invite: Request) -> None:
+        """Somebody came into the room."""
 
 
 class RoomCall:
@@ -51,6 +59,7 @@ class RoomCall:
         route: trunk, room and seat.
         environment: what the process gives.
         identity: the check of the caller's number, where the trunk asks for one.
+        attendance: sends the room's agent.
     """
 
     def __init__(
@@ -61,12 +70,14 @@ class RoomCall:
         answer: bytes,
         route: RoomEntry,
         environment: CallEnvironment,
-        identity: IdentityCheck | None = None,
+        identity: IdentityCheck | None,
+        attendance: Attendance,
     ) -> None:
         self.call_id = call_id
         self.route = route
         self._environment = environment
         self._identity = identity
+        self._attendance = attendance
         self._logger = ContextLogger(_log, {"call_id": call_id, "trunk": route.trunk_name})
         self._caller = CallerSide(session, leg, answer, environment.perform, self._logger)
         self._tape = Tape(call_id, environment, self._logger)
@@ -185,6 +196,7 @@ class RoomCall:
         self._tape.take_formats(spoken, leg.playout_format)
         leg.start(seat, input_format=spoken, output_format=spoken, on_lost=self._on_media_lost)
         leg.resume()
+        self._attendance.attend(room, self.route, self._caller.session.request)
 
     def _follow_codec(self) -> None:
         """Another codec is another kind of seat; the stream runs on."""

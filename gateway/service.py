@@ -43,6 +43,7 @@ from gateway.recording_store import S3Store
 from gateway.registration import TrunkRegistrations
 from gateway.reload import Reload
 from gateway.room import create_rooms
+from gateway.room_agent import RoomAttendance
 from gateway.roster import Roster, create_editions
 from gateway.switchboard import Switchboard
 from gateway.tools.catalog import ToolCatalog
@@ -248,8 +249,9 @@ class Service:
         access = TrunkAccess(configuration.trunks, public_host, secrets.token_bytes(TOKEN_BYTES), time.monotonic)
         identity = _create_identity_desk(configuration, roster, stack)
         rooms = create_rooms(configuration.conferences, clock, time.monotonic)
+        attendance = RoomAttendance(roster.get, environment, clock, tasks.create_task)
         switchboard = Switchboard(
-            admission, plane, environment, configuration.limits, tasks, access, identity, gate, rooms
+            admission, plane, environment, configuration.limits, tasks, access, identity, gate, rooms, attendance
         )
         agent.screen = switchboard.screen
         await endpoint.start()

@@ -19,7 +19,7 @@ from gateway.leg import AudioLeg, MediaPlane
 from gateway.media_policy import MediaPolicy
 from gateway.overload.gate import Gate
 from gateway.room import RoomEntry, Rooms
-from gateway.room_call import RoomCall
+from gateway.room_call import Attendance, RoomCall
 from rtp.errors import PortsExhaustedError
 from sip.errors import SipError
 from sip.event import AgentEvent, IncomingInvite
@@ -66,6 +66,7 @@ class Switchboard:
         identity: checks callers' numbers.
         gate: keeps rates and caps.
         rooms: conferences, and the numbers that lead into them.
+        attendance: sends agents into rooms that want one.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Switchboard:
         identity: IdentityDesk,
         gate: Gate,
         rooms: Rooms,
+        attendance: Attendance,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self._admission = admission
@@ -90,6 +92,7 @@ class Switchboard:
         self._identity = identity
         self._gate = gate
         self._rooms = rooms
+        self._attendance = attendance
         self._calls: dict[InviteSession, Call | RoomCall] = {}
         self._calls_by_trunk: Counter[str] = Counter()
         self._is_draining = False
@@ -190,7 +193,7 @@ class Switchboard:
         if isinstance(route, Route):
             call = Call(call_id, session, leg, answer, route, environment, identity)
         else:
-            call = RoomCall(call_id, session, leg, answer, route, environment, identity)
+            call = RoomCall(call_id, session, leg, answer, route, environment, identity, self._attendance)
         self._calls[session] = call
         self._calls_by_trunk[route.trunk_name] += 1
         self._idle.clear()

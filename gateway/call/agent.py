@@ -6,7 +6,7 @@ It lasts as long as the call, whoever is at the other side.
 from typing import Final, Protocol
 
 from gateway.admission import Route
-from gateway.bridge import Recorder
+from gateway.bridge import Recorder, Voice
 from gateway.call.account import Account
 from gateway.call.entry import DIGIT_PAUSE_SECONDS, KeypadEntry
 from gateway.call.environment import CallEnvironment
@@ -18,7 +18,6 @@ from gateway.call.surroundings import ModelSurroundings, Spawn
 from gateway.call.text import filled
 from gateway.call.timer import Timers
 from gateway.call.transition import CallInput
-from gateway.leg import AudioLeg
 from gateway.log import ContextLogger
 from gateway.realtime.conversation import ConversationTurn
 from gateway.realtime.event import SessionFailed, ToolCall
@@ -96,7 +95,7 @@ class CallAgent:
 
     # The model.
 
-    async def open(self, leg: AudioLeg, recorder: Recorder | None, context: str | None) -> None:
+    async def open(self, leg: Voice, recorder: Recorder | None, context: str | None) -> None:
         """Opens a session with the first backend of the agent's list that can be had.
 
         Args:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.admission import Route
-from gateway.bridge import Bridge, BridgeListener, Recorder
+from gateway.bridge import Bridge, BridgeListener, Recorder, Voice
 from gateway.call.audio_format import with_formats
 from gateway.call.backend_group import group_backends
 from gateway.call.conversation import Conversation
@@ -65,7 +65,7 @@ class ModelOpening:
     conversation: Conversation
     recorder: Recorder | None
 
-    async def open(self, leg: AudioLeg, backends: Mapping[str, RealtimeBackend], context: str | None) -> OpenModel:
+    async def open(self, leg: Voice, backends: Mapping[str, RealtimeBackend], context: str | None) -> OpenModel:
         """Opens a session with the first backend of the agent's list that can be had.
 
         Args:
@@ -96,7 +96,7 @@ class ModelOpening:
         raise ModelRefusedError("; ".join(refusals) or "no backend of the agent can be used")
 
     def _guarded(
-        self, model: CallModel, bridge: Bridge, leg: AudioLeg, settings: SessionSettings
+        self, model: CallModel, bridge: Bridge, leg: Voice, settings: SessionSettings
     ) -> tuple[TurnGuard | None, EventSink]:
         """Where the model's events go: to the bridge, or first to a guard where the agent wants one."""
         policy = guard_policy(self.route.agent)

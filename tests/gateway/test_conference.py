@@ -4,22 +4,25 @@ import pytest
 
 from gateway.conference import MAX_WAITING_MS, Conference, seat_format
 from gateway.realtime.capability import AudioFormat
+from rtp.clock import Media
 from rtp.codec.format import G722, OPUS, PCMA, PCMU, PayloadFormat
 
 
 class Clock:
     def __init__(self) -> None:
-        self.media: list[Conference] = []
+        self.media: list[Media] = []
 
-    def register(self, media: Conference, period_ms: int) -> None:
+    def register(self, media: Media, period_ms: int) -> None:
         assert period_ms == 20
         self.media.append(media)
 
-    def unregister(self, media: Conference) -> None:
+    def unregister(self, media: Media) -> None:
         self.media.remove(media)
 
 
 class Leg:
+    payload_format = PCMU
+
     def __init__(self, octets_per_ms: int) -> None:
         self.octets_per_ms = octets_per_ms
         self.waiting = self.played = b""

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gateway.conference import Conference, Seat
+from gateway.conference import Seat
 from gateway.config.conference import ConferenceSettings, Role, SeatSettings
 from gateway.room import Room, RoomFullError, Rooms, RoomSounds
+from rtp.clock import Media
 from rtp.codec.format import G722, PCMU, PayloadFormat
 from rtp.codec.g711 import decode_ulaw, encode_ulaw
 
@@ -15,12 +16,12 @@ STEP_S = 0.02
 
 class Clock:
     def __init__(self) -> None:
-        self.media: list[Conference] = []
+        self.media: list[Media] = []
 
-    def register(self, media: Conference, period_ms: int) -> None:
+    def register(self, media: Media, period_ms: int) -> None:
         self.media.append(media)
 
-    def unregister(self, media: Conference) -> None:
+    def unregister(self, media: Media) -> None:
         self.media.remove(media)
 
 

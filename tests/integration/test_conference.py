@@ -23,7 +23,7 @@ from tests.helpers.sipp import LOOPBACK
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(90)]
 
-SPEAKER, HOST, LISTENER, COACH, LOUD, DUET, LOUNGE, MEETING = (str(number) for number in range(3000, 3008))
+SPEAKER, HOST, LISTENER, COACH, LOUD, DUET, LOUNGE, MEETING, STUDIO = (str(number) for number in range(3000, 3009))
 NOTES_HZ: Final = {"pcmu": 520.0, "g722": 880.0, "opus": 1360.0}
 JOIN_HZ: Final = 2000.0
 MUSIC_HZ: Final = 300.0
@@ -68,6 +68,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
             "stage": {"seats": seats},
             "duet": {"seats": [{"number": DUET}], "legs": 2},
             "lounge": {"seats": [{"number": LOUNGE}]} | lounge,
+            "studio": {"seats": [{"number": STUDIO}]},
             "meeting": {"seats": [{"number": MEETING}], "agent": "echo"},
         }
 
@@ -119,6 +120,15 @@ async def sing(calls: Mapping[str, PlacedCall], seconds: float, amplitude: float
 
 def notes_heard(heard: Samples) -> set[str]:
     return {codec for codec, hertz in NOTES_HZ.items() if level(heard, hertz) > 1500}
+
+
+async def records_of(gateway: GatewayProcess, conference: str, count: int) -> list[dict[str, Any]]:
+    """The records of a room, once there are so many."""
+    async with asyncio.timeout(10):
+        while len(found := [one for one in gateway.records() if one["conference"] == conference]) < count:
+            await asyncio.sleep(0.05)
+    assert len(found) == count
+    return found
 
 
 async def test_three_callers_with_three_codecs_hear_the_others_and_not_themselves(
@@ -213,12 +223,9 @@ async def test_a_full_room_is_busy_and_its_seats_are_free_again_afterwards(
 async def test_the_record_names_the_room_and_the_recording_holds_both_sides(
     gateway: GatewayProcess, caller: Caller
 ) -> None:
-    known = {record["call_id"] for record in gateway.records()}
-    async with seats(caller, gateway, {"pcmu": SPEAKER, "g722": SPEAKER}) as calls:
+    async with seats(caller, gateway, {"pcmu": STUDIO, "g722": STUDIO}) as calls:
         await sing(calls, 3.0)
-    gateway.wait_until_state(lambda state: state["calls"] == 0)
-    records: list[dict[str, Any]] = [one for one in gateway.records() if one["call_id"] not in known]
-    assert {record["conference"] for record in records} == {"stage"}
+    records = await records_of(gateway, "studio", 2)
     assert {record["end"]["reason"] for record in records} == {"caller_hung_up"}
     for record in records:
         samples, rate_hz = read_wav(Path(record["recording"]["path"]))
@@ -234,13 +241,16 @@ async def test_the_record_names_the_room_and_the_recording_holds_both_sides(
 async def test_an_agent_in_the_room_hears_and_is_heard(gateway: GatewayProcess, caller: Caller) -> None:
     """The echo says what it hears, so a caller who sings alone hears its own note from the agent."""
     async with seats(caller, gateway, {"pcmu": MEETING, "g722": MEETING}) as calls:
-        await asyncio.to_thread(gateway.wait_for_event, "agent_joined")
+        await asyncio.to_thread(gateway.wait_for_event, "agent_joined", 10.0)
         singing = asyncio.create_task(calls["pcmu"].say(note(NOTES_HZ["pcmu"], 3.0)))
         await asyncio.sleep(2.7)
         heard = {codec: call.heard()[-RATE_HZ:] for codec, call in calls.items()}
         await singing
     assert notes_heard(heard["pcmu"]) == {"pcmu"}
     assert notes_heard(heard["g722"]) == {"pcmu"}
+    records = await records_of(gateway, "meeting", 3)
+    (agent,) = (record for record in records if record["direction"] == "conference")
+    assert (agent["agent"], agent["end"]["reason"]) == ("echo", "room_empty")
 
 
 async def test_the_delay_between_two_callers(gateway: GatewayProcess, caller: Caller) -> None:
