@@ -77,7 +77,10 @@ class MediaClock:
     def __init__(self, on_fault: Callable[[Media, Exception], None]) -> None:
         self._on_fault = on_fault
         self._phases: dict[int, list[dict[Media, None]]] = {}
-        self._period_of: dict[Media, int] = {}
+        self._places: dict[Media, tuple[int, int]] = {}
+        """The period of each, in steps, and its phase in it."""
+        self._loads = [0] * _ROUND
+        """How many are served in each step of a round."""
         self._step_hooks: list[Callable[[float], None]] = []
         self._origin = 0.0
         self._next_step = 0
@@ -88,7 +91,7 @@ class MediaClock:
     @property
     def media_count(self) -> int:
         """How many are served."""
-        return len(self._period_of)
+        return len(self._places)
 
     def add_step_hook(self, hook: Callable[[float], None]) -> None:
         """`hook(now)` is called at each step before anyone is served."""
@@ -100,19 +103,25 @@ class MediaClock:
             raise ValueError(f"A period of {period_ms} ms is not one of 10, 20, … 60")
         self.unregister(media)
         period = period_ms // STEP_MS
-        phases = self._phases.setdefault(period, [{} for _ in range(period)])
-        loads = self._loads()
+        phases = self._phases.get(period)
+        if phases is None:
+            phases = self._phases[period] = [{} for _ in range(period)]
+        loads = self._loads
         phase = min(range(period), key=lambda residue: max(loads[residue::period]))
         phases[phase][media] = None
-        self._period_of[media] = period
+        self._places[media] = (period, phase)
+        for step in range(phase, _ROUND, period):
+            loads[step] += 1
         self._arm()
 
     def unregister(self, media: Media) -> None:
         """Serves it no more, from this moment on. Unknown ones are no fault."""
-        period = self._period_of.pop(media, None)
-        if period is not None:
-            for phase in self._phases[period]:
-                phase.pop(media, None)
+        place = self._places.pop(media, None)
+        if place is not None:
+            period, phase = place
+            del self._phases[period][phase][media]
+            for step in range(phase, _ROUND, period):
+                self._loads[step] -= 1
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Lets the loop drive the clock; it rests while nobody is registered."""
@@ -161,9 +170,6 @@ class MediaClock:
                 self.unregister(media)
                 self._on_fault(media, error)
 
-    def _loads(self) -> list[int]:
-        return [sum(len(phases[step % period]) for period, phases in self._phases.items()) for step in range(_ROUND)]
-
     def _arm(self) -> None:
         if self._loop is None or self._timer is not None:
             return
@@ -180,6 +186,6 @@ class MediaClock:
             self.advance(time.monotonic())
         finally:
             # The step hooks have seen an empty clock before it rests. A fault in one of them does not stop it.
-            if self._period_of and self._loop is not None:
+            if self._places and self._loop is not None:
                 due_at = self._origin + self._next_step * _STEP_S
                 self._timer = loop.call_later(max(0.0, due_at - time.monotonic()), self._run)

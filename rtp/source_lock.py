@@ -4,6 +4,7 @@ No packet goes to an address that was not negotiated or latched. The latch is ta
 only as far as the policy allows; every other source is a stranger for the rest of the stream.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -49,16 +50,26 @@ def validated_address(host: str, port: int) -> Address:
 
     A host name would make `sendto` ask the DNS and block the loop; a port out of range raises in it.
     """
+    validated = _validated_host(host)
+    if not 0 < port <= 0xFFFF:
+        raise AddressRefusedError(f"Media port {port} is not between 1 and 65535")
+    return validated, port
+
+
+# Hosts that were validated lately: carriers send from a few dozen.
+_VALIDATED_HOSTS: Final = 1024
+
+
+@functools.lru_cache(maxsize=_VALIDATED_HOSTS)
+def _validated_host(host: str) -> str:
+    """The host as the kernel writes it, for sources are compared with it."""
     try:
         ip = ip_address(host)
     except ValueError as error:
         raise AddressRefusedError(f"Media address {host!r} is not an IP address") from error
     if ip.is_unspecified or ip.is_multicast or host == "255.255.255.255":
         raise AddressRefusedError(f"Media address {host} is not one host")
-    if not 0 < port <= 0xFFFF:
-        raise AddressRefusedError(f"Media port {port} is not between 1 and 65535")
-    # As the kernel writes it: sources are compared with it.
-    return str(ip), port
+    return str(ip)
 
 
 @dataclass(slots=True)

@@ -1,5 +1,6 @@
 """What we can do and where we are: the caller's half of a negotiation."""
 
+import functools
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from ipaddress import ip_address
@@ -14,6 +15,9 @@ MAXIMUM_CODECS: Final = 16
 
 # RFC 8866 §5.2: "-" where the concept of user IDs does not exist. It also tells strangers nothing.
 ORIGIN_USERNAME: Final = "-"
+
+# Addresses that a process gives its far ends: one for each of its listeners at most.
+_OWN_ADDRESSES: Final = 64
 
 
 class SrtpMode(Enum):
@@ -72,6 +76,11 @@ class AudioCapabilities:
         return allowed[0] if allowed else min(possible)
 
 
+@functools.lru_cache(maxsize=_OWN_ADDRESSES)
+def _address_type(address: str) -> str:
+    return f"IP{ip_address(address).version}"
+
+
 @dataclass(frozen=True, slots=True)
 class LocalMedia:
     """Where the peer's media shall come to, and the identity of our description.
@@ -91,7 +100,7 @@ class LocalMedia:
     @property
     def address_type(self) -> str:
         """The family of our address: "IP4" or "IP6"."""
-        return f"IP{ip_address(self.address).version}"
+        return _address_type(self.address)
 
     @property
     def connection(self) -> Connection:

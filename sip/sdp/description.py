@@ -42,12 +42,12 @@ class Direction(Enum):
     @property
     def sends(self) -> bool:
         """Whether the owner sends media."""
-        return self in {Direction.SENDRECV, Direction.SENDONLY}
+        return self is Direction.SENDRECV or self is Direction.SENDONLY
 
     @property
     def receives(self) -> bool:
         """Whether the owner takes media."""
-        return self in {Direction.SENDRECV, Direction.RECVONLY}
+        return self is Direction.SENDRECV or self is Direction.RECVONLY
 
     @property
     def mirrored(self) -> "Direction":

@@ -1,5 +1,6 @@
 """What one `m=audio` section of the peer's means: where media goes, which way, in which formats and packets."""
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -29,7 +30,7 @@ class Profile(Enum):
     @property
     def is_secure(self) -> bool:
         """Whether packets are SRTP."""
-        return self in {Profile.SAVP, Profile.SAVPF}
+        return self is Profile.SAVP or self is Profile.SAVPF
 
 
 _PROFILES: Final = {profile.value: profile for profile in Profile}
@@ -115,6 +116,11 @@ def read_stream(
     )
 
 
+# Far ends whose address was judged lately: carriers send from a few dozen.
+_JUDGED_HOSTS: Final = 1024
+
+
+@functools.lru_cache(maxsize=_JUDGED_HOSTS)
 def _media_host(connection: Connection | None, address_type: str) -> str | None:
     """The address to send to; None where the peer asks that nothing be sent."""
     if connection is None:
