@@ -68,6 +68,11 @@ def samples_of(audio: bytes, audio_format: AudioFormat) -> Samples:
     return _SAMPLES_FROM_MODEL[audio_format](audio)
 
 
+def audio_of(samples: Samples, audio_format: AudioFormat) -> bytes:
+    """Samples at a model's own rate as its audio."""
+    return _SAMPLES_TO_MODEL[audio_format](samples)
+
+
 def silence_of(audio_format: AudioFormat, octets: int) -> bytes:
     """So many octets of silence."""
     law = _LAW_OF.get(audio_format)

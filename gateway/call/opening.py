@@ -1,7 +1,7 @@
 """Opening the model of a call: from the agent's configuration to a session that listens.
 
-The texts are filled in for this call, the backends are tried in groups that speak the same audio formats, and between
-the model and the leg stand the bridge and, where the agent wants one, a guard over interruptions.
+The texts are filled in for this call, the audio is what suits the leg of what the first backend speaks, and between the
+model and the leg stand the bridge and, where the agent wants one, a guard over interruptions.
 """
 
 import asyncio
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from gateway.admission import Route
 from gateway.bridge import Bridge, BridgeListener, Recorder, Voice
 from gateway.call.audio_format import with_formats
-from gateway.call.backend_group import group_backends
 from gateway.call.conversation import Conversation
 from gateway.call.model import CallModel
 from gateway.call.period import ignore
@@ -20,7 +19,7 @@ from gateway.call.surroundings import ModelSurroundings
 from gateway.call.text import filled
 from gateway.call.turn_guard import TurnGuard
 from gateway.leg import AudioLeg
-from gateway.realtime.errors import ModelError, ModelRefusedError
+from gateway.realtime.errors import ModelRefusedError
 from gateway.realtime.session import EventSink, RealtimeBackend
 from gateway.realtime.settings import ServerVad, SessionSettings
 from gateway.tools.catalog import Toolbox
@@ -76,24 +75,20 @@ class ModelOpening:
         Raises:
             ModelError: none can be had.
         """
-        refusals = []
         wanted = [backends[name] for name in self.route.agent.backends if name in backends]
-        for group in group_backends(wanted):
-            settings = with_formats(self._settings(context), group.capabilities, leg.payload_format)
-            model = CallModel(group.backends, self.surroundings)
-            bridge = self._create_bridge(model, settings)
-            bridge.attach(leg)
-            guard, model.sink = self._guarded(model, bridge, leg, settings)
-            try:
-                await model.open(settings)
-            except ModelError as error:
-                refusals.append(str(error))
-                continue
-            except asyncio.CancelledError:
-                await model.aclose()
-                raise
-            return OpenModel(model, bridge, settings, guard, self.surroundings.clock())
-        raise ModelRefusedError("; ".join(refusals) or "no backend of the agent can be used")
+        if not wanted:
+            raise ModelRefusedError("no backend of the agent can be used")
+        settings = with_formats(self._settings(context), wanted[0].capabilities, leg.payload_format)
+        model = CallModel(wanted, self.surroundings)
+        bridge = self._create_bridge(model, settings)
+        bridge.attach(leg)
+        guard, model.sink = self._guarded(model, bridge, leg, settings)
+        try:
+            await model.open(settings)
+        except asyncio.CancelledError:
+            await model.aclose()
+            raise
+        return OpenModel(model, bridge, settings, guard, self.surroundings.clock())
 
     def _guarded(
         self, model: CallModel, bridge: Bridge, leg: Voice, settings: SessionSettings

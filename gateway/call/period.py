@@ -5,9 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
+from gateway.call.audio_format import with_nearest_formats
+from gateway.call.conversion import Conversion, conversion_between
 from gateway.realtime.conversation import ConversationTurn
 from gateway.realtime.errors import ModelTimeoutError
-from gateway.realtime.event import RealtimeEvent, SpeechStarted, SpeechStopped
+from gateway.realtime.event import AudioDelta, RealtimeEvent, SpeechStarted, SpeechStopped
 from gateway.realtime.session import RealtimeBackend, RealtimeSession
 from gateway.realtime.settings import SessionSettings
 
@@ -21,7 +23,7 @@ class Period:
         receive: is told every event, with the period that it belongs to.
     """
 
-    __slots__ = ("backend", "number", "opened", "session")
+    __slots__ = ("_heard", "_settings", "_spoken", "append", "backend", "number", "opened", "session")
 
     def __init__(self, number: int, backend: RealtimeBackend, receive: Callable[["Period", RealtimeEvent], None]):
         self.number = number
@@ -29,18 +31,30 @@ class Period:
         self.opened: float | None = None
         """When it was opened, in monotonic seconds."""
         self.session: RealtimeSession = backend.create_session(lambda event: receive(self, event))
+        self.append: Callable[[bytes], None] = self.session.append_audio
+        """Takes the caller's audio in the call's format."""
+        self._settings = SessionSettings()
+        self._heard: Conversion | None = None
+        self._spoken: Conversion | None = None
+
+    def adapt(self, settings: SessionSettings) -> None:
+        """Learns what the call wants, before any audio: a backend that does not speak its formats is converted."""
+        own = self._settings = with_nearest_formats(settings, self.backend.capabilities)
+        self._heard = conversion_between(settings.input_format, own.input_format)
+        self._spoken = conversion_between(own.output_format, settings.output_format)
+        self.append = self.session.append_audio if self._heard is None else self._append_converted
+
+    def _append_converted(self, payload: bytes) -> None:
+        if self._heard is not None and (audio := self._heard.convert(payload)):
+            self.session.append_audio(audio)
 
     async def open(
-        self,
-        settings: SessionSettings,
-        history: Sequence[ConversationTurn],
-        seconds: float | None,
-        clock: Callable[[], float],
+        self, history: Sequence[ConversationTurn], seconds: float | None, clock: Callable[[], float]
     ) -> None:
         """Opens the session within a time. Raises ModelError, and leaves nothing behind then."""
         try:
             async with asyncio.timeout(seconds):
-                await self.session.open(settings, history)
+                await self.session.open(self._settings, history)
         except TimeoutError:
             await self.aclose()
             raise ModelTimeoutError(f"the backend did not answer within {seconds} s") from None
@@ -53,14 +67,19 @@ class Period:
         """Ends it, and lets go of what it told its events to."""
         await self.session.aclose()
         self.session.sink = ignore
+        self.append = self.session.append_audio
 
     def own_name(self, item_id: str) -> str | None:
         """The session's own name of an item; None for an item of another session, which this one does not know."""
         number, _, own = item_id.rpartition("~")
         return own if number == (str(self.number) if self.number else "") else None
 
-    def renamed(self, event: RealtimeEvent) -> RealtimeEvent:
-        """The event with names that are unique within the call: servers exist that count their items from 1."""
+    def translated(self, event: RealtimeEvent) -> RealtimeEvent:
+        """The event with the call's audio, and with names that are unique within the call: servers exist that count
+        their items from 1.
+        """
+        if self._spoken is not None and isinstance(event, AudioDelta):
+            event = replace(event, audio=self._spoken.convert(event.audio))
         if not self.number:
             return event
         names: dict[str, str | None] = {

@@ -76,7 +76,7 @@ class Succession:
         self._comfort = Comfort(around.prompts.filler, around.filler_after_seconds, around.is_speaking, around.clock)
         self._periods = 0
         self.period = self.next_period(self._backends[0])
-        self.append = self.period.session.append_audio
+        self.append = self.period.append
         """Takes the caller's audio for the current session."""
         self._pending: deque[Callable[[RealtimeSession], None]] = deque(maxlen=PENDING_LIMIT)
         self._closed = False
@@ -120,6 +120,8 @@ class Succession:
     async def open(self, settings: SessionSettings, history: Sequence[ConversationTurn]) -> None:
         """Opens a session with the first backend that can be had. Raises ModelError when none can."""
         self.settings = settings
+        self.period.adapt(settings)
+        self.append = self.period.append
         refusals = []
         for index, backend in enumerate(self._backends):
             period = self.period if index == 0 else self._adopt(self.next_period(backend))
@@ -173,19 +175,20 @@ class Succession:
     def next_period(self, backend: RealtimeBackend) -> Period:
         """A session that is still to be opened."""
         period = Period(self._periods, backend, self._receive)
+        period.adapt(self.settings)
         self._periods += 1
         return period
 
     async def open_period(self, period: Period, history: Sequence[ConversationTurn], seconds: float | None) -> None:
         """Opens a session within a time. Raises ModelError, and leaves nothing behind then."""
-        await period.open(self.settings, history, seconds, self._around.clock)
+        await period.open(history, seconds, self._around.clock)
 
     async def switch(self, former: Period, fresh: Period, began: float) -> None:
         """Lets a session that is open take over from one that will end."""
         due = self.progress.reply_is_due and not self.progress.caller_speaks
         self._adopt(fresh)
         for payload in list(self.recent)[-SILENT_PACKETS:]:
-            fresh.session.append_audio(payload)
+            fresh.append(payload)
         self._end_response("session renewed")
         self._note_change(began, former, "renewed")
         self._begin()
@@ -198,7 +201,7 @@ class Succession:
         self._dropped_before_ms += self.period.session.dropped_input_ms
         self._bill.add_time(self.backend_name, self._lived)
         self.period = period
-        self.append = period.session.append_audio
+        self.append = period.append
         return period
 
     def _begin(self) -> None:
@@ -272,7 +275,7 @@ class Succession:
                     return False
                 period = self._adopt(self.next_period(backend))
                 for payload in self.recent:
-                    period.session.append_audio(payload)
+                    period.append(payload)
                 try:
                     await self.open_period(period, self._around.history(), seconds)
                 except ModelError as error:
@@ -375,7 +378,7 @@ class Succession:
         if isinstance(event, SessionFailed):
             self._lost(event)
             return
-        event = period.renamed(event)
+        event = period.translated(event)
         self.progress.follow(event)
         if isinstance(event, AudioDelta):
             self._dead_air.sounded = True

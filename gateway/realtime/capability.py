@@ -36,7 +36,8 @@ _SAMPLE_RATE_HZ = {
 class RealtimeCapabilities:
     """What a backend can do.
 
-    `input_formats` and `output_formats` stand in the order of preference for a telephone call. `can_truncate`: the
+    `input_formats` and `output_formats` stand in the order of preference for a telephone call; `one_format` says that a
+    session has the same one both ways. `can_truncate`: the
     model forgets what was not played when it is told so. `detects_turns`: the backend hears by itself when the
     caller starts and stops speaking. `takes_turns`: it decides by itself when to speak, so `create_response` is a
     request and not a command. `calls_tools`, `resumes` (a lost session can be taken up again by a handle),
@@ -45,6 +46,7 @@ class RealtimeCapabilities:
 
     input_formats: tuple[AudioFormat, ...]
     output_formats: tuple[AudioFormat, ...]
+    one_format: bool = False
     can_truncate: bool = True
     detects_turns: bool = True
     takes_turns: bool = False

@@ -10,7 +10,9 @@ import pytest
 
 from gateway.caller import Caller, PlacedCall
 from gateway.config.model import GatewayConfiguration
+from gateway.embedded import gemini
 from gateway.embedded.process import EmbeddedServer
+from gateway.embedded.server import PATH
 from gateway.service import Service
 from tests.gateway.test_service import LOOPBACK, House, until
 from tests.helpers.gateway_process import free_rtp_range
@@ -128,6 +130,30 @@ async def test_a_lost_primary_that_is_gone_leaves_the_conversation_to_the_second
                 assert longest_silence_ms(bytes(call.captured)) < PROMISED_GAP_MS
         record = await gateway.record()
     assert [change["to_backend"] for change in record["model"]["changes"]] == ["spare"]
+
+
+async def test_a_backend_with_other_audio_formats_goes_on_with_the_conversation(tmp_path: Path) -> None:
+    """The call stays in G.711; Gemini's linear audio is converted from the moment on when it takes over."""
+    async with EmbeddedServer(arguments=("--mode", "talk")) as second:
+        spare = {
+            "type": "gemini",
+            "url": second.url.replace(PATH, gemini.PATH),
+            "api_key": "key",
+            "model": "embedded-talk",
+        }
+        first = EmbeddedServer(arguments=("--mode", "talk"))
+        async with first:
+            backends = {"main": backend(first), "spare": spare}
+            async with called(tmp_path, backends) as (gateway, call):
+                await until(lambda: bytes(call.captured).strip(SILENCE) != b"")
+                await first.aclose()
+                await asyncio.sleep(9.5)  # what the first had said already is eight seconds long
+                audio = bytes(call.captured)
+        record = await gateway.record()
+    assert [change["to_backend"] for change in record["model"]["changes"]] == ["spare"]
+    assert longest_silence_ms(audio) < PROMISED_GAP_MS
+    assert audio[-4000:].strip(SILENCE)
+    assert record["media"]["codec"] == "PCMU"
 
 
 async def test_a_caller_whose_model_is_gone_for_good_hears_why(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from gateway.realtime.session import EventSink
 OPENAI_LIVE_URL: Final = "wss://api.openai.com/v1/live/sessions"
 _FORMATS: Final = (AudioFormat.PCMU, AudioFormat.PCMA, AudioFormat.PCM16_16K, AudioFormat.PCM16_24K)
 CAPABILITIES: Final = RealtimeCapabilities(
-    input_formats=_FORMATS,  # one of them, for both ways
+    input_formats=_FORMATS,
     output_formats=_FORMATS,
+    one_format=True,
     can_truncate=False,
     takes_turns=True,
 )

@@ -5,8 +5,10 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+import numpy as np
 import pytest
 
+from gateway.call.conversion import conversion_between
 from gateway.call.dead_air import DeadAirPolicy
 from gateway.call.model import CallModel
 from gateway.call.prompt import Prompt, Prompts
@@ -35,6 +37,7 @@ from gateway.realtime.event import (
 )
 from gateway.realtime.session import EventSink, TextRole
 from gateway.realtime.settings import SessionSettings
+from gateway.transcoding import audio_of, samples_of
 
 LOST = SessionFailed(FailureReason.CONNECTION_LOST, "reset", retryable=True)
 PROMPTS = Prompts(
@@ -55,11 +58,12 @@ class FakeSession:
         self.told: list[tuple[object, ...]] = []
         self.audio: list[bytes] = []
         self.history: Sequence[ConversationTurn] = ()
+        self.settings = SessionSettings()
         self.is_closed = False
         self._refusal = backend.refusals.pop(0) if backend.refusals else None
 
     async def open(self, settings: SessionSettings, history: Sequence[ConversationTurn] = ()) -> None:
-        self.history = history
+        self.history, self.settings = history, settings
         await asyncio.sleep(0)
         if self._refusal == "mute":
             await asyncio.Event().wait()
@@ -95,13 +99,16 @@ class FakeBackend:
     """A backend whose next sessions refuse as listed ("mute": never answer; None: open) and whose later ones open."""
 
     def __init__(
-        self, name: str = "main", *refusals: ModelError | str | None, session_limit_s: float | None = None
+        self,
+        name: str = "main",
+        *refusals: ModelError | str | None,
+        session_limit_s: float | None = None,
+        formats: tuple[AudioFormat, AudioFormat] = (AudioFormat.PCMU, AudioFormat.PCMU),
     ) -> None:
         self.name = name
         self.refusals = list(refusals)
-        self.capabilities = RealtimeCapabilities(
-            (AudioFormat.PCMU,), (AudioFormat.PCMU,), session_limit_s=session_limit_s
-        )
+        heard, spoken = formats
+        self.capabilities = RealtimeCapabilities((heard,), (spoken,), session_limit_s=session_limit_s)
         self.sessions: list[FakeSession] = []
 
     def create_session(self, sink: EventSink) -> FakeSession:
@@ -495,3 +502,38 @@ async def test_a_response_that_failed_before_its_first_word_leaves_the_caller_wa
         call.tell(ResponseStarted("r1"), ResponseDone("r1", ResponseStatus.FAILED, "server_error", None))
         await wait_in_silence(call, 5)
         assert main.sessions[0].told == [("respond", None)]
+
+
+async def test_a_backend_that_speaks_other_formats_can_take_over_in_mid_call() -> None:
+    """The leg goes on in G.711 while Gemini's 16 kHz in and 24 kHz out stand behind it."""
+    main = FakeBackend("main", None, ModelForbiddenError("no"))
+    second = FakeBackend("second", formats=(AudioFormat.PCM16_16K, AudioFormat.PCM16_24K))
+    async with stage(main, second) as call:
+        call.tell(LOST)
+        await call.until(lambda: bool(call.model.changes))
+        (session,) = second.sessions
+        assert session.settings.input_format is AudioFormat.PCM16_16K
+        assert session.settings.output_format is AudioFormat.PCM16_24K
+        session.audio.clear()
+        for _ in range(50):
+            call.model.append_audio(b"\x10" * 160)
+        heard = sum(len(audio) for audio in session.audio)
+        assert abs(heard - 50 * 640) <= 2 * 32 * 2  # resampling holds back 2 ms
+        for _ in range(50):
+            session.sink(AudioDelta("r1", "i1", b"\x00\x20" * 480))
+        spoken = b"".join(event.audio for event in call.of(AudioDelta) if isinstance(event, AudioDelta))
+        assert abs(len(spoken) - 50 * 160) <= 2 * 8 * 2
+        assert spoken.strip(b"\xff")
+
+
+@pytest.mark.parametrize("given", AudioFormat)
+@pytest.mark.parametrize("wanted", AudioFormat)
+def test_audio_is_as_long_and_as_loud_after_its_conversion(given: AudioFormat, wanted: AudioFormat) -> None:
+    tone = (8000 * np.sin(np.arange(given.sample_rate_hz) * 2 * np.pi * 400 / given.sample_rate_hz)).astype(np.int16)
+    audio = audio_of(tone, given)
+    conversion = conversion_between(given, wanted)
+    pieces = [audio[at : at + 333] for at in range(0, len(audio), 333)]  # odd sizes: samples are cut in two
+    converted = audio if conversion is None else b"".join(map(conversion.convert, pieces))
+    assert abs(len(converted) - 1000 * wanted.bytes_per_ms) <= 4 * wanted.bytes_per_ms
+    loudness = np.sqrt(np.mean(np.square(samples_of(converted, wanted).astype(np.float64))))
+    assert loudness == pytest.approx(8000 / np.sqrt(2), rel=0.05)
