@@ -10,15 +10,28 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from pydantic.main import IncEx
+
+from gateway.audio_file import AudioFileError
 from gateway.call.prompt import Prompts, load_prompts
 from gateway.config.agent import AgentSettings, PromptSettings
 from gateway.config.model import GatewayConfiguration
 from gateway.config.tool import ToolValue
 from gateway.tools.catalog import Equipment, ToolCatalog, tools_of
+from gateway.tools.errors import ToolConfigurationError
 
 # Of SHA-256, in hexadecimal: two versions of one agent that share these by chance come once in 2^48.
 VERSION_DIGITS: Final = 12
 _PERCENT: Final = 100
+# Its share of calls and the name of the version are not what an agent is; tools and sounds are added as what they are.
+_NOT_CONTENT: Final[Mapping[str, IncEx | bool]] = {
+    "candidate": True,
+    "version": True,
+    "tools": True,
+    "shared_tools": True,
+    "model_loss": {"filler": {"file"}, "apology": {"file"}},
+    "dead_air": {"filler": {"file"}},
+}
 
 
 @dataclass(frozen=True)
@@ -90,15 +103,24 @@ def create_editions(configuration: GatewayConfiguration, catalog: ToolCatalog) -
         AudioFileError: stored words cannot be read.
     """
     return tuple(
-        AgentEdition(
+        create_edition(name, agent, configuration.tools, catalog) for name, agent in configuration.agents.items()
+    )
+
+
+def create_edition(
+    name: str, agent: AgentSettings, shared: Mapping[str, ToolValue], catalog: ToolCatalog
+) -> AgentEdition:
+    """Makes one agent, as `create_editions` does; the error names it."""
+    try:
+        return AgentEdition(
             name=name,
             settings=agent,
-            version=version_of(agent, tools_of(agent, configuration.tools)),
-            equipment=catalog.equip(agent, configuration.tools),
+            version=version_of(agent, tools_of(agent, shared)),
+            equipment=catalog.equip(agent, shared),
             prompts=load_prompts(agent),
         )
-        for name, agent in configuration.agents.items()
-    )
+    except (AudioFileError, ToolConfigurationError) as error:
+        raise type(error)(f"agents.{name}: {error}") from error
 
 
 def version_of(agent: AgentSettings, tools: Mapping[str, ToolValue]) -> str:
@@ -106,8 +128,7 @@ def version_of(agent: AgentSettings, tools: Mapping[str, ToolValue]) -> str:
 
     Secrets are not part of it, so a new key makes no new version.
     """
-    # Its share of calls, and the name of the version, are not what the agent is.
-    settings = agent.model_dump(mode="json", exclude={"candidate", "version", "tools", "shared_tools"})
+    settings = agent.model_dump(mode="json", exclude=dict(_NOT_CONTENT))
     described = json.dumps(
         [settings, {name: tool.model_dump(mode="json") for name, tool in tools.items()}], sort_keys=True
     )

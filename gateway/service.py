@@ -35,6 +35,7 @@ from gateway.identity.fetch import CertificateSource, HttpsFetcher
 from gateway.leg import MediaPlane, MediaTimeouts
 from gateway.overload.gate import Gate
 from gateway.overload.load import LoopLoad
+from gateway.message_archive import MessageArchive
 from gateway.overload.pulse import Pulse
 from gateway.realtime.session import RealtimeBackend
 from gateway.recording_archive import Deliveries, RecordingArchive, RecordingStyle
@@ -314,6 +315,7 @@ def _create_environment(
 
 def _create_archive(configuration: GatewayConfiguration, stack: AsyncExitStack) -> RecordingArchive | None:
     settings = configuration.recording
+        messages=_create_message_archive(configuration, stack),
     if not settings.enabled:
         return None
     executor = ThreadPoolExecutor(1, thread_name_prefix="recording")
@@ -340,6 +342,14 @@ def _create_identity_desk(configuration: GatewayConfiguration, roster: Roster, s
     stack.push_async_callback(source.aclose)
     trust = TrustList() if settings.trust_list is None else TrustList.load(settings.trust_list)
     return IdentityDesk(trust, source, time.time, settings.timeout_seconds, roster)
+
+
+def _create_message_archive(configuration: GatewayConfiguration, stack: AsyncExitStack) -> MessageArchive:
+    settings = configuration.recording
+    executor = ThreadPoolExecutor(1, thread_name_prefix="message")
+    stack.callback(executor.shutdown)
+    key = None if settings.encryption is None else settings.encryption.load()
+    return MessageArchive(settings.directory, settings.format, executor, key)
 
 
 async def _create_backends(configuration: GatewayConfiguration, stack: AsyncExitStack) -> dict[str, RealtimeBackend]:

@@ -23,3 +23,4 @@ class CallEnvironment:
     setup_timeout_seconds: float
     clock: Callable[[], float]
     prices: Mapping[str, PriceSettings] = field(default_factory=dict)
+    messages: MessageArchive | None = None

@@ -42,7 +42,9 @@ def load_prompts(agent: AgentSettings) -> Prompts:
     loss, waiting = agent.model_loss, agent.dead_air.filler
     filler = _own_or(loss.filler, FILLER)
     return Prompts(
-        filler, _own_or(loss.apology, APOLOGY), filler if waiting is None else load_prompt(waiting.file, waiting.words)
+        filler,
+        _own_or(loss.apology, APOLOGIES[loss.fallback.type]),
+        filler if waiting is None else load_prompt(waiting.file, waiting.words),
     )
 
 
@@ -64,4 +66,15 @@ def _encode(samples: Samples, audio: AudioFormat) -> bytes:
 
 
 FILLER: Final = ("filler.wav", "One moment, please.")
-APOLOGY: Final = ("apology.wav", "I am sorry, we have a technical problem. Please call again later. Goodbye.")
+# By what follows it.
+APOLOGIES: Final[Mapping[str, tuple[str, str]]] = {
+    "hang_up": ("apology.wav", "I am sorry, we have a technical problem. Please call again later. Goodbye."),
+    "transfer": (
+        "apology_transfer.wav",
+        "I am sorry, we have a technical problem. One moment please, I am connecting you with somebody else.",
+    ),
+    "voicemail": (
+        "apology_voicemail.wav",
+        "I am sorry, we have a technical problem. Please leave a message after the tone.",
+    ),
+}

@@ -38,6 +38,7 @@ class CallInput(Enum):
     AGENT_HUNG_UP = "agent_hung_up"
     TRANSFERRED = "transferred"  # the far end has the caller with somebody else, and waits for our BYE
     MODEL_LOST = "model_lost"
+    MESSAGE_LEFT = "message_left"  # the model is lost, and the caller has left a message instead
     MEDIA_LOST = "media_lost"
     LIMIT_REACHED = "limit_reached"
     SILENCE_REACHED = "silence_reached"
@@ -68,6 +69,7 @@ class EndReason(Enum):
     NOT_ACKNOWLEDGED = "not_acknowledged"
     MODEL_UNAVAILABLE = "model_unavailable"
     MODEL_LOST = "model_lost"
+    VOICEMAIL = "voicemail"
     MEDIA_LOST = "media_lost"
     SETUP_EXPIRED = "setup_expired"
     IDENTITY_REFUSED = "identity_refused"
@@ -126,6 +128,7 @@ CALL_TABLE: Final[Mapping[CallState, Mapping[CallInput, CallStep]]] = {
         CallInput.AGENT_HUNG_UP: _hung_up(EndReason.AGENT_HUNG_UP),
         CallInput.TRANSFERRED: _hung_up(EndReason.TRANSFERRED),
         CallInput.MODEL_LOST: _hung_up(EndReason.MODEL_LOST),
+        CallInput.MESSAGE_LEFT: _hung_up(EndReason.VOICEMAIL),
         CallInput.MEDIA_LOST: _hung_up(EndReason.MEDIA_LOST),
         CallInput.LIMIT_REACHED: _hung_up(EndReason.DURATION_LIMIT),
         CallInput.SILENCE_REACHED: _hung_up(EndReason.SILENCE_LIMIT),

@@ -7,12 +7,16 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Final, TextIO
 
+from gateway.config.agent import AgentSettings
 from gateway.config.availability import AgentAvailability, availability
 from gateway.config.load import inspect, read_ephemeral_ports
 from gateway.config.model import GatewayConfiguration
 from gateway.config.network import ListenerSettings
 from gateway.config.trunk import TrunkSettings
 from gateway.config.value import ANY_NUMBER
+from gateway.errors import GatewayError
+from gateway.roster import create_edition
+from gateway.tools.catalog import ToolCatalog
 
 FINE: Final = 0
 FAULTY: Final = 1
@@ -40,12 +44,29 @@ def run(
         count = len(inspection.errors)
         errors.write(f"{config_path}: {count} {'fault' if count == 1 else 'faults'}; the gateway would not start\n")
         return FAULTY
-    output.write("\n".join([f"{config_path} is fine.", *summary(inspection.configuration)]) + "\n")
+    versions, obstacles = _make_agents(inspection.configuration)
+    for obstacle in obstacles:
+        errors.write(f"{config_path}: {obstacle}\n")
+    if obstacles:
+        return FAULTY
+    output.write("\n".join([f"{config_path} is fine.", *summary(inspection.configuration, versions)]) + "\n")
     return FINE
 
 
-def summary(configuration: GatewayConfiguration) -> Iterator[str]:
-    """What the configuration amounts to, line by line."""
+def _make_agents(configuration: GatewayConfiguration) -> tuple[dict[str, str], list[str]]:
+    """The version of each agent, and what is wrong with tools and stored words that only shows when they are made."""
+    versions, faults = {}, []
+    catalog = ToolCatalog()
+    for name, agent in configuration.agents.items():
+        try:
+            versions[name] = create_edition(name, agent, configuration.tools, catalog).version
+        except GatewayError as error:
+            faults.append(str(error))
+    return versions, faults
+
+
+def summary(configuration: GatewayConfiguration, versions: Mapping[str, str]) -> Iterator[str]:
+    """What the configuration amounts to, line by line; `versions` are those of its agents."""
     network = configuration.network
     yield f"SIP        {', '.join(_listener(listener) for listener in network.sip)}"
     yield f"address    {network.public_address or 'detected at the start'}"
@@ -64,6 +85,7 @@ def summary(configuration: GatewayConfiguration) -> Iterator[str]:
         yield f"conference {name}: {', '.join(f'{seat.number} ({seat.role.value})' for seat in room.seats)}"
     for agent_availability in availability(configuration).values():
         yield from _agent(agent_availability)
+        yield from _edition(configuration.agents[agent_availability.agent], versions[agent_availability.agent])
 
 
 def _listener(listener: ListenerSettings) -> str:
@@ -79,6 +101,11 @@ def _sources(trunk: TrunkSettings) -> str:
     built_in = len(trunk.profile.signalling_networks)
     parts = [f"{built_in} built-in ranges"] if built_in else []
     return "calls from " + ", ".join([*parts, *shown, *([f"{hidden} more"] if hidden else [])])
+
+
+def _edition(agent: AgentSettings, version: str) -> Iterator[str]:
+    share = agent.candidate
+    yield f"             version {version}" + ("" if share is None else f"; {share.percent:g} % to {share.agent}")
 
 
 def _agent(found: AgentAvailability) -> Iterator[str]:

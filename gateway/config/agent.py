@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from gateway.config.fallback import FallbackSettings, HangUpSettings
 from gateway.config.template import TemplateText
 from gateway.config.tool import BuiltInTool, ToolName, ToolSettings
 from gateway.config.transfer import TransferSettings
@@ -73,10 +74,17 @@ class ModelLossSettings(Settings):
     filler_after_ms: Annotated[int, Field(ge=0, le=10_000)] = 250
     """Silence before the filler is said."""
     apology: PromptSettings | None = None
-    """Said when no backend can be had; then the gateway hangs up. When absent: "I am sorry, we have a technical
-    problem. Please call again later. Goodbye." """
+    """Said when no backend can be had, before the fallback. When absent: "I am sorry, we have a technical problem."
+    and what follows: that the caller should call again, is connected with somebody, or may leave a message."""
+    fallback: FallbackSettings = HangUpSettings(type="hang_up")
+    """What then becomes of the caller."""
     give_up_after_seconds: Annotated[float, Field(gt=0, le=60)] = 8.0
     """Longest search for a session that goes on with the conversation."""
+
+    @property
+    def has_fallback(self) -> bool:
+        """Whether more is done for the caller than to hang up."""
+        return not isinstance(self.fallback, HangUpSettings)
 
 
 class DeadAirSettings(Settings):

@@ -101,6 +101,7 @@ def _add_agent_files(source: Source, tree: dict[str, Tree], environ: Mapping[str
     agents = tree.get("agents")
     if agents is None:
         agents = tree["agents"] = {}
+        source.values[("agents",)] = source.position(("agents_directory",))
     if not isinstance(agents, dict):
         return
     for file in sorted(file for file in directory.iterdir() if file.suffix in AGENT_FILE_SUFFIXES):

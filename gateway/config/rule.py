@@ -19,6 +19,7 @@ from gateway.config.availability import MCP_IS_MISSING, S3_IS_MISSING, has_mcp, 
 from gateway.config.backend import OPENAI_URL, Dialect, EmbeddedSettings, OpenAiSettings
 from gateway.config.conference import ConferenceSettings
 from gateway.config.errors import FaultLevel
+from gateway.config.fallback import TransferFallbackSettings
 from gateway.config.finding import Finding, Subject
 from gateway.config.network import ListenerSettings
 from gateway.config.outbound_rule import referrals_can_be_dialled
@@ -74,7 +75,8 @@ def transfers_lead_somewhere(subject: Subject) -> Iterator[Finding]:
         if may_transfer and agent.transfer is None:
             reason = "transfer_call needs a list of destinations; write them under transfer"
             yield Finding(("agents", name, "built_in_tools"), reason)
-        if agent.transfer is not None and not may_transfer:
+        falls_back = isinstance(agent.model_loss.fallback, TransferFallbackSettings)
+        if agent.transfer is not None and not may_transfer and not falls_back:
             reason = "has no effect without transfer_call among the agent's built_in_tools"
             yield Finding(("agents", name, "transfer"), reason, FaultLevel.WARNING, at_key=True)
 
@@ -98,6 +100,20 @@ def tools_can_be_had(subject: Subject) -> Iterator[Finding]:
                 yield Finding((*path, "shared_tools", index), f"there is no tool {name!r}{suggestion(name, shared)}")
             elif name in agent.tools or name in built_in or name in agent.shared_tools[:index]:
                 yield Finding((*path, "shared_tools", index), f"{name!r} is the name of another tool of this agent")
+
+
+def fallbacks_lead_somewhere(subject: Subject) -> Iterator[Finding]:
+    """A caller whom no model can serve is handed over only to what the agent's list of transfers holds."""
+    for name, agent in subject.configuration.agents.items():
+        fallback = agent.model_loss.fallback
+        if not isinstance(fallback, TransferFallbackSettings):
+            continue
+        path = ("agents", name, "model_loss", "fallback", "destination")
+        if agent.transfer is None:
+            yield Finding(path, "needs a list of destinations; write them under the agent's transfer")
+        elif agent.transfer.resolve(fallback.destination) is None:
+            known = suggestion(fallback.destination, agent.transfer.destinations)
+            yield Finding(path, f"{fallback.destination!r} is not listed under the agent's transfer{known}")
 
 
 def candidates_are_other_agents(subject: Subject) -> Iterator[Finding]:
@@ -373,6 +389,7 @@ RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     transfers_lead_somewhere,
     tools_can_be_had,
     candidates_are_other_agents,
+    fallbacks_lead_somewhere,
     recordings_can_be_kept,
     rooms_have_doors_of_their_own,
     trunks_admit_somebody,

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.cli.check import run
+from gateway.config.load import load
+from gateway.roster import version_of
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "config" / "gateway.yaml"
 MINIMAL = """\
@@ -76,6 +78,7 @@ def test_summary_says_what_the_configuration_amounts_to(tmp_path: Path) -> None:
         "trunk      pbx (custom): calls from 192.0.2.0/24\n"
         "             +15550001111 → reception\n"
         "agent      reception: speaks with model\n"
+        f"             version {version_of(load(tmp_path / 'gateway.yaml', {}).agents['reception'], {})}\n"
     )
 
 
@@ -112,3 +115,22 @@ def test_example_speaks_with_the_embedded_server_without_a_key() -> None:
     _, output, _ = check(EXAMPLE)
     assert "agent      reception: speaks with embedded\n" in output
     assert "             openai is left out: it has no api_key\n" in output
+
+
+def test_summary_says_which_share_of_calls_goes_to_a_candidate(tmp_path: Path) -> None:
+    candidate = "  next: {backends: [model], instructions: Be briefer., version: winter}\n"
+    text = MINIMAL.replace("Be brief.}", "Be brief., candidate: {agent: next, percent: 12.5}}").replace(
+        "backends:\n", f"{candidate}backends:\n", 1
+    )
+    _, output, errors = check_text(tmp_path, text)
+    assert errors == ""
+    lines = output.splitlines()
+    assert any(line.startswith("             version winter+") for line in lines)
+    assert any(line.endswith("; 12.5 % to next") for line in lines)
+
+
+def test_a_tool_that_cannot_be_made_is_a_fault_and_names_its_agent(tmp_path: Path) -> None:
+    tool = "{look_up: {type: python, function: json:no_such_function}}"
+    code, output, errors = check_text(tmp_path, MINIMAL.replace("Be brief.}", f"Be brief., tools: {tool}}}"))
+    assert (code, output) == (1, "")
+    assert errors == "gateway.yaml: agents.reception: json:no_such_function: json has no function no_such_function\n"

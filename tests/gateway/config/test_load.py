@@ -332,6 +332,22 @@ def test_mangled_files_give_faults_and_never_a_traceback(inspect_text: Inspect) 
         assert inspection.configuration is not None or inspection.errors
 
 
+def test_a_fault_of_an_agent_file_has_its_place_where_all_agents_are_files(tmp_path: Path) -> None:
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "agents" / "reception.yaml").write_text("backends: [model]\ninstructions: Be brief.\ngreting: Hello.\n")
+    (tmp_path / "agents" / "night.yaml").write_text("backends: [model]\n")
+    file = tmp_path / "gateway.yaml"
+    file.write_text(
+        "trunks: {pbx: {allow: [192.0.2.0/24], numbers: {'*': reception}}}\n"
+        "agents_directory: agents\nbackends: {model: {type: embedded}}\n"
+    )
+    faults = [str(fault).replace(f"{tmp_path}/", "") for fault in inspect(file, {}).faults]
+    assert faults == [
+        "agents/night.yaml:1:1: agents.night.instructions: is required",
+        "agents/reception.yaml:3:1: agents.reception.greting: is not known here; did you mean 'greeting'?",
+    ]
+
+
 def test_values_of_the_wrong_kind_anywhere_give_faults_and_never_a_traceback(inspect_text: Inspect) -> None:
     chance = random.Random(5060)
     lines = [line.partition(" #")[0] for line in EXAMPLE.read_text().splitlines() if not line.strip().startswith("#")]

@@ -100,7 +100,8 @@ def test_agent_file_of_the_documentation_is_an_agent(tmp_path: Path) -> None:
     agent = page.partition("```yaml\n")[2].partition("```")[0]
     (tmp_path / "agents").mkdir()
     (tmp_path / "agents" / "workshop.yaml").write_text(agent)
-    (tmp_path / "gateway.yaml").write_text((CONFIG / "gateway.yaml").read_text() + "\nagents_directory: agents\n")
+    (tmp_path / "agents" / "reception.yaml").write_text((CONFIG / "agents" / "reception.yaml").read_text())
+    (tmp_path / "gateway.yaml").write_text((CONFIG / "gateway.yaml").read_text())
     assert set(load(tmp_path / "gateway.yaml", {}).agents) == {"reception", "workshop"}
     pointer = agent.splitlines()[0].partition("#/$defs/")[2]
     assert pointer in published_schema()["$defs"]
