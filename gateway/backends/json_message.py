@@ -5,8 +5,12 @@ Only `MalformedMessageError` leaves this module when a peer's message is not wha
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 JsonObject = dict[str, object]
+
+# One for all messages: `json.dumps` makes a new one for each whenever a parameter is not its default.
+_ENCODE: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class MalformedMessageError(Exception):
@@ -26,7 +30,7 @@ def decode(message: bytes) -> JsonObject:
 
 def encode(message: Mapping[str, object]) -> bytes:
     """Encodes one message in ASCII: a lone surrogate in a tool's output stays an escape and breaks no frame."""
-    return json.dumps(message, separators=(",", ":")).encode("ascii")
+    return _ENCODE(message).encode("ascii")
 
 
 def text(message: Mapping[str, object], field: str) -> str:

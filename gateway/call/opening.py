@@ -18,7 +18,6 @@ from gateway.call.settings import guard_policy, settings_of
 from gateway.call.surroundings import ModelSurroundings
 from gateway.call.text import filled
 from gateway.call.turn_guard import TurnGuard
-from gateway.leg import AudioLeg
 from gateway.realtime.errors import ModelRefusedError
 from gateway.realtime.session import EventSink, RealtimeBackend
 from gateway.realtime.settings import ServerVad, SessionSettings
@@ -117,5 +116,6 @@ class ModelOpening:
     def _settings(self, context: str | None) -> SessionSettings:
         agent = self.route.agent
         instructions = filled(agent.instructions, self.route, self.invite, self.surroundings.logger)
-        agent = agent.model_copy(update={"instructions": instructions})
-        return settings_of(agent, context, tuple(tool.definition for tool in self.tools.values()))
+        if context is not None:
+            instructions = f"{instructions.rstrip()}\n\n{context}"
+        return settings_of(agent, instructions, tuple(tool.definition for tool in self.tools.values()))

@@ -14,19 +14,20 @@ from gateway.realtime.settings import (
 )
 
 
-def settings_of(
-    agent: AgentSettings, context: str | None = None, tools: tuple[ToolDefinition, ...] = ()
-) -> SessionSettings:
+def settings_of(agent: AgentSettings, instructions: str, tools: tuple[ToolDefinition, ...] = ()) -> SessionSettings:
     """The session that an agent wants on a telephone line: G.711 μ-law both ways, undecoded.
 
-    `context` is what this call adds to the agent's instructions.
+    Args:
+        agent: its settings.
+        instructions: the agent's, filled in for this call.
+        tools: what the model may call.
     """
     language = None if agent.language is None else agent.language.partition("-")[0]
     transcription = None
     if agent.transcription.enabled:
         transcription = Transcription(agent.transcription.model, language, agent.transcription.prompt)
     return SessionSettings(
-        instructions=agent.instructions if context is None else f"{agent.instructions.rstrip()}\n\n{context}",
+        instructions=instructions,
         voice=agent.voice,
         language=agent.language,
         turn_detection=_turn_detection(agent),

@@ -3,13 +3,15 @@
 from jinja2 import TemplateError
 
 from gateway.admission import Route
-from gateway.config.template import CallValues, fill, header_values
+from gateway.config.template import CallValues, fill, header_values, is_plain
 from gateway.log import ContextLogger
 from sip.message import Request
 
 
 def filled(text: str, route: Route, invite: Request, logger: ContextLogger) -> str:
     """A text with the numbers, header fields and variables of one call; as it stands where that fails."""
+    if is_plain(text):
+        return text
     values = CallValues(
         caller=route.caller,
         dialled=route.dialled,

@@ -16,6 +16,8 @@ from pydantic import AfterValidator
 KNOWN_NAMES: Final = frozenset({"caller", "dialled", "trunk", "agent", "headers", "variables"})
 # Values come from the wire and become part of what a model is told: long enough for a name or an account number.
 VALUE_LIMIT: Final = 256
+# What begins an expression, a statement or a comment, and the line end that is written otherwise.
+_MARKS: Final = ("{{", "{%", "{#", "\r")
 _ENVIRONMENT: Final = ImmutableSandboxedEnvironment(autoescape=False, keep_trailing_newline=True)
 
 
@@ -57,6 +59,11 @@ def parse_template(text: str) -> str:
     if unknown := sorted(names - KNOWN_NAMES):
         raise ValueError(f"names {unknown[0]!r}, which no call has; there is {', '.join(sorted(KNOWN_NAMES))}")
     return text
+
+
+def is_plain(text: str) -> bool:
+    """Whether `fill` would return the text as it stands, since there is nothing in it to be filled in."""
+    return not any(mark in text for mark in _MARKS)
 
 
 def fill(text: str, values: CallValues) -> str:

@@ -1,9 +1,11 @@
 """Texts that are filled in for each call, and what they cannot do."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jinja2 import TemplateError
 
-from gateway.config.template import VALUE_LIMIT, CallValues, clean, fill, header_values, parse_template
+from gateway.config.template import VALUE_LIMIT, CallValues, clean, fill, header_values, is_plain, parse_template
 
 VALUES = CallValues(
     caller="+15551234567",
@@ -54,3 +56,10 @@ def test_a_value_from_the_wire_is_one_short_line() -> None:
 def test_a_value_is_never_a_text_to_fill() -> None:
     values = CallValues("{{ variables.shop }}", "1", "t", "a", variables={"shop": "secret"})
     assert fill("{{ caller }}", values) == "{{ variables.shop }}"
+
+
+@given(st.lists(st.sampled_from(["{", "}", "%", "#", "{{", "{%", "{#", "\r\n", "\n", " ", "word", "caller"])))
+def test_a_plain_text_is_what_filling_it_in_would_leave(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    if is_plain(text):
+        assert fill(text, VALUES) == text
