@@ -50,6 +50,9 @@ class RefusalReason(Enum):
     NO_BACKEND = ("no_backend", 503)
     NO_PORT = ("no_port", 503)
     BAD_OFFER = ("bad_offer", 488)
+    REPLACES_UNKNOWN = ("replaces_unknown", 481)
+    REPLACES_FORBIDDEN = ("replaces_forbidden", 403)
+    REPLACES_PENDING = ("replaces_pending", 491)
 
     @property
     def label(self) -> str:
@@ -176,6 +179,10 @@ class Admission:
 
     def route(self, trunk_name: str, invite: Request) -> Route | None:
         """The agent that answers the number that was dialled, or None where nobody does.
+    def trunk(self, trunk_name: str) -> TrunkSettings:
+        """The settings of a trunk."""
+        return self._trunks[trunk_name]
+
 
         Of an agent that shares its calls with a candidate, the Call-ID decides which of the two it is.
         """

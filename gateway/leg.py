@@ -188,6 +188,11 @@ class AudioLeg:
     def payload_format(self) -> PayloadFormat:
         """What the stream carries; before an agreement, G.711."""
         return self._parameters.payload_format
+    @property
+    def is_held(self) -> bool:
+        """Whether the far end wants none of our audio for the time being (RFC 3264 §8.4)."""
+        return self._audio is not None and self._audio.on_hold
+
 
     @property
     def playout_format(self) -> PayloadFormat:

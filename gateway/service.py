@@ -28,14 +28,16 @@ from gateway.config.backend import EmbeddedSettings
 from gateway.config.model import GatewayConfiguration
 from gateway.config.network import ListenerSettings
 from gateway.config.recording import Layout
+from gateway.dialler import Dialler
+from gateway.dialling import DialCaps
 from gateway.embedded.process import EmbeddedServer
 from gateway.identity.certificate import TrustList
 from gateway.identity.check import IdentityDesk
 from gateway.identity.fetch import CertificateSource, HttpsFetcher
 from gateway.leg import MediaPlane, MediaTimeouts
+from gateway.message_archive import MessageArchive
 from gateway.overload.gate import Gate
 from gateway.overload.load import LoopLoad
-from gateway.message_archive import MessageArchive
 from gateway.overload.pulse import Pulse
 from gateway.realtime.session import RealtimeBackend
 from gateway.recording_archive import Deliveries, RecordingArchive, RecordingStyle
@@ -65,7 +67,7 @@ PRODUCT: Final = "Trunkline"
 TOKEN_BYTES: Final = 16
 # Why these: docs/decisions/sip-extensions.md. None is required of anybody, so a carrier that lacks one meets none.
 METHODS: Final = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "PRACK", "UPDATE", "REFER", "NOTIFY")
-EXTENSIONS: Final = ("timer", "100rel")
+EXTENSIONS: Final = ("timer", "100rel", "replaces", "norefersub")
 # How long a stopping process waits for the answers to its last BYEs: four transmissions of each at T1 of 500 ms.
 BYE_PATIENCE_SECONDS: Final = 4.0
 # New container objects between two collections of the youngest: Python's 700 is a dozen a second under load.
@@ -101,6 +103,7 @@ class _Running:
     registrations: TrunkRegistrations
     gate: Gate
     pulse: Pulse
+    caps: DialCaps
     records: RecordArchive
     reload: Reload | None
 
@@ -180,6 +183,7 @@ class Service:
         if (running := self._running) is not None:
             counters = {**running.agent.counters, **running.switchboard.counters, **running.gate.counters}
             counters |= running.records.counters
+            counters |= running.caps.counters
             if running.reload is not None:
                 counters |= running.reload.counters
             registrations = running.registrations.state()
@@ -242,11 +246,14 @@ class Service:
         records = RecordArchive(configuration.records.directory)
         records.start()
         stack.push_async_callback(asyncio.to_thread, records.close)
-        environment = _create_environment(configuration, backends, endpoint, records, stack)
         limits = configuration.limits
         timeouts = MediaTimeouts(limits.media_start_timeout_seconds, limits.media_timeout_seconds)
-        hosts = frozenset(str(one.public_address) for one in configuration.network.sip if one.public_address is not None)
+        hosts = frozenset(
+            str(one.public_address) for one in configuration.network.sip if one.public_address is not None
+        )
         plane = MediaPlane(clock, sockets, public_host, time.monotonic, timeouts, hosts)
+        dialler = Dialler(agent, endpoint.perform, plane, DialCaps(limits.dialling, time.monotonic))
+        environment = _create_environment(configuration, backends, endpoint, dialler, records, stack)
         access = TrunkAccess(configuration.trunks, public_host, secrets.token_bytes(TOKEN_BYTES), time.monotonic)
         identity = _create_identity_desk(configuration, roster, stack)
         rooms = create_rooms(configuration.conferences, clock, time.monotonic)
@@ -264,7 +271,8 @@ class Service:
         if self._path is not None:
             reload = Reload(self._path, configuration, roster, catalog, admission.take_numbers)
             reload.start(tasks)
-        return _Running(agent, endpoint, clock, sockets, switchboard, registrations, gate, pulse, records, reload)
+        caps = dialler.caps
+        return _Running(agent, endpoint, clock, sockets, switchboard, registrations, gate, pulse, caps, records, reload)
 
 
 def _spare_the_collector() -> None:
@@ -299,14 +307,17 @@ def _create_environment(
     configuration: GatewayConfiguration,
     backends: Mapping[str, RealtimeBackend],
     endpoint: SipEndpoint,
+    dialler: Dialler,
     records: RecordArchive,
     stack: AsyncExitStack,
 ) -> CallEnvironment:
     return CallEnvironment(
         perform=endpoint.perform,
+        dialler=dialler,
         backends=backends,
         keep=records.keep,
         recordings=_create_archive(configuration, stack),
+        messages=_create_message_archive(configuration, stack),
         setup_timeout_seconds=configuration.limits.setup_timeout_seconds,
         clock=time.monotonic,
         prices={name: backend.prices for name, backend in configuration.backends.items() if backend.prices is not None},
@@ -315,7 +326,6 @@ def _create_environment(
 
 def _create_archive(configuration: GatewayConfiguration, stack: AsyncExitStack) -> RecordingArchive | None:
     settings = configuration.recording
-        messages=_create_message_archive(configuration, stack),
     if not settings.enabled:
         return None
     executor = ThreadPoolExecutor(1, thread_name_prefix="recording")
@@ -336,20 +346,20 @@ def _create_archive(configuration: GatewayConfiguration, stack: AsyncExitStack) 
     return RecordingArchive(style, executor, deliveries)
 
 
-def _create_identity_desk(configuration: GatewayConfiguration, roster: Roster, stack: AsyncExitStack) -> IdentityDesk:
-    settings = configuration.identity
-    source = CertificateSource(HttpsFetcher(), time.monotonic)
-    stack.push_async_callback(source.aclose)
-    trust = TrustList() if settings.trust_list is None else TrustList.load(settings.trust_list)
-    return IdentityDesk(trust, source, time.time, settings.timeout_seconds, roster)
-
-
 def _create_message_archive(configuration: GatewayConfiguration, stack: AsyncExitStack) -> MessageArchive:
     settings = configuration.recording
     executor = ThreadPoolExecutor(1, thread_name_prefix="message")
     stack.callback(executor.shutdown)
     key = None if settings.encryption is None else settings.encryption.load()
     return MessageArchive(settings.directory, settings.format, executor, key)
+
+
+def _create_identity_desk(configuration: GatewayConfiguration, roster: Roster, stack: AsyncExitStack) -> IdentityDesk:
+    settings = configuration.identity
+    source = CertificateSource(HttpsFetcher(), time.monotonic)
+    stack.push_async_callback(source.aclose)
+    trust = TrustList() if settings.trust_list is None else TrustList.load(settings.trust_list)
+    return IdentityDesk(trust, source, time.time, settings.timeout_seconds, roster)
 
 
 async def _create_backends(configuration: GatewayConfiguration, stack: AsyncExitStack) -> dict[str, RealtimeBackend]:

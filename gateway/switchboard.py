@@ -14,6 +14,7 @@ from gateway.call.call import Call
 from gateway.call.environment import CallEnvironment
 from gateway.call.record import CallRecord, EndRecord, IdentityRecord
 from gateway.config.model import LimitsSettings
+from gateway.config.outbound import ReplacesPolicy
 from gateway.identity.check import IdentityCheck, IdentityDesk
 from gateway.leg import AudioLeg, MediaPlane
 from gateway.media_policy import MediaPolicy
@@ -22,7 +23,7 @@ from gateway.room import RoomEntry, Rooms
 from gateway.room_call import Attendance, RoomCall
 from rtp.errors import PortsExhaustedError
 from sip.errors import SipError
-from sip.event import AgentEvent, IncomingInvite
+from sip.event import AgentEvent, Ended, IncomingInvite
 from sip.message import Request
 from sip.reception import Refusal
 from sip.session.session import InviteSession
@@ -94,6 +95,7 @@ class Switchboard:
         self._rooms = rooms
         self._attendance = attendance
         self._calls: dict[InviteSession, Call | RoomCall] = {}
+        self._joined: dict[InviteSession, Call] = {}
         self._calls_by_trunk: Counter[str] = Counter()
         self._is_draining = False
         self._idle = asyncio.Event()
@@ -131,16 +133,28 @@ class Switchboard:
         """Takes an event of the user agent, synchronously."""
         self._gate.on_event(event)
         if isinstance(event, IncomingInvite):
-            self._on_invite(event.session, event.offer)
-        elif (call := self._calls.get(event.session)) is not None:
+            self._on_invite(event.session, event.offer, event.replaces)
+        elif (call := self._call_of(event.session)) is not None:
             call.on_session_event(event)
+        if isinstance(event, Ended):
+            self._joined.pop(event.session, None)
 
-    def _on_invite(self, session: ServerSession, offer: bytes | None) -> None:
+    def _call_of(self, session: InviteSession) -> Call | RoomCall | None:
+        return self._calls.get(session) or self._joined.get(session)
+
+    def _join(self, session: InviteSession, call: Call) -> None:
+        """A call has a further session: of somebody who is to take its far end's place."""
+        self._joined[session] = call
+
+    def _on_invite(self, session: ServerSession, offer: bytes | None, replaces: InviteSession | None) -> None:
         flow = session.flow
         trunk_name = None if flow is None else self._admission.trunk_of_flow(flow)
         if flow is None or trunk_name is None:
             # The datagram was admitted, so this is a trunk that a reload has just taken away.
             self._environment.perform(session.reject, 403)
+            return
+        if replaces is not None:
+            self._replace(session, offer, replaces, trunk_name)
             return
         request = session.request
         route = self._admission.entry(trunk_name, request, self._rooms) or self._admission.route(trunk_name, request)
@@ -168,6 +182,33 @@ class Switchboard:
             return
         self._begin(session, leg, answer, route, identity)
 
+    def _replace(self, session: ServerSession, offer: bytes | None, replaces: InviteSession, trunk_name: str) -> None:
+        """An INVITE with Replaces: not a further call, so that neither numbers nor caps of calls are asked."""
+        trunk, call = self._admission.trunk(trunk_name), self._call_of(replaces)
+        if not isinstance(call, Call):
+            self._refuse(session, _Refused(RefusalReason.REPLACES_UNKNOWN, trunk_name))
+            return
+        is_allowed = trunk.replaces is ReplacesPolicy.ANY_TRUNK or (
+            trunk.replaces is ReplacesPolicy.SAME_TRUNK and call.route.trunk_name == trunk_name
+        )
+        if not is_allowed:
+            self._refuse(session, _Refused(RefusalReason.REPLACES_FORBIDDEN, trunk_name, call.route))
+            return
+        try:
+            leg = AudioLeg(self._plane, MediaPolicy.of(trunk), self._plane.host_for(session))
+        except PortsExhaustedError as error:
+            self._refuse(session, _Refused(RefusalReason.NO_PORT, trunk_name, call.route, detail=str(error)))
+            return
+        try:
+            answer = leg.answer(offer)
+        except SipError as error:
+            leg.close()
+            self._refuse(session, _Refused(RefusalReason.BAD_OFFER, trunk_name, call.route, error.status, str(error)))
+            return
+        if not call.replace_side(replaces, session, leg, answer):
+            leg.close()
+            self._refuse(session, _Refused(RefusalReason.REPLACES_PENDING, trunk_name, call.route))
+
     def _obstacle(self, route: Route | RoomEntry) -> RefusalReason | None:
         """Why no further call can be taken on this route at this moment."""
         if self._is_draining:
@@ -191,7 +232,7 @@ class Switchboard:
         call_id, environment = secrets.token_hex(CALL_ID_BYTES), self._environment
         call: Call | RoomCall
         if isinstance(route, Route):
-            call = Call(call_id, session, leg, answer, route, environment, identity)
+            call = Call(call_id, session, leg, answer, route, environment, identity, self._join)
         else:
             call = RoomCall(call_id, session, leg, answer, route, environment, identity, self._attendance)
         self._calls[session] = call
@@ -209,6 +250,8 @@ class Switchboard:
             _log.exception("call failed", extra={"call_id": call.call_id})
         finally:
             del self._calls[session]
+            for joined in [joined for joined, owner in self._joined.items() if owner is call]:
+                del self._joined[joined]
             self._calls_by_trunk[call.route.trunk_name] -= 1
             if not self._calls:
                 self._idle.set()
@@ -244,6 +287,8 @@ class Switchboard:
             trunk=refused.trunk_name,
             agent=route.agent_name if isinstance(route := refused.route, Route) else None,
             conference=route.room.name if isinstance(route, RoomEntry) else None,
+            agent_version=route.edition.version if isinstance(route, Route) else None,
+            candidate_of=route.edition.candidate_of if isinstance(route, Route) else None,
             caller=caller,
             dialled=dialled,
             started_at=now,

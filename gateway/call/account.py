@@ -19,11 +19,14 @@ from gateway.call.record import (
     ModelChangeRecord,
     ModelRecord,
     RecordingRecord,
+    SideRecord,
     ToolCallRecord,
     TransferRecord,
+    VoicemailRecord,
     transcript_of,
     turns_of,
 )
+from gateway.call.side import Side
 from gateway.call.transition import EndReason
 from gateway.identity.check import IdentityCheck
 from gateway.tools.desk import ToolWork
@@ -35,6 +38,7 @@ class CallParts:
     """What a call had, as far as its record tells of it."""
 
     session: ServerSession
+    side: Side
     route: Route
     media: MediaRecord
     digits: tuple[DigitRecord, ...]
@@ -42,6 +46,7 @@ class CallParts:
     opened: OpenModel | None
     recording: RecordingRecord | None
     identity: IdentityCheck | None
+    voicemail: VoicemailRecord | None = None
 
 
 class Account:
@@ -66,6 +71,9 @@ class Account:
         self._ended_at: datetime | None = None
         self._duration_ms = 0
         self._tool_calls: list[ToolCallRecord] = []
+        self._former: list[SideRecord] = []
+        self._party = ""
+        self._side_since_ms = 0
         self.conversation = Conversation(started=self._invited)
 
     def answer(self) -> None:
@@ -92,6 +100,18 @@ class Account:
     def caller_turns(self) -> int:
         """How often the caller has spoken so far."""
         return sum(utterance.speaker is Speaker.CALLER for utterance in self.conversation.utterances)
+
+    def change_side(self, former: Side, media: MediaRecord, party: str) -> None:
+        """Another far end has the conversation from now on; what the one before received and sent is kept."""
+        if not self._former:
+            self._party = _remote_party(former)
+        self._former.append(self._side_record(former, media))
+        self._party, self._side_since_ms = party, self.at_ms
+
+    def _side_record(self, side: Side, media: MediaRecord) -> SideRecord:
+        return SideRecord(
+            sip_call_id=side.session.sip_call_id, party=self._party, from_ms=self._side_since_ms, media=media
+        )
 
     def keep_tool_call(self, work: ToolWork) -> None:
         """A tool's work is settled."""
@@ -131,9 +151,11 @@ class Account:
             digits=parts.digits,
             tool_calls=tuple(self._tool_calls),
             transfers=parts.transfers,
+            sides=(*self._former, self._side_record(parts.side, parts.media)) if self._former else (),
             model=None if parts.opened is None else self._model_record(parts.opened),
             media=parts.media,
             recording=parts.recording,
+            voicemail=parts.voicemail,
         )
 
     def _model_record(self, opened: OpenModel) -> ModelRecord:
@@ -165,6 +187,10 @@ class Account:
         return round((at - self.conversation.started) * 1000)
 
 
+def _remote_party(side: Side) -> str:
+    return "" if side.session.dialog is None else str(side.session.dialog.remote.uri)
+
+
 def _identity_record(identity: IdentityCheck | None) -> IdentityRecord | None:
     verdict = None if identity is None else identity.verdict
     return None if verdict is None else IdentityRecord.of(verdict)
@@ -179,6 +205,7 @@ _ENDED_BY: Final[Mapping[EndReason, str]] = {
     EndReason.DIALOG_LOST: "carrier",
     EndReason.MODEL_UNAVAILABLE: "gateway",
     EndReason.MODEL_LOST: "gateway",
+    EndReason.VOICEMAIL: "gateway",
     EndReason.MEDIA_LOST: "gateway",
     EndReason.SETUP_EXPIRED: "gateway",
     EndReason.IDENTITY_REFUSED: "gateway",

@@ -15,10 +15,13 @@ from gateway.admission import Route
 from gateway.call.account import Account, CallParts
 from gateway.call.agent import CallAgent
 from gateway.call.environment import CallEnvironment
+from gateway.call.handover import Handovers
+from gateway.call.last_resort import LastResort
+from gateway.call.opening import OpenModel
 from gateway.call.side import CallerSide, Side
 from gateway.call.tape import Tape
 from gateway.call.timer import Timers
-from gateway.call.transfer import Transfers
+from gateway.call.transfer import TransferEvent, Transfers
 from gateway.call.transition import CALL_TABLE, CallAct, CallInput, CallState, EndReason
 from gateway.identity.check import IdentityCheck
 from gateway.leg import AudioLeg
@@ -37,10 +40,12 @@ from sip.event import (
     ReferEnded,
     ReferProgress,
     ReferReceived,
+    ReinviteAnswered,
     ReinviteReceived,
     SessionEvent,
 )
-from sip.header import NameAddr
+from sip.session.session import InviteSession
+from sip.session.state import SessionState
 from sip.session.uas import ServerSession
 
 # Inputs that may wait. A call meets a few a second; a full inbox means an actor that has stopped taking them out, and
@@ -51,7 +56,16 @@ FAREWELL_SECONDS: Final = 15.0
 # A BYE is answered within a round trip; 64*T1 of retransmissions (RFC 3261 timer F) is the session's own limit.
 RELEASE_SECONDS: Final = 33.0
 
+# How long a far end has for taking us off hold by itself after a transfer that failed.
+TAKE_BACK_SECONDS: Final = 1.0
+
 _log = logging.getLogger(__name__)
+
+Join = Callable[[InviteSession, "Call"], None]
+
+
+def _join_nobody(session: InviteSession, call: "Call") -> None:
+    """For calls that stand alone."""
 
 
 class Call:
@@ -65,6 +79,7 @@ class Call:
         route: trunk, number and agent.
         environment: what the process gives.
         identity: the check of the caller's number, where the trunk asks for one.
+        join: is told of further sessions whose events are the call's.
     """
 
     def __init__(
@@ -76,6 +91,7 @@ class Call:
         route: Route,
         environment: CallEnvironment,
         identity: IdentityCheck | None = None,
+        join: Join = _join_nobody,
     ) -> None:
         self.call_id = call_id
         self.route = route
@@ -85,15 +101,21 @@ class Call:
         self._identity = identity
         self._logger = ContextLogger(_log, {"call_id": call_id, "trunk": route.trunk_name})
         self._caller = CallerSide(session, leg, answer, environment.perform, self._logger)
-        self._side: Side = self._caller
+        self.side: Side = self._caller
+        """Who is in conversation with the agent; `gateway.call.handover` changes it."""
+        self._join = join
         self._inbox: asyncio.Queue[CallInput] = asyncio.Queue(INBOX_LIMIT)
         self._timers = Timers()
         self._account = Account(call_id, environment.clock)
         self._agent = CallAgent(
             self, session.request, environment, self._account, self._timers, self._spawn, self._logger
         )
-        self._transfers = Transfers(session, environment.perform, self._logger)
+        dialler, perform = environment.dialler, environment.perform
+        self._transfers = Transfers(session, perform, dialler.caps, self._logger)
+        self._handovers = Handovers(self, route.trunk, dialler, perform, self._account, self._timers, self._logger)
         self._tape = Tape(call_id, environment, self._logger)
+        self._falling_back: asyncio.Task[None] | None = None
+        self._last_resort = LastResort(call_id, environment.messages, self._transfers, self._logger)
         self._leaving: CallInput | None = None
         self._spoken = asyncio.Event()
         self._tasks: asyncio.TaskGroup
@@ -121,6 +143,9 @@ class Call:
         finally:
             checking.cancel()
             opening.cancel()
+            self._handovers.close()
+            if self._falling_back is not None:
+                self._falling_back.cancel()
             self._transfers.close()
             self._agent.stop()
 
@@ -165,7 +190,7 @@ class Call:
         self._account.answer()
         if (opened := self._agent.opened) is not None:  # always: only a model that is ready leads here
             self._tell_recording()
-            self._side.start(opened.bridge, opened.settings, self._on_media_lost)
+            self.side.start(opened.bridge, opened.settings, self._on_media_lost)
         self._arm("duration", self.route.agent.max_duration_seconds, CallInput.LIMIT_REACHED)
         self._logger.info("answered", extra={"event": "answered", "set_up_ms": self._account.set_up_ms})
 
@@ -182,11 +207,14 @@ class Call:
         self._caller.reject(status, headers)
 
     def _act_greet(self) -> None:
-        self._side.leg.resume()
+        self.side.leg.resume()
         self._agent.greet()
 
     def _act_hang_up(self) -> None:
-        self._side.hang_up()
+        self._handovers.close()
+        if self.side.session.is_ended:
+            self.post(CallInput.DIALOG_ENDED)  # it left the call to a handover that is no more
+        self.side.hang_up()
 
     # The identity and the model.
 
@@ -205,6 +233,7 @@ class Call:
                 "detail": verdict.detail,
             },
         )
+        self.route = replace(self.route, verdict=verdict.status.value)
         if self._identity.is_refused:
             self._account.detail = self._identity.detail
             self.post(CallInput.IDENTITY_REFUSED)
@@ -218,13 +247,16 @@ class Call:
         before the call is answered, and the agent is told with its instructions or, if it came late, right after them.
         """
         identity = self._identity
-        if identity is not None and (identity.chooses_agent or identity.verdict is not None):
+        comes_first = self.route.agent.tells_verdict or (
+            identity is not None and (identity.chooses_agent or identity.verdict is not None)
+        )
+        if identity is not None and comes_first:
             await checking
             if identity.is_refused:
                 return
         context = None if identity is None else identity.sentence
         try:
-            await self._agent.open(self._side.leg, self._tape.recorder(), context)
+            await self._agent.open(self.side.leg, self._tape.recorder(), context)
         except ModelError as error:
             self._account.detail = str(error)
             self.post(CallInput.MODEL_REFUSED)
@@ -247,12 +279,15 @@ class Call:
     def _tell_recording(self) -> None:
         """The recording learns what the channels are made of."""
         if (opened := self._agent.opened) is not None:
-            self._tape.take_formats(opened.settings.input_format, self._side.leg.playout_format)
+            self._tape.take_formats(opened.settings.input_format, self.side.leg.playout_format)
 
     # What SIP says.
 
     def on_session_event(self, event: SessionEvent) -> None:
-        """Takes an event of the SIP session."""
+        """Takes an event of one of the call's SIP sessions."""
+        if event.session is not self.side.session:
+            self._handovers.on_event(event)
+            return
         match event:
             case Acknowledged(body=body):
                 self._take_acknowledgement(body)
@@ -262,54 +297,104 @@ class Call:
                 self._account.detail = reason
                 self.post(CallInput.CANCELLED)
             case ByeReceived(reason=reason):
-                self._account.detail = reason
-                self.post(CallInput.CALLER_HUNG_UP)
+                self._lose_side(CallInput.CALLER_HUNG_UP, reason)
             case ReinviteReceived(offer=offer):
-                if self._side.answer_reinvite(offer):
+                if self.side.answer_reinvite(offer):
                     self._tell_recording()
             case InfoReceived(content_type=content_type, body=body):
                 self._agent.on_info(content_type, body)
-            case ReferReceived(refer_to=refer_to):
-                self._decline_refer(refer_to)
-            case ReferAccepted() | ReferProgress() | ReferEnded():
-                if self._transfers.on_event(event):
-                    self.post(CallInput.TRANSFERRED)
+            case ReferReceived() | ReferAccepted() | ReferProgress() | ReferEnded():
+                self._take_transfer_event(event)
+            case ReinviteAnswered(body=body):  # ours came after a hold, see `_take_transfer_event`
+                self.side.leg.complete(body)
             case Ended():
-                self.post(CallInput.DIALOG_ENDED)
+                self._lose_side(CallInput.DIALOG_ENDED, self._account.detail)
             case _:
-                pass  # what only informs, such as the end of a re-INVITE
+                pass  # what only informs
 
     def _take_acknowledgement(self, body: bytes | None) -> None:
         """Of the INVITE, or of a re-INVITE; with a session description where ours was the offer."""
-        usable = self._side.leg.complete(body)
+        usable = self.side.leg.complete(body)
         self._tell_recording()
         if self.state is CallState.ANSWERING and not usable:
             self._account.detail = "the ACK brought no session description that could be used"
             self.post(CallInput.MEDIA_LOST)
         self.post(CallInput.ACKNOWLEDGED)
 
-    def _decline_refer(self, refer_to: NameAddr) -> None:
-        """Nobody but the agent moves a call: what a far end names here we would have to dial, at our cost.
+    def _take_transfer_event(self, event: ReferReceived | TransferEvent) -> None:
+        """A transfer of ours that has succeeded ends the call; where it failed the conversation goes on.
 
-        603 says so to the far end for good (RFC 3515 §2.4.2); 405 would deny what we answer in other dialogs.
+        The far end held us while it tried, and should take us back by itself. Where it does not, we ask for that: it
+        is free to answer with another hold (RFC 3264 §8.4), and a caller would hear silence otherwise.
         """
-        self._logger.warning(
-            "REFER refused",
-            extra={"event": "refer_refused", "rule": "far ends do not transfer calls", "dialled": str(refer_to.uri)},
-        )
-        self._side.refuse_refer(603)
+        if isinstance(event, ReferReceived):
+            self._handovers.refer(event)
+        elif self._transfers.on_event(event):
+            self.post(CallInput.TRANSFERRED)
+        elif isinstance(event, ReferEnded):
+            self._timers.arm("take back", TAKE_BACK_SECONDS, self.side.take_back)
+
+    def _lose_side(self, news: CallInput, detail: str | None) -> None:
+        """The far end is gone. Where it has asked for a handover the call waits for that one."""
+        if not self._handovers.outlives(self.side):
+            self._account.detail = detail
+            self.post(news)
+
+    # What a handover sees of the call (gateway.call.handover.HandoverHost).
+
+    def replace_side(self, session: InviteSession, fresh: ServerSession, leg: AudioLeg, answer: bytes) -> bool:
+        """Lets a new call take the place of one of ours (RFC 3891); False where that cannot be at this moment."""
+        side = CallerSide(fresh, leg, answer, self._environment.perform, self._logger)
+        return self._handovers.replace(session, side, fresh.request)
+
+    @property
+    def may_change_side(self) -> bool:
+        """Whether the call is in conversation, and nobody hands the caller over already.
+
+        The session knows of the ACK a moment before the inbox has told the call.
+        """
+        is_up = self.state in _CONVERSING and self.side.session.state is SessionState.CONFIRMED
+        return is_up and not self._transfers.is_under_way
+
+    def join(self, session: InviteSession) -> None:
+        """Events of this session are the call's from now on."""
+        self._join(session, self)
+
+    def take_over(self, side: Side, party: str) -> None:
+        """Another far end goes on with the conversation. What the agent was saying ends, as by an interruption."""
+        opened, former = self._agent.opened, self.side
+        if opened is None or self.state not in _CONVERSING:
+            side.hang_up()
+            side.close()
+            return
+        opened.bridge.on_playout_flushed(former.leg.flush())
+        self._account.change_side(former, former.close(), party)
+        self.side = side
+        self._transfers.session = side.session
+        opened.attach(side.leg)
+        side.start(opened.bridge, opened.settings, self._on_media_lost)
+        side.leg.resume()
+        self._tell_recording()
+        former.hang_up()
+        self._agent.tell("Somebody else is on the line now, to whom this call was handed over.", TextRole.SYSTEM)
+        self._logger.info("side changed", extra={"event": "side_changed", "party": party})
+
+    def on_referrer_lost(self, detail: str) -> None:
+        """Nobody is left: the far end hung up, and the handover that it asked for has failed."""
+        self._account.detail = detail
+        self.post(CallInput.CALLER_HUNG_UP)
 
     # What its agent sees of the call (gateway.call.agent.AgentHost), and what tools may do (gateway.tools.tool.Line).
 
     @property
     def is_speaking(self) -> bool:
         """Whether speech of the agent waits to be sent."""
-        return self._side.is_speaking
+        return self.side.is_speaking
 
     @property
     def is_being_transferred(self) -> bool:
         """Whether the far end is about to hand the caller over."""
-        return self._transfers.is_under_way
+        return self._transfers.is_under_way or self._handovers.is_under_way
 
     def on_spoken(self) -> None:
         """The goodbye has been heard: an agent that wants to leave leaves now."""
@@ -318,9 +403,30 @@ class Call:
             self.post(self._leaving)
 
     def on_model_lost(self, detail: str) -> None:
-        """No backend goes on with the conversation. An apology may wait to be heard."""
+        """No backend goes on with the conversation. An apology may wait to be heard, and then the agent's fallback."""
         self._account.detail = detail
-        self._leave(CallInput.MODEL_LOST)
+        opened = self._agent.opened
+        if self.state is CallState.TALKING and opened is not None and self.route.agent.model_loss.has_fallback:
+            self._falling_back = self._spawn(self._fall_back(opened))
+        else:
+            self._leave(CallInput.MODEL_LOST)
+
+    async def _fall_back(self, opened: OpenModel) -> None:
+        await self._until_spoken()
+        self._agent.stop()
+        news = await self._last_resort.serve(
+            self.route, self.side.leg, opened, self._tape.recorder(), lambda: self._account.at_ms
+        )
+        if news is not None:
+            self.post(news)
+
+    async def _until_spoken(self) -> None:
+        """Waits until all that is to be said has been heard; not for ever."""
+        self._spoken.clear()
+        if self.is_speaking:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FAREWELL_SECONDS):
+                    await self._spoken.wait()
 
     def end_call(self) -> None:
         """Hangs up when the agent's last word has been heard."""
@@ -336,15 +442,11 @@ class Call:
 
     def send_digits(self, digits: str) -> bool:
         """Sends keys to the caller's side; False where the far end takes none."""
-        return self._side.leg.send_digits(digits)
+        return self.side.leg.send_digits(digits)
 
     async def transfer_call(self, uri: str) -> TransferOutcome:
         """Hands the caller over once the agent's last word has been heard: what the far end plays next is its own."""
-        self._spoken.clear()
-        if self.is_speaking:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(FAREWELL_SECONDS):
-                    await self._spoken.wait()
+        await self._until_spoken()
         return await self._transfers.transfer(uri, self._account.at_ms)
 
     # The end.
@@ -354,23 +456,25 @@ class Call:
         self._timers.cancel_all()
         self._account.end()
         # The actor may end before its session: a fault, or a process that stops. The far end is told.
-        self._side.hang_up()
-        leg = self._side.leg
-        for played in leg.flush():
+        self.side.hang_up()
+        for played in self.side.leg.flush():
             self._account.conversation.agent_interrupted(played.item_id, played.sent_ms)
-        media = leg.statistics()
-        leg.close()
+        media = self.side.close()
         await self._agent.aclose()
         await self._tape.aclose()
+        await self._last_resort.aclose()
+        transfers = (*self._transfers.records(), *self._handovers.records())
         record = self._account.record(
             CallParts(
                 session=self._caller.session,
+                side=self.side,
                 route=self.route,
                 media=media,
                 digits=tuple(self._agent.entry.digits),
-                transfers=self._transfers.records(),
+                transfers=tuple(sorted(transfers, key=lambda transfer: transfer.at_ms)),
                 opened=self._agent.opened,
                 recording=self._tape.record(),
+                voicemail=self._last_resort.record(),
                 identity=self._identity,
             )
         )
@@ -387,6 +491,7 @@ class Call:
         objects a call in cycles, a run of 80 ms was a gap that every caller heard.
         """
         self._agent.let_go()
+        self._handovers.let_go()
         del self._tasks
 
     def _log_start(self) -> None:
@@ -402,6 +507,8 @@ class Call:
             },
         )
 
+
+_CONVERSING: Final = frozenset({CallState.ANSWERING, CallState.TALKING})
 
 _ACTS: Final[Mapping[CallAct, Callable[[Call], None]]] = {
     CallAct.ANSWER: Call._act_answer,

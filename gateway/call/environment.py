@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from gateway.call.record import CallRecord
 from gateway.config.price import PriceSettings
+from gateway.dialler import Dialler
+from gateway.message_archive import MessageArchive
 from gateway.realtime.session import RealtimeBackend
 from gateway.recording_archive import RecordingArchive
 
@@ -17,6 +19,7 @@ class CallEnvironment:
     """What every call of a process has in common: SIP, backends, folders, clock, tools."""
 
     perform: Perform
+    dialler: Dialler
     backends: Mapping[str, RealtimeBackend]
     keep: Callable[[CallRecord], None]
     recordings: RecordingArchive | None

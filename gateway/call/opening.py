@@ -35,6 +35,12 @@ class OpenModel:
     guard: TurnGuard | None
     at: float
 
+    def attach(self, leg: AudioLeg) -> None:
+        """Speaks on another leg from now on."""
+        self.bridge.attach(leg)
+        if self.guard is not None:
+            self.guard.attach(leg)
+
     def let_go(self) -> None:
         """Nothing that the model says is heard from now on, and it holds nothing of the call."""
         self.model.sink = ignore

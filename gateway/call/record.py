@@ -105,12 +105,24 @@ class ToolCallRecord(_Value):
     outcome: str
 
 
-class TransferRecord(_Value):
-    """One transfer that the agent asked the far end for."""
+class TransferKind(StrEnum):
+    """Whose wish a transfer was."""
 
-    destination: str
+    SENT = "sent"  # the agent's, carried out by the far end
+    FOLLOWED = "followed"  # the far end's REFER, carried out by us
+    REPLACED = "replaced"  # an INVITE with Replaces
+
+
+class TransferRecord(_Value):
+    """One transfer of the caller, or of the conversation to another far end."""
+
+    kind: TransferKind = Field(
+        default=TransferKind.SENT,
+        description="a REFER of ours, one of the far end, or an INVITE with Replaces",
+    )
+    destination: str = Field(description="who was called, or who called in the far end's place")
     at_ms: int
-    accepted: bool = Field(default=False, description="whether the far end tried it")
+    accepted: bool = Field(default=False, description="whether it was tried")
     status: int | None = Field(default=None, description="its last word; None where the call ended before")
     reason: str | None = None
 
@@ -184,6 +196,15 @@ class UploadRecord(_Value):
     fault: str | None = Field(default=None, description="why the last attempt came to nothing")
 
 
+class SideRecord(_Value):
+    """One of several far ends that had the conversation one after another."""
+
+    sip_call_id: str
+    party: str
+    from_ms: int
+    media: MediaRecord
+
+
 class RecordingRecord(_Value):
     """Where the recording is."""
 
@@ -193,6 +214,15 @@ class RecordingRecord(_Value):
     layout: str = Field(default="stereo", description="stereo: caller left, agent right; mixed: one channel")
     encrypted: bool = False
     upload: UploadRecord | None = Field(default=None, description="None where recordings stay here")
+    fault: str | None = None
+
+
+class VoicemailRecord(_Value):
+    """A message that the caller was asked for when no model could be had any more."""
+
+    path: str | None = Field(default=None, description="None where nothing came after the tone")
+    duration_ms: int = 0
+    ended_by: str = Field(description="silence, limit, key (#), or call_ended: the caller hung up")
     fault: str | None = None
 
 
@@ -249,9 +279,13 @@ class CallRecord(_Value):
     digits: tuple[DigitRecord, ...] = ()
     tool_calls: tuple[ToolCallRecord, ...] = ()
     transfers: tuple[TransferRecord, ...] = ()
+    sides: tuple[SideRecord, ...] = Field(
+        default=(), description="the far ends one after another, where there were several; `media` is the last one's"
+    )
     model: ModelRecord | None = None
     media: MediaRecord | None = None
     recording: RecordingRecord | None = None
+    voicemail: VoicemailRecord | None = None
 
     def write(self, directory: Path) -> Path:
         """Writes the record as `<call_id>.json` in one step, so that a reader never meets half of it.

@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 from gateway.bridge import Bridge
 from gateway.call.environment import Perform
+from gateway.call.record import MediaRecord
 from gateway.leg import AudioLeg
 from gateway.log import ContextLogger
 from gateway.realtime.settings import SessionSettings
 from sip.errors import SipError
 from sip.session.session import InviteSession
+from sip.session.state import SessionState
 from sip.session.uas import ServerSession
 
 
@@ -25,6 +27,7 @@ class Side:
     def __init__(self, session: InviteSession, leg: AudioLeg, perform: Perform, logger: ContextLogger) -> None:
         self.session = session
         self.leg = leg
+        self._media: MediaRecord | None = None
         self._perform = perform
         self._logger = logger
 
@@ -61,14 +64,34 @@ class Side:
         self._perform(self.session.answer_reinvite, body)
         return True
 
+    def take_back(self) -> None:
+        """Offers to talk again, where the far end has put us on hold; it answers as it likes (RFC 3264 §8.4)."""
+        if self.leg.is_held and self.session.state is SessionState.CONFIRMED:
+            self._perform(self.session.reinvite, self.leg.offer())
+
     def refuse_refer(self, status: int) -> None:
         """Declines the far end's wish to send us elsewhere."""
         self._perform(self.session.reject_refer, status)
+
+    def accept_refer(self) -> None:
+        """Takes the far end's wish to send us elsewhere: 202."""
+        self._perform(self.session.accept_refer)
+
+    def notify_refer(self, status: int) -> None:
+        """Tells the far end how that goes."""
+        self._perform(self.session.notify_refer, status)
 
     def hang_up(self) -> None:
         """Ends the session with what its state has for that; nothing where it has ended."""
         if not self.session.is_ended:
             self._perform(self.session.hang_up)
+
+    def close(self) -> MediaRecord:
+        """Frees the media; says what was received and sent. Idempotent."""
+        if self._media is None:
+            self._media = self.leg.statistics()
+            self.leg.close()
+        return self._media
 
 
 class CallerSide(Side):

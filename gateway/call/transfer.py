@@ -1,4 +1,4 @@
-"""Blind transfer of one call: REFER in its dialog, followed to the final NOTIFY (RFC 3515, RFC 3892)."""
+"""Blind transfer of a call by its agent: REFER in its dialog, followed to the final NOTIFY (RFC 3515, RFC 3892)."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.call.record import TransferRecord
+from gateway.dialling import DialCaps
 from gateway.log import ContextLogger
 from gateway.tools.tool import TransferOutcome
 from sip.event import ReferAccepted, ReferEnded, ReferProgress
-from sip.session.uas import ServerSession
+from sip.session.session import InviteSession
+from sip.uri import Uri
 
 # REFERs in one call: a model that tries on and on would keep somebody's telephone ringing.
 ATTEMPTS_LIMIT: Final = 5
@@ -33,18 +35,21 @@ class Transfers:
     success ends the call all the same.
 
     Args:
-        session: the caller's.
+        session: the far end's; another one where the call changes its side.
         perform: runs a method of the session at the endpoint's `now`.
+        caps: count what is dialled: whatever a REFER makes the far end dial is paid for as if we had dialled it.
         logger: the call's.
     """
 
     def __init__(
         self,
-        session: ServerSession,
+        session: InviteSession,
         perform: Callable[..., object],
+        caps: DialCaps,
         logger: ContextLogger,
     ) -> None:
-        self._session = session
+        self.session = session
+        self._caps = caps
         self._perform = perform
         self._logger = logger
         self._attempts: list[_Attempt] = []
@@ -63,14 +68,17 @@ class Transfers:
         attempt = _Attempt(uri, at_ms, asyncio.get_running_loop().create_future())
         self._attempts.append(attempt)
         self._logger.info("transfer", extra={"event": "transfer", "destination": uri})
+        if (rule := self._caps.take(Uri.parse(uri))) is not None:
+            self._settle(attempt, TransferOutcome(503, rule.words))
+            return await attempt.settled
         self._perform(self._refer, attempt)
         return await asyncio.shield(attempt.settled)
 
     def _refer(self, attempt: _Attempt, *, now: float) -> None:
-        dialog = self._session.dialog
+        dialog = self.session.dialog
         # RFC 3892 §3: who asks for it. It is the address under which the caller reached us, without its tag.
         headers = [] if dialog is None else [("Referred-By", f"<{dialog.local.uri}>")]
-        if not self._session.refer(f"<{attempt.uri}>", headers=headers, now=now):
+        if not self.session.refer(f"<{attempt.uri}>", headers=headers, now=now):
             self._settle(attempt, TransferOutcome(481, "the call cannot be transferred at this moment"))
 
     def on_event(self, event: TransferEvent) -> bool:

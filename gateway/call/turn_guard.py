@@ -108,6 +108,11 @@ class TurnGuard:
 
     def on_model_event(self, event: RealtimeEvent) -> None:
         """Takes an event of the model, in its order."""
+    def attach(self, speech: Speaking) -> None:
+        """Another leg speaks from now on, and nothing of it waits or pauses."""
+        self._speech = speech
+        self._is_paused = False
+
         match event:
             case SpeechStarted() if self._speech.queued_ms > 0:
                 self._held, self._voiced_ms, self._quiet_ms = event, 0.0, 0.0

@@ -1,0 +1,550 @@
+"""A call that changes its side while the conversation goes on: REFER followed (RFC 3515), Replaces (RFC 3891).
+
+A whole gateway on loopback; the far ends are our own SIP stack on sockets of their own.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tests.gateway.test_service as service_test
+from gateway.config.model import GatewayConfiguration
+from sip.event import (
+    AgentEvent,
+    Answered,
+    ByeReceived,
+    Cancelled,
+    Ended,
+    Failed,
+    IncomingInvite,
+    ReferAccepted,
+    ReferEnded,
+    ReferProgress,
+    ReinviteReceived,
+)
+from sip.header import NameAddr
+from sip.session.session import InviteSession
+from sip.session.uac import ClientSession
+from sip.transport.flow import Address
+from sip.transport.udp import UdpListener
+from sip.uri import Uri
+from tests.fakes.realtime_server import Peer, realtime_server
+from tests.gateway.test_service import LOOPBACK, House, house, until
+from tests.helpers.party import METHODS, Party, description
+from tests.helpers.sipp import free_udp_ports
+
+MODEL_WORDS = b"\x10"
+
+
+class Ear:
+    """A media port that counts what comes."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind((LOOPBACK, 0))
+        self._socket.setblocking(False)
+        self.port = self._socket.getsockname()[1]
+        self.packets = 0
+
+    def poll(self) -> int:
+        try:
+            while self._socket.recv(4096):
+                self.packets += 1
+        except BlockingIOError:
+            pass
+        return self.packets
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class Phone(Party):
+    """A far end with an ear of its own."""
+
+    def __init__(self, name: str) -> None:
+        (port,) = free_udp_ports(1)
+        super().__init__(UdpListener(LOOPBACK, port), Address(LOOPBACK, port), allow=METHODS, supported=("replaces",))
+        self.name, self.port, self.ear = name, port, Ear()
+        self.on_event = self._answer_reinvites
+
+    @property
+    def uri(self) -> str:
+        return f"sip:{self.name}@{LOOPBACK}:{self.port}"
+
+    def _answer_reinvites(self, event: AgentEvent) -> None:
+        if isinstance(event, ReinviteReceived):
+            self.endpoint.perform(event.session.answer_reinvite, description(self.ear.port, 2))
+
+    def place(self, house: House, *headers: tuple[str, str], user: str = "1000") -> ClientSession:
+        """Calls the gateway."""
+        target = Uri.parse(house.target.replace("1000@", f"{user}@"))
+        call: ClientSession = self.endpoint.perform(
+            self.agent.invite,
+            target=target,
+            from_=NameAddr.parse(f"<sip:{self.name}@{LOOPBACK}>"),
+            offer=description(self.ear.port),
+            headers=headers,
+        )
+        return call
+
+    def picks_up(self, event: AgentEvent) -> None:
+        """Rings and answers whoever calls."""
+        if isinstance(event, IncomingInvite):
+            self.endpoint.perform(event.session.ring)
+            self.endpoint.perform(event.session.answer, description(self.ear.port))
+
+    def is_busy(self, event: AgentEvent) -> None:
+        if isinstance(event, IncomingInvite):
+            self.endpoint.perform(event.session.reject, 486)
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def refer(self, to: str, *headers: tuple[str, str]) -> None:
+        (answered,) = self.of(Answered)
+        self.endpoint.perform(answered.session.refer, f"<{to}>", headers=headers)
+
+
+class Talk:
+    """A model that listens for as long as the call lasts, and keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.sessions = 0
+        self.octets = 0
+
+    async def __call__(self, peer: Peer) -> None:
+        self.sessions += 1
+        await peer.greet()
+        while True:
+            item: Any = await peer.receive("conversation.item.create")
+            for part in item["item"].get("content", ()):
+                self.told.append(part.get("text", ""))
+
+
+@asynccontextmanager
+async def scene(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *phones: Phone,
+    allow: tuple[str, ...] = (),
+    trunk: Mapping[str, object] | None = None,
+    limits: Mapping[str, object] | None = None,
+    timeout_seconds: float = 5.0,
+) -> AsyncIterator[tuple[House, Talk]]:
+    """A gateway with these far ends, which may have it dial what is listed; it holds nothing when they are done."""
+    plain, talk = service_test.configuration, Talk()
+
+    def configuration(*args: Any, **more: Any) -> GatewayConfiguration:
+        data = plain(*args, **more, **(limits or {})).model_dump(mode="json", by_alias=True, exclude_unset=True)
+        data["trunks"]["loop"] |= {"refer": {"allow": list(allow), "timeout_seconds": timeout_seconds}, **(trunk or {})}
+        return GatewayConfiguration.model_validate(data)
+
+    monkeypatch.setattr(service_test, "configuration", configuration)
+    async with realtime_server(talk) as model, house(folder, model.url) as gateway:
+        async with asyncio.timeout(30):
+            runs = [phone.running() for phone in phones]
+            for run in runs:
+                await run.__aenter__()
+            try:
+                yield gateway, talk
+                await settled(gateway)
+            finally:
+                for run, phone in zip(runs, phones, strict=True):
+                    await run.__aexit__(None, None, None)
+                    phone.ear.close()
+
+
+async def settled(house: House) -> None:
+    """Waits until nothing of any call is held, but for refused INVITEs, which timer D keeps for 32 s."""
+    async with asyncio.timeout(10):
+        while (state := house.service.state()) is None or state.calls or state.dialogs or state.ports:
+            await asyncio.sleep(0.01)
+
+
+async def hears(phone: Phone, packets: int = 5) -> None:
+    """Waits until the phone hears the gateway."""
+    before = phone.ear.poll()
+    await until(lambda: phone.ear.poll() >= before + packets)
+
+
+async def hang_up(phone: Phone, session: InviteSession) -> None:
+    phone.endpoint.perform(session.bye)
+    await until(lambda: any(event.session is session for event in phone.of(Ended)))
+
+
+# REFER that is followed.
+
+
+async def test_a_refer_that_is_listed_is_followed_to_the_end__rfc3515_2_4(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, desk = Phone("alice"), Phone("desk")
+    desk.on_event = desk.picks_up
+    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, talk):
+        alice.place(gateway)
+        await alice.first(Answered)
+        await hears(alice)
+        alice.refer(desk.uri, ("Referred-By", "<sip:alice@example.net>"))
+        ended = await alice.first(ReferEnded)
+        assert (ended.status, ended.is_accepted) == (200, True)
+        assert [event.status for event in alice.of(ReferProgress)] == [100, 180]
+        invite = (await desk.first(IncomingInvite)).session
+        assert invite.request.headers.get("Referred-By") == "<sip:alice@example.net>"
+        assert invite.request.from_.uri.user == "1000"
+        await alice.first(ByeReceived)
+        await hears(desk)
+        await until(lambda: any("handed over" in words for words in talk.told))
+        await hang_up(desk, invite)
+        await settled(gateway)
+        record = await gateway.record()
+        silent = alice.ear.poll()
+        await asyncio.sleep(0.1)
+        assert alice.ear.poll() == silent, "who was left hears nothing any more"
+    assert talk.sessions == 1, "one model session for the whole conversation"
+    assert record["end"]["reason"] == "caller_hung_up"
+    (transfer,) = record["transfers"]
+    assert (transfer["kind"], transfer["destination"], transfer["status"]) == ("followed", desk.uri, 200)
+    first, second = record["sides"]
+    assert first["sip_call_id"] == record["sip_call_id"]
+    assert first["party"] == f"sip:alice@{LOOPBACK}"
+    assert first["media"]["packets_tx"] > 0
+    assert (second["party"], second["sip_call_id"]) == (desk.uri, invite.sip_call_id)
+    assert second["from_ms"] >= first["from_ms"]
+    assert record["media"] == second["media"]
+
+
+async def test_a_busy_destination_leaves_the_call_as_it_was__rfc3515_2_4_4(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, desk = Phone("alice"), Phone("desk")
+    desk.on_event = desk.is_busy
+    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, _):
+        call = alice.place(gateway)
+        await alice.first(Answered)
+        alice.refer(desk.uri)
+        ended = await alice.first(ReferEnded)
+        assert (ended.status, ended.is_accepted) == (486, True)
+        await hears(alice)
+        assert not call.is_ended
+        await hang_up(alice, call)
+        await settled(gateway)
+        record = await gateway.record()
+    assert record["transfers"][0]["status"] == 486
+    assert record["sides"] == []
+
+
+async def test_nobody_answers_in_time_so_it_is_cancelled__rfc3261_9_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, desk = Phone("alice"), Phone("desk")
+
+    def ring(event: AgentEvent) -> None:
+        if isinstance(event, IncomingInvite):
+            desk.endpoint.perform(event.session.ring)
+
+    desk.on_event = ring
+    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,), timeout_seconds=0.3) as (gateway, _):
+        call = alice.place(gateway)
+        await alice.first(Answered)
+        alice.refer(desk.uri)
+        ended = await alice.first(ReferEnded)
+        assert ended.status == 408
+        await desk.first(Cancelled)
+        await hears(alice)
+        await hang_up(alice, call)
+
+
+@pytest.mark.parametrize(
+    "wish", ["sip:desk@203.0.113.9", "tel:+15557778888", "sip:desk@{host};method=BYE", "sip:*@{host}", "mailto:a@b"]
+)
+async def test_what_is_not_listed_is_declined_and_causes_no_traffic__rfc3515_2_4_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wish: str
+) -> None:
+    alice, desk = Phone("alice"), Phone("desk")
+    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, _):
+        call = alice.place(gateway)
+        await alice.first(Answered)
+        alice.refer(wish.format(host=f"{LOOPBACK}:{desk.port}"))
+        ended = await alice.first(ReferEnded)
+        assert (ended.status, ended.is_accepted) == (603, False)
+        assert desk.events == []
+        await hang_up(alice, call)
+        await settled(gateway)
+        record = await gateway.record()
+    (transfer,) = record["transfers"]
+    assert (transfer["accepted"], transfer["status"], transfer["reason"]) == (False, 603, "not listed")
+
+
+async def test_a_transferor_that_leaves_at_once_is_waited_out__rfc5589_6_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, desk = Phone("alice"), Phone("desk")
+    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, talk):
+        call = alice.place(gateway)
+        await alice.first(Answered)
+        alice.refer(desk.uri)
+        await alice.first(ReferAccepted)
+        await hang_up(alice, call)
+        invite = (await desk.first(IncomingInvite)).session
+        desk.endpoint.perform(invite.answer, description(desk.ear.port))
+        await hears(desk)
+        await hang_up(desk, invite)
+        await settled(gateway)
+        record = await gateway.record()
+    assert talk.sessions == 1
+    assert [side["party"] for side in record["sides"]] == [f"sip:alice@{LOOPBACK}", desk.uri]
+
+
+async def test_a_transferor_that_left_and_a_destination_that_fails_end_the_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, desk = Phone("alice"), Phone("desk")
+    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, _):
+        call = alice.place(gateway)
+        await alice.first(Answered)
+        alice.refer(desk.uri)
+        await alice.first(ReferAccepted)
+        await hang_up(alice, call)
+        invite = (await desk.first(IncomingInvite)).session
+        desk.endpoint.perform(invite.reject, 480)
+        await settled(gateway)
+        record = await gateway.record()
+    assert record["end"]["reason"] == "caller_hung_up"
+    assert "480" in record["end"]["detail"]
+
+
+async def test_a_call_that_ends_meanwhile_cancels_what_it_was_calling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, desk = Phone("alice"), Phone("desk")
+    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, _):
+        alice.place(gateway, user="1001")  # its agent hangs up after a second
+        await alice.first(Answered)
+        alice.refer(desk.uri)
+        invite = (await desk.first(IncomingInvite)).session
+        desk.endpoint.perform(invite.ring)
+        await desk.first(Cancelled)
+        await alice.first(Ended)
+        await settled(gateway)
+        record = await gateway.record()
+    assert record["end"]["reason"] == "duration_limit"
+    assert record["transfers"][0]["status"] is None
+
+
+async def test_an_attended_transfer_takes_the_replaced_dialog_along__rfc5589_7(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, desk = Phone("alice"), Phone("desk")
+    desk.on_event = desk.picks_up
+    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, _):
+        alice.place(gateway)
+        await alice.first(Answered)
+        alice.refer(f"{desk.uri}?Replaces=90210%40desk%3Bto-tag%3Dabc%3Bfrom-tag%3Ddef&X-Evil=1")
+        assert (await alice.first(ReferEnded)).status == 481, "the desk knows no such dialog, and says so"
+        assert desk.events == []
+        assert desk.agent.counters["replaces_481"] == 1
+        await hang_up(alice, alice.of(Answered)[0].session)
+
+
+async def test_a_refer_to_a_dialog_that_cannot_be_read_gets_400(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, desk = Phone("alice"), Phone("desk")
+    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, _):
+        call = alice.place(gateway)
+        await alice.first(Answered)
+        alice.refer(f"{desk.uri}?Replaces=90210")
+        assert (await alice.first(ReferEnded)).status == 400
+        await hang_up(alice, call)
+
+
+async def test_a_redirection_is_followed_where_its_target_is_listed__rfc3261_8_1_3_4(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, desk, night = Phone("alice"), Phone("desk"), Phone("night")
+    night.on_event = night.picks_up
+
+    def redirect(event: AgentEvent) -> None:
+        if isinstance(event, IncomingInvite):
+            contacts = f"<sip:premium@203.0.113.9>, <{night.uri}>"
+            desk.endpoint.perform(event.session.reject, 302, headers=[("Contact", contacts)])
+
+    desk.on_event = redirect
+    async with scene(tmp_path, monkeypatch, alice, desk, night, allow=(desk.uri, night.uri)) as (gateway, _):
+        alice.place(gateway)
+        await alice.first(Answered)
+        alice.refer(desk.uri)
+        assert (await alice.first(ReferEnded)).status == 200
+        await hears(night)
+        await hang_up(night, (await night.first(IncomingInvite)).session)
+
+
+async def test_a_redirection_to_what_is_not_listed_is_not_followed__promise_15(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, desk, night = Phone("alice"), Phone("desk"), Phone("night")
+
+    def redirect(event: AgentEvent) -> None:
+        if isinstance(event, IncomingInvite):
+            desk.endpoint.perform(event.session.reject, 302, headers=[("Contact", f"<{night.uri}>")])
+
+    desk.on_event = redirect
+    async with scene(tmp_path, monkeypatch, alice, desk, night, allow=(desk.uri,)) as (gateway, _):
+        call = alice.place(gateway)
+        await alice.first(Answered)
+        alice.refer(desk.uri)
+        assert (await alice.first(ReferEnded)).status == 302
+        assert night.events == []
+        await hang_up(alice, call)
+
+
+async def test_whoever_redirects_in_a_circle_gets_no_further__rfc3261_8_1_3_4(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, desk = Phone("alice"), Phone("desk")
+
+    def redirect(event: AgentEvent) -> None:
+        if isinstance(event, IncomingInvite):
+            desk.endpoint.perform(event.session.reject, 302, headers=[("Contact", f"<{desk.uri}>")])
+
+    desk.on_event = redirect
+    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, _):
+        call = alice.place(gateway)
+        await alice.first(Answered)
+        alice.refer(desk.uri)
+        assert (await alice.first(ReferEnded)).status == 302
+        assert len(desk.of(IncomingInvite)) == 6
+        await hang_up(alice, call)
+
+
+async def test_what_is_over_the_cap_is_not_dialled__promise_15(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice, desk = Phone("alice"), Phone("desk")
+    desk.on_event = desk.is_busy
+    limits = {"dialling": {"per_prefix": 1}}
+    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,), limits=limits) as (gateway, _):
+        call = alice.place(gateway)
+        await alice.first(Answered)
+        alice.refer(desk.uri)
+        assert (await alice.first(ReferEnded)).status == 486
+        alice.events = [event for event in alice.events if not isinstance(event, ReferEnded)]
+        alice.refer(desk.uri)
+        assert (await alice.first(ReferEnded)).status == 503
+        assert len(desk.of(IncomingInvite)) == 1
+        await hang_up(alice, call)
+        await settled(gateway)
+        record = await gateway.record()
+    assert [transfer["status"] for transfer in record["transfers"]] == [486, 503]
+    assert "often enough" in record["transfers"][1]["reason"]
+
+
+# INVITE with Replaces.
+
+
+def replacing(call: ClientSession, more: str = "") -> tuple[str, str]:
+    """The header that names the gateway's side of a call."""
+    assert call.dialog is not None
+    dialog = call.dialog.id
+    return "Replaces", f"{dialog.call_id};to-tag={dialog.remote_tag};from-tag={dialog.local_tag}{more}"
+
+
+async def test_an_invite_with_replaces_takes_the_conversation_over__rfc3891_3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, carol = Phone("alice"), Phone("carol")
+    async with scene(tmp_path, monkeypatch, alice, carol) as (gateway, talk):
+        call = alice.place(gateway)
+        await alice.first(Answered)
+        await hears(alice)
+        second = carol.place(gateway, replacing(call), ("Require", "replaces"), user="nobody")
+        await carol.first(Answered)
+        await alice.first(ByeReceived)
+        await hears(carol)
+        await hang_up(carol, second)
+        await settled(gateway)
+        record = await gateway.record()
+    assert talk.sessions == 1
+    (transfer,) = record["transfers"]
+    assert (transfer["kind"], transfer["destination"], transfer["status"]) == ("replaced", f"sip:carol@{LOOPBACK}", 200)
+    assert [side["sip_call_id"] for side in record["sides"]] == [call.sip_call_id, second.sip_call_id]
+
+
+@pytest.mark.parametrize(
+    ("more", "status"), [(";early-only", 486), (";x=y", None), ("", None)], ids=["early-only", "parameter", "plain"]
+)
+async def test_what_is_confirmed_is_replaced_unless_early_only_is_asked__rfc3891_3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str, status: int | None
+) -> None:
+    alice, carol = Phone("alice"), Phone("carol")
+    async with scene(tmp_path, monkeypatch, alice, carol) as (gateway, _):
+        call = alice.place(gateway)
+        await alice.first(Answered)
+        second = carol.place(gateway, replacing(call, more))
+        if status is None:
+            await carol.first(Answered)
+            await hang_up(carol, second)
+        else:
+            assert (await carol.first(Failed)).status == status
+            assert not call.is_ended
+            await hang_up(alice, call)
+
+
+async def test_an_offer_that_cannot_be_taken_leaves_the_call_as_it_was__rfc3891_3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, carol = Phone("alice"), Phone("carol")
+    async with scene(tmp_path, monkeypatch, alice, carol) as (gateway, _):
+        call = alice.place(gateway)
+        await alice.first(Answered)
+        offer = (
+            description(carol.ear.port)
+            .replace(b"RTP/AVP 0", b"RTP/AVP 18")
+            .replace(b"rtpmap:0 PCMU", b"rtpmap:18 G729")
+        )
+        carol.endpoint.perform(
+            carol.agent.invite,
+            target=Uri.parse(gateway.target),
+            from_=NameAddr.parse(f"<sip:carol@{LOOPBACK}>"),
+            offer=offer,
+            headers=[replacing(call)],
+        )
+        assert (await carol.first(Failed)).status == 488
+        await hears(alice)
+        await hang_up(alice, call)
+
+
+async def test_a_trunk_can_forbid_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice, carol = Phone("alice"), Phone("carol")
+    async with scene(tmp_path, monkeypatch, alice, carol, trunk={"replaces": "never"}) as (gateway, _):
+        call = alice.place(gateway)
+        await alice.first(Answered)
+        carol.place(gateway, replacing(call))
+        assert (await carol.first(Failed)).status == 403
+        await hang_up(alice, call)
+
+
+async def test_who_is_being_called_can_be_picked_up_elsewhere__rfc3891_3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Call pickup: Carol takes the call that the gateway makes to a desk where nobody answers."""
+    alice, desk, carol = Phone("alice"), Phone("desk"), Phone("carol")
+    async with scene(tmp_path, monkeypatch, alice, desk, carol, allow=(desk.uri,)) as (gateway, talk):
+        alice.place(gateway)
+        await alice.first(Answered)
+        alice.refer(desk.uri)
+        ringing = (await desk.first(IncomingInvite)).session
+        desk.endpoint.perform(ringing.ring)
+        await until(lambda: 180 in [event.status for event in alice.of(ReferProgress)])
+        invite, tag = ringing.request, ringing.local_tag
+        replaces = f"{invite.call_id};to-tag={invite.from_.tag};from-tag={tag};early-only"
+        second = carol.place(gateway, ("Replaces", replaces))
+        await desk.first(Cancelled)
+        assert (await alice.first(ReferEnded)).status == 200
+        await hears(carol)
+        await hang_up(carol, second)
+    assert talk.sessions == 1
