@@ -23,6 +23,7 @@ from gateway.transcoding import Mouth, ear_for, mouth_for
 from rtp.clock import MediaClock
 from rtp.codec.format import PayloadFormat
 from rtp.errors import RtpError
+from rtp.fast import TurnPath
 from rtp.parameters import StreamParameters
 from rtp.playout import PlayedItem
 from rtp.report import QualityReport, RtcpSession
@@ -87,7 +88,7 @@ class MediaDescriptionError(SipError):
     label = "media_refused"
 
 
-class AudioLeg:
+class AudioLeg(TurnPath):
     """One leg. Its port is taken when it is made, so that whoever answers knows that there is one.
 
     Args:
@@ -106,6 +107,9 @@ class AudioLeg:
         self._local = LocalMedia(
             host or plane.advertised_host, self._port.port, secrets.randbits(SESSION_ID_BITS), key_source=os.urandom
         )
+        self.turning = None
+        self.sender = self._port.rtp.sender
+        self.care_interval_s = CARE_INTERVAL_S
         self._send = self._port.rtp.send
         self._send_rtcp = self._port.rtcp.send
         self._offer: SessionDescription | None = None
@@ -121,7 +125,7 @@ class AudioLeg:
         self._load: Callable[[int], None] | None = None
         self._is_sending = False
         self._quiet_since = 0.0
-        self._care_due = 0.0
+        self.care_due = 0.0
 
     # Offer and answer.
 
@@ -185,14 +189,14 @@ class AudioLeg:
         return "none" if self._audio is None else self._audio.codec.name
 
     @property
-    def payload_format(self) -> PayloadFormat:
-        """What the stream carries; before an agreement, G.711."""
-        return self._parameters.payload_format
-    @property
     def is_held(self) -> bool:
         """Whether the far end wants none of our audio for the time being (RFC 3264 §8.4)."""
         return self._audio is not None and self._audio.on_hold
 
+    @property
+    def payload_format(self) -> PayloadFormat:
+        """What the stream carries; before an agreement, G.711."""
+        return self._parameters.payload_format
 
     @property
     def playout_format(self) -> PayloadFormat:
@@ -222,10 +226,10 @@ class AudioLeg:
         now = self._plane.now()
         self._formats = (input_format, output_format)
         self._lost, self._flushed, self._load = on_lost, on_flushed, on_load
-        self._quiet_since, self._care_due = now, now + CARE_INTERVAL_S
+        self._quiet_since, self.care_due = now, now + CARE_INTERVAL_S
         self._tap = Tap(sink, self._plane.now)
         self._tune(self._parameters)
-        stream = self._stream = RtpStream(
+        stream = self.turning = self._stream = RtpStream(
             self._parameters,
             self._tap,
             ssrc=secrets.randbits(SSRC_BITS),
@@ -298,6 +302,11 @@ class AudioLeg:
         if self._stream is not None:
             self._stream.playout.enqueue(item_id, audio if self._mouth is None else self._mouth.speak(audio))
 
+    def enqueue_payload(self, item_id: str, payload: bytes) -> None:
+        """Appends what is in `playout_format` already: a file, read for this codec."""
+        if self._stream is not None:
+            self._stream.playout.enqueue(item_id, payload)
+
     def finish(self, item_id: str) -> None:
         """No more speech of this item will come."""
         if self._stream is not None:
@@ -359,29 +368,21 @@ class AudioLeg:
             self._port = None
         if self._tap is not None:
             self._tap.release()
-        self._stream = self._rtcp = self._tap = self._mouth = None
+        self.turning = self._stream = self._rtcp = self._tap = self._mouth = None
         self._lost = self._flushed = self._load = None
 
     # The clock's and the sockets' side.
-
-    def tick(self, now: float) -> None:
-        """One packet time (rtp.clock.Media)."""
-        stream = self._stream
-        if stream is None:
-            return
-        datagram = stream.tick(now)
-        if datagram is not None and (remote := stream.remote) is not None:
-            self._send(datagram, remote)
-        if now >= self._care_due:
-            self._care_due = now + CARE_INTERVAL_S
-            self._take_care(stream, now)
 
     def skip(self, turns: int) -> None:
         """The clock missed `turns` packet times (rtp.clock.Media)."""
         if self._stream is not None:
             self._stream.skip(turns)
 
-    def _take_care(self, stream: RtpStream, now: float) -> None:
+    def _take_care(self, now: float) -> None:
+        """What is not due at every packet."""
+        stream = self._stream
+        if stream is None:
+            return
         if self._is_sending and self._rtcp is not None and (report := self._rtcp.poll(now)) is not None:
             self._report(report)
         if self._load is not None:

@@ -56,6 +56,7 @@ cdef enum:
     MAX_DATAGRAM_OCTETS = 8192
     MAX_EVENTS = 512
     NO_SSRC = -1
+    LEAST_OCTETS = 2048
 
 cdef char _datagram[MAX_DATAGRAM_OCTETS]
 cdef epoll_event _ready[MAX_EVENTS]
@@ -122,7 +123,7 @@ cdef class InboundPath:
 
     cdef object _source
     cdef sockaddr_storage _source_key
-    cdef public object unprotector
+    cdef public object unprotector, remote
     cdef public object history
     cdef public object on_audio
     cdef public bint is_open, is_restless, receives
@@ -237,21 +238,25 @@ cdef class FrameQueue:
         free(self._octets)
 
     def append(self, bytes audio not None):
+        self._append(audio)
+
+    cdef int _append(self, bytes audio) except -1:
         cdef Py_ssize_t size = PyBytes_GET_SIZE(audio), end = self._begin + self.queued_octets
         cdef char *grown
         if not size:
-            return
+            return 0
         if end + size > self._capacity:
             if self._begin:
                 memmove(self._octets, self._octets + self._begin, self.queued_octets)
                 self._begin, end = 0, self.queued_octets
             if end + size > self._capacity:
-                grown = <char *>realloc(self._octets, (end + size) * 3 // 2)
+                grown = <char *>realloc(self._octets, max(LEAST_OCTETS, (end + size) * 3 // 2))
                 if grown == NULL:
                     raise MemoryError
-                self._octets, self._capacity = grown, (end + size) * 3 // 2
+                self._octets, self._capacity = grown, max(LEAST_OCTETS, (end + size) * 3 // 2)
         memcpy(self._octets + end, PyBytes_AS_STRING(audio), size)
         self.queued_octets += size
+        return 0
 
     def take(self, Py_ssize_t octets):
         return self._take(octets)
@@ -267,11 +272,19 @@ cdef class FrameQueue:
 cdef class PlayoutPath:
     """See `rtp.path.PlayoutPath`."""
 
-    cdef public FrameQueue head
+    cdef public FrameQueue head, youngest
     cdef public bint is_alone
     cdef public Py_ssize_t frame_octets
     cdef public long long queued_octets
     cdef public object current_item_id
+
+    def enqueue(self, str item_id not None, bytes audio not None):
+        cdef FrameQueue youngest = self.youngest
+        if youngest is None or (youngest.item_id is not item_id and youngest.item_id != item_id):
+            (<object>self)._enqueue_irregular(item_id, audio)
+            return
+        youngest._append(audio)
+        self.queued_octets += PyBytes_GET_SIZE(audio)
 
     def next_frame(self):
         return self._next_frame()
@@ -325,13 +338,15 @@ cdef class OutboundPath:
                 second |= 0x80
             self.marker_due = True
             self.silence_packets += 1
-            self.on_frame_sent(frame, None)
+            if self.on_frame_sent is not None:
+                self.on_frame_sent(frame, None)
         else:
             if self.marker_due:
                 self.marker_due = False
                 second |= 0x80
             self.speech_packets += 1
-            self.on_frame_sent(frame, self.playout.current_item_id)
+            if self.on_frame_sent is not None:
+                self.on_frame_sent(frame, self.playout.current_item_id)
         if self.encode is not None:
             frame = self.encode(frame)
         return self._packet(second, timestamp, frame)
@@ -370,6 +385,9 @@ cdef class DatagramSender:
         self._descriptor = -1
 
     def send(self, bytes data not None, remote):
+        self._send(data, remote)
+
+    cdef int _send(self, bytes data, remote) except -1:
         if remote is not self._remote:
             self._remote = None
             self._to_length = _socket_address(remote, &self._to)
@@ -382,6 +400,40 @@ cdef class DatagramSender:
                 self._counters.send_buffer_full += 1
             else:
                 self._counters.send_errors += 1
+        return 0
+
+
+cdef class StreamPath:
+    """See `rtp.path.StreamPath`."""
+
+    cdef public InboundPath inbound
+    cdef public OutboundPath outbound
+
+    def tick(self, double now):
+        return self._tick(now)
+
+    cdef object _tick(self, double now):
+        self.inbound._poll_path(now)
+        return self.outbound._tick()
+
+
+cdef class TurnPath:
+    """See `rtp.path.TurnPath`."""
+
+    cdef public StreamPath turning
+    cdef public DatagramSender sender
+    cdef public double care_due, care_interval_s
+
+    def tick(self, double now):
+        cdef StreamPath stream = self.turning
+        if stream is None:
+            return
+        datagram = stream._tick(now)
+        if datagram is not None and stream.inbound.remote is not None:
+            self.sender._send(datagram, stream.inbound.remote)
+        if now >= self.care_due:
+            self.care_due = now + self.care_interval_s
+            (<object>self)._take_care(now)
 
 
 cdef class DatagramDrain:

@@ -10,19 +10,28 @@ IS_WANTED: Final = os.environ.get("TRUNKLINE_FAST", "on") != "off"
 
 if TYPE_CHECKING:
     from rtp.datagram import DatagramDrain, DatagramSender
-    from rtp.path import FrameQueue, InboundPath, OutboundPath, PlayoutPath
+    from rtp.path import FrameQueue, InboundPath, OutboundPath, PlayoutPath, StreamPath, TurnPath
 
     is_compiled: bool
 else:
     try:
         if not IS_WANTED:
             raise ImportError("TRUNKLINE_FAST is off")
-        from rtp._fast import DatagramDrain, DatagramSender, FrameQueue, InboundPath, OutboundPath, PlayoutPath
+        from rtp._fast import (
+            DatagramDrain,
+            DatagramSender,
+            FrameQueue,
+            InboundPath,
+            OutboundPath,
+            PlayoutPath,
+            StreamPath,
+            TurnPath,
+        )
 
         is_compiled = True
     except ImportError:
         from rtp.datagram import DatagramDrain, DatagramSender
-        from rtp.path import FrameQueue, InboundPath, OutboundPath, PlayoutPath
+        from rtp.path import FrameQueue, InboundPath, OutboundPath, PlayoutPath, StreamPath, TurnPath
 
         is_compiled = False
 
@@ -33,5 +42,7 @@ __all__ = [
     "InboundPath",
     "OutboundPath",
     "PlayoutPath",
+    "StreamPath",
+    "TurnPath",
     "is_compiled",
 ]

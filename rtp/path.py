@@ -8,7 +8,7 @@ and what runs where nothing could be compiled.
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from rtp.packet import HEADER, HEADER_OCTETS, PLAIN_FIRST_OCTET
 from rtp.sequence import SEQUENCE_MASK, TIMESTAMP_MASK
@@ -33,6 +33,8 @@ class InboundPath:
 
     source: Address | None
     """The locked source; nobody else is heard."""
+    remote: Address | None
+    """Where this stream's packets are to be sent: latched, else negotiated."""
     unprotector: SrtpUnprotector | None
     """Set on a secure stream: `_unprotected` is then asked for each packet."""
     history: deque[bytes]
@@ -155,15 +157,26 @@ class FrameQueue:
 
 
 class PlayoutPath:
-    """The frames of a turn, as long as they lie in the midst of an item."""
+    """The frames of a turn, as long as they lie in the midst of an item, and more audio for the youngest item."""
 
     head: FrameQueue | None
     """The item that is being said."""
+    youngest: FrameQueue | None
+    """The item that more audio comes for."""
     is_alone: bool
     """No other stands behind it."""
     frame_octets: int
     queued_octets: int
     current_item_id: str | None
+
+    def enqueue(self, item_id: str, audio: bytes) -> None:
+        """Appends audio to an item; a new identifier is a new item behind the others. Flushed items take no more."""
+        youngest = self.youngest
+        if youngest is None or youngest.item_id != item_id:
+            self._enqueue_irregular(item_id, audio)
+            return
+        youngest.append(audio)
+        self.queued_octets += len(audio)
 
     def next_frame(self) -> bytes | None:
         """The frame of this turn, or None when there is nothing to say (silence is then due)."""
@@ -188,12 +201,16 @@ class PlayoutPath:
     def _irregular_frame(self) -> bytes | None:
         raise NotImplementedError
 
+    def _enqueue_irregular(self, item_id: str, audio: bytes) -> None:
+        raise NotImplementedError
+
 
 class OutboundPath:
     """One packet a turn, of speech or silence, with SSRC, sequence numbers and media time."""
 
     playout: PlayoutPath
-    on_frame_sent: Callable[[bytes, str | None], None]
+    on_frame_sent: Callable[[bytes, str | None], None] | None
+    """None where nobody wants to know."""
     encode: Callable[[bytes], bytes] | None
     protect: Callable[[bytes], bytes] | None
     silence: bytes
@@ -228,13 +245,15 @@ class OutboundPath:
                 second |= _MARKER
             self.marker_due = True
             self.silence_packets += 1
-            self.on_frame_sent(frame, None)
+            if self.on_frame_sent is not None:
+                self.on_frame_sent(frame, None)
         else:
             if self.marker_due:
                 self.marker_due = False
                 second |= _MARKER
             self.speech_packets += 1
-            self.on_frame_sent(frame, self.playout.current_item_id)
+            if self.on_frame_sent is not None:
+                self.on_frame_sent(frame, self.playout.current_item_id)
         return self.packet(second, timestamp, frame if self.encode is None else self.encode(frame))
 
     def packet(self, second: int, timestamp: int, payload: bytes) -> bytes:
@@ -245,4 +264,49 @@ class OutboundPath:
         return packet if self.protect is None else self.protect(packet)
 
     def _event_packet(self, timestamp: int) -> bytes | None:
+        raise NotImplementedError
+
+
+class StreamPath:
+    """Both halves of a stream."""
+
+    inbound: InboundPath
+    outbound: OutboundPath
+
+    def tick(self, now: float) -> bytes | None:
+        """One packet time: settles what waits on the inbound side, and returns the datagram to send to `remote`."""
+        self.inbound.poll(now)
+        return self.outbound.tick()
+
+
+class Sender(Protocol):
+    """What sends datagrams: rtp.datagram.DatagramSender is one."""
+
+    def send(self, data: bytes, remote: Address) -> None:
+        """Sends one."""
+
+
+class TurnPath:
+    """What the media clock serves for one leg (rtp.clock.Media): its stream's packet, and now and then the rest."""
+
+    turning: StreamPath | None
+    """The stream; None while there is none."""
+    sender: Sender
+    care_due: float
+    """When `_take_care` is to be called next."""
+    care_interval_s: float
+
+    def tick(self, now: float) -> None:
+        """One packet time."""
+        stream = self.turning
+        if stream is None:
+            return
+        datagram = stream.tick(now)
+        if datagram is not None and (remote := stream.inbound.remote) is not None:
+            self.sender.send(datagram, remote)
+        if now >= self.care_due:
+            self.care_due = now + self.care_interval_s
+            self._take_care(now)
+
+    def _take_care(self, now: float) -> None:
         raise NotImplementedError

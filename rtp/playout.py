@@ -68,12 +68,11 @@ class Playout(PlayoutPath):
         """Audio that waits, of all items."""
         return self._format.milliseconds(self.queued_octets)
 
-    def enqueue(self, item_id: str, audio: bytes) -> None:
-        """Appends audio to an item; a new identifier is a new item behind the others. Flushed items take no more."""
+    def _enqueue_irregular(self, item_id: str, audio: bytes) -> None:
+        """Audio that is not for the youngest item; one that was flushed is not among the items any more."""
         if not audio:
             return
-        # Nearly always more of the youngest item; one that was flushed is not among the items any more.
-        item = self._items[-1] if self._items and self._items[-1].item_id == item_id else self._open(item_id)
+        item = self._open(item_id)
         if item is None:
             self.refused_octets += len(audio)
             return
@@ -128,6 +127,7 @@ class Playout(PlayoutPath):
     def _arrange(self) -> None:
         """Tells the path who stands in front, after items have come or gone."""
         self.head = self._items[0] if self._items and not self._is_held else None
+        self.youngest = self._items[-1] if self._items else None
         self.is_alone = len(self._items) <= 1
 
     def _irregular_frame(self) -> bytes | None:

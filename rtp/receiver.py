@@ -61,7 +61,6 @@ class RtpReceiver(InboundPath):
         "_restarts",
         "_sink",
         "on_rtcp",
-        "remote",
     )
 
     def __init__(self, parameters: StreamParameters, sink: StreamSink, now: float) -> None:
@@ -89,7 +88,6 @@ class RtpReceiver(InboundPath):
         self.on_rtcp: Callable[[bytes, Address, float], None] | None = None
         """Takes RTCP that came to the RTP port, still encrypted on a secure stream."""
         self.remote = self._lock.remote
-        """Where this stream's packets are to be sent: latched, else negotiated."""
         self._settle()
 
     @property

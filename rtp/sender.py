@@ -7,7 +7,7 @@ from rtp.fast import OutboundPath
 from rtp.parameters import StreamParameters
 from rtp.playout import PlayedItem, Playout
 from rtp.sequence import SEQUENCE_MASK, TIMESTAMP_MASK, timestamp_add
-from rtp.sink import StreamSink
+from rtp.sink import StreamSink, ignore_frame
 from rtp.srtp import SrtpProtector
 from rtp.statistics import SenderStatistics
 from rtp.telephone_event import TelephoneEventSender
@@ -87,7 +87,7 @@ class RtpSender(OutboundPath):
 
     def refresh_sink(self) -> None:
         """Looks up again what the sink wants to be told."""
-        self.on_frame_sent = self._sink.on_frame_sent
+        self._refresh_listener()
 
     def protect_rtcp(self, data: bytes) -> bytes:
         """The report as it may be sent: SRTCP on a secure stream."""
@@ -117,7 +117,7 @@ class RtpSender(OutboundPath):
 
     def _adopt(self, parameters: StreamParameters, playout: Playout) -> None:
         self._parameters = parameters
-        self.on_frame_sent = self._sink.on_frame_sent
+        self._refresh_listener()
         self.playout = playout
         self.silence = playout.silence_frame
         self.payload_type = parameters.payload_type_tx
@@ -133,6 +133,10 @@ class RtpSender(OutboundPath):
     def _may_send(self) -> bool:
         return self._parameters.sends and self._parameters.remote is not None
 
+    def _refresh_listener(self) -> None:
+        listener = self._sink.on_frame_sent
+        self.on_frame_sent = None if listener is ignore_frame else listener
+
     def _secure(self, parameters: StreamParameters) -> None:
         self._protector = SrtpProtector(parameters.secure.tx) if parameters.secure is not None else None
         self.protect = None if self._protector is None else self._protector.protect
@@ -145,7 +149,8 @@ class RtpSender(OutboundPath):
         self.marker_due = True
         if event is None or payload_type is None:
             self.silence_packets += 1
-            self.on_frame_sent(self.silence, None)
+            if self.on_frame_sent is not None:
+                self.on_frame_sent(self.silence, None)
             payload = self.silence if self.encode is None else self.encode(self.silence)
             return self.packet(self.payload_type, timestamp, payload)
         self._event_packets += 1

@@ -22,6 +22,10 @@ class StreamSink(PlayoutListener, Protocol):
         """A frame goes out in this turn: speech of an item, or silence (None). Not called for telephone-events."""
 
 
+def ignore_frame(frame: bytes, item_id: str | None) -> None:
+    """A sink's `on_frame_sent` that is this very function is never called: it costs nothing then."""
+
+
 class NullSink:
     """Hears everything and does nothing. A base for sinks that want only some of it."""
 

@@ -48,14 +48,14 @@ class SocketCounters:
 class MediaSocket:
     """One bound UDP socket. `send` takes only validated addresses (`rtp.source_lock.validated_address`)."""
 
-    __slots__ = ("_sender", "_socket", "local", "send")
+    __slots__ = ("_socket", "local", "send", "sender")
 
     def __init__(self, bound: socket.socket, counters: SocketCounters) -> None:
         self._socket = bound
-        self._sender = DatagramSender(bound, counters)
+        self.sender = DatagramSender(bound, counters)
         host, port = bound.getsockname()[:2]
         self.local: Address = (host, port)
-        self.send: Callable[[bytes, Address], None] = self._sender.send
+        self.send: Callable[[bytes, Address], None] = self.sender.send
         """Sends one datagram. What the network refuses is counted: media has no second chance."""
 
     def fileno(self) -> int:
@@ -64,7 +64,7 @@ class MediaSocket:
 
     def close(self) -> None:
         """Closes the socket."""
-        self._sender.close()
+        self.sender.close()
         self._socket.close()
 
 

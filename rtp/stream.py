@@ -6,6 +6,7 @@ Its driver gives it datagrams (`receive_datagram`), calls `tick` once a packet t
 
 from collections.abc import Callable
 
+from rtp.fast import StreamPath
 from rtp.parameters import StreamParameters
 from rtp.playout import PlayedItem, Playout
 from rtp.receiver import RtpReceiver
@@ -15,7 +16,7 @@ from rtp.source_lock import Address
 from rtp.statistics import StreamStatistics
 
 
-class RtpStream:
+class RtpStream(StreamPath):
     """The two halves of a stream under one name.
 
     `ssrc`, `sequence_number` and `timestamp` are where the outbound half starts: random in production (RFC 3550 section
@@ -34,7 +35,7 @@ class RtpStream:
     ) -> None:
         self._receiver = RtpReceiver(parameters, sink, now)
         self._sender = RtpSender(parameters, sink, ssrc=ssrc, sequence_number=sequence_number, timestamp=timestamp)
-        self._sender_tick = self._sender.tick
+        self.inbound, self.outbound = self._receiver, self._sender
         self.parameters = parameters
         self.receive_datagram: Callable[[bytes, Address, float], None] = self._receiver.receive_datagram
         """Takes one datagram and its source address at `now`. Whatever it holds, nothing is raised."""
@@ -58,11 +59,6 @@ class RtpStream:
     def arrived_at(self) -> float | None:
         """When any packet of the far end's stream came last, digits and comfort noise included."""
         return self._receiver.arrived_at
-
-    def tick(self, now: float) -> bytes | None:
-        """One packet time: settles what waits on the inbound side, and returns the datagram to send to `remote`."""
-        self._receiver.poll(now)
-        return self._sender_tick()
 
     @property
     def remote(self) -> Address | None:
