@@ -74,6 +74,8 @@ class Route:
     edition: AgentEdition
     dialled: str
     caller: str
+    verdict: str = ""
+    """What became of the check of the caller's number; empty before it is known, and where nobody asked."""
 
     @property
     def agent_name(self) -> str:
@@ -177,12 +179,12 @@ class Admission:
         room, seat, dialled = found
         return RoomEntry(trunk_name, trunk, room, seat, dialled, invite.from_.uri.decoded_user or "anonymous")
 
-    def route(self, trunk_name: str, invite: Request) -> Route | None:
-        """The agent that answers the number that was dialled, or None where nobody does.
     def trunk(self, trunk_name: str) -> TrunkSettings:
         """The settings of a trunk."""
         return self._trunks[trunk_name]
 
+    def route(self, trunk_name: str, invite: Request) -> Route | None:
+        """The agent that answers the number that was dialled, or None where nobody does.
 
         Of an agent that shares its calls with a candidate, the Call-ID decides which of the two it is.
         """

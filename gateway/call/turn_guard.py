@@ -30,17 +30,19 @@ class GuardPolicy:
 
     `interruptible`: whether the caller can interrupt at all. `protects_greeting`: not before the first words are over.
     `minimum_speech_ms`: of voiced sound over the agent's words. `pauses`: the agent is silent until it is decided.
+    `detects`: the gateway finds the turns too (`gateway.call.turn_detector`), so the model is told of all of them.
     """
 
     interruptible: bool = True
     protects_greeting: bool = False
     minimum_speech_ms: int = 0
     pauses: bool = True
+    detects: bool = False
 
     @property
     def decides(self) -> bool:
         """Whether the guard, and not the service, decides about turns."""
-        return self.interruptible and (self.protects_greeting or self.minimum_speech_ms > 0)
+        return self.detects or (self.interruptible and (self.protects_greeting or self.minimum_speech_ms > 0))
 
     @property
     def is_needed(self) -> bool:
@@ -106,17 +108,20 @@ class TurnGuard:
         self._greets = policy.protects_greeting
         self._is_paused = False
 
-    def on_model_event(self, event: RealtimeEvent) -> None:
-        """Takes an event of the model, in its order."""
     def attach(self, speech: Speaking) -> None:
         """Another leg speaks from now on, and nothing of it waits or pauses."""
         self._speech = speech
         self._is_paused = False
 
+    def on_model_event(self, event: RealtimeEvent) -> None:
+        """Takes an event of the model, in its order."""
         match event:
             case SpeechStarted() if self._speech.queued_ms > 0:
                 self._held, self._voiced_ms, self._quiet_ms = event, 0.0, 0.0
                 self._pause()
+            case SpeechStarted() if self._policy.detects:
+                self._model.cancel_response()
+                self._sink(event)
             case SpeechStopped():
                 self._end_turn(event)
             case _:
@@ -142,13 +147,15 @@ class TurnGuard:
     def on_playout_drained(self) -> None:
         """The agent has said what it had to say: whoever speaks now interrupts nobody."""
         self._greets = False
+        if self._held is not None and self._policy.detects:
+            self._model.cancel_response()
         self._tell_held()
 
     def _end_turn(self, event: SpeechStopped) -> None:
         if self._held is not None:
             self._held = None
             self._resume()
-            if self._policy.decides and not self._greets:
+            if self._policy.decides and (self._policy.detects or not self._greets):
                 self.coughs += 1
                 self._model.dismiss_turn()
                 return
