@@ -125,20 +125,20 @@ def _media_host(connection: Connection | None, address_type: str) -> str | None:
     """The address to send to; None where the peer asks that nothing be sent."""
     if connection is None:
         raise UnusableAddress("Media has no connection address")
+    # On IPv6 a name under .invalid stands where 0.0.0.0 stood on IPv4. Who holds names nowhere, of whatever family.
+    if connection.address.lower().rstrip(".").endswith(".invalid"):
+        return None
+    address = _literal(connection.address)
+    if address is not None and address.is_unspecified:
+        return None
     if connection.address_type != address_type and connection.address_type in _ADDRESS_TYPES.values():
         # RFC 6157 (updating RFC 3264): the answer "MUST use the same network type" as the offer.
         raise AddressFamilyMismatch(
             f"Media address {connection.address[:80]} is {connection.address_type} and ours is {address_type}"
         )
-    # On IPv6 a name under .invalid stands where 0.0.0.0 stood on IPv4.
-    if connection.address.lower().rstrip(".").endswith(".invalid"):
-        return None
-    address = _literal(connection.address)
     if address is None:
         # A host name would need DNS in the path of an incoming message. No carrier writes one.
         raise UnusableAddress(f"Media address {connection.address[:80]!r} is not an IP address")
-    if address.is_unspecified:
-        return None
     if address.is_multicast or address == _LIMITED_BROADCAST:
         raise UnusableAddress(f"Media address {address} is not a unicast address")
     if connection.address_type != _ADDRESS_TYPES[address.version]:

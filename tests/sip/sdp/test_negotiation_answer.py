@@ -305,8 +305,13 @@ def test_hold_on_ipv6_is_understood__rfc3264_8_4(address: str) -> None:
     offer = described(f"m=audio 4 RTP/AVP 0|c=IN IP6 {address}")
     _, audio = answer_offer(offer, capable_of(), local_media("2001:db8::9"))
     assert (audio.direction, audio.on_hold, audio.remote_address) == (Direction.RECVONLY, True, None)
-    with pytest.raises(AddressFamilyMismatch):
-        answer_offer(offer, capable_of(), local_media())
+
+
+@pytest.mark.parametrize(("connection", "ours"), [("IP4 0.0.0.0", "2001:db8::9"), ("IP6 ::", "192.0.2.9")])
+def test_hold_names_nowhere_in_whatever_family__rfc3264_8_4(connection: str, ours: str) -> None:
+    offer = described(f"m=audio 4 RTP/AVP 0|c=IN {connection}")
+    _, audio = answer_offer(offer, capable_of(), local_media(ours))
+    assert (audio.on_hold, audio.remote_address) == (True, None)
 
 
 def test_other_address_family_is_488__rfc6157() -> None:
