@@ -35,7 +35,7 @@ class OpenModel:
     guard: TurnGuard | None
     at: float
 
-    def attach(self, leg: AudioLeg) -> None:
+    def attach(self, leg: Voice) -> None:
         """Speaks on another leg from now on."""
         self.bridge.attach(leg)
         if self.guard is not None:
