@@ -70,7 +70,7 @@ class ModelProtocol(Protocol):
         ...
 
     def start_turn(self) -> None:
-        """See `SteeredSession`."""
+        """See `RealtimeSession`."""
         ...
 
     def end_turn(self) -> None:

@@ -13,6 +13,7 @@ from gateway.call.succession import Succession
 from gateway.call.surroundings import ModelChange, ModelSurroundings
 from gateway.realtime.capability import RealtimeCapabilities
 from gateway.realtime.conversation import ConversationTurn
+from gateway.realtime.event import SpeechStarted, SpeechStopped
 from gateway.realtime.session import EventSink, RealtimeBackend, TextRole
 from gateway.realtime.settings import SessionSettings
 
@@ -32,6 +33,7 @@ class CallModel:
         self.tap: Callable[[bytes], None] | None = None
         """Hears the caller's audio too."""
         self._succession = Succession(backends, surroundings, sink)
+        self._own_turns = 0
 
     @property
     def sink(self) -> EventSink:
@@ -121,6 +123,19 @@ class CallModel:
         own_name = self._succession.period.own_name(item_id)
         if self._succession.is_open and own_name is not None:
             self._succession.period.session.truncate(own_name, audio_end_ms)
+
+    def begin_turn(self) -> None:
+        """The gateway itself hears the caller begin: it is told as if the model had heard it."""
+        self._own_turns += 1
+        self._succession.tell(SpeechStarted(f"own-turn-{self._own_turns}", None))
+
+    def finish_turn(self) -> None:
+        """The gateway itself hears the caller stop."""
+        self._succession.tell(SpeechStopped(f"own-turn-{self._own_turns}", None))
+
+    def start_turn(self) -> None:
+        """See `RealtimeSession`."""
+        self._succession.command(lambda session: session.start_turn())
 
     def end_turn(self) -> None:
         """See `RealtimeSession`."""

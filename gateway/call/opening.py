@@ -5,7 +5,7 @@ model and the leg stand the bridge and, where the agent wants one, a guard over 
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gateway.admission import Route
@@ -14,13 +14,14 @@ from gateway.call.audio_format import with_formats
 from gateway.call.conversation import Conversation
 from gateway.call.model import CallModel
 from gateway.call.period import ignore
-from gateway.call.settings import guard_policy, settings_of
+from gateway.call.settings import guard_policy, pause_ms, settings_of, voice_policy
 from gateway.call.surroundings import ModelSurroundings
 from gateway.call.text import filled
+from gateway.call.turn_detector import OwnTurns, TurnDetector
 from gateway.call.turn_guard import TurnGuard
 from gateway.realtime.errors import ModelRefusedError
 from gateway.realtime.session import EventSink, RealtimeBackend
-from gateway.realtime.settings import ServerVad, SessionSettings
+from gateway.realtime.settings import SessionSettings
 from gateway.tools.catalog import Toolbox
 from sip.message import Request
 
@@ -102,13 +103,16 @@ class ModelOpening:
         policy = guard_policy(self.route.agent)
         if not policy.is_needed:
             return None, bridge.on_model_event
-        guard = TurnGuard(policy, model, bridge.on_model_event, leg, settings.input_format)
-        model.tap = guard.on_caller_audio
+        voice = voice_policy(self.route.agent)
+        if voice is None:
+            guard = TurnGuard(policy, model, bridge.on_model_event, leg, settings.input_format)
+            model.tap = guard.on_caller_audio
+            return guard, guard.on_model_event
+        guard = TurnGuard(policy, OwnTurns(model), bridge.on_model_event, leg, settings.input_format)
+        model.tap = _in_turn(TurnDetector(voice, settings.input_format, model).on_caller_audio, guard.on_caller_audio)
         return guard, guard.on_model_event
 
     def _create_bridge(self, model: CallModel, settings: SessionSettings) -> Bridge:
-        turn_detection = settings.turn_detection
-        pause_ms = turn_detection.silence_duration_ms if isinstance(turn_detection, ServerVad) else 0
         return Bridge(
             model,
             self.conversation,
@@ -116,7 +120,7 @@ class ModelOpening:
             self.surroundings.clock,
             octets_per_ms=settings.output_format.bytes_per_ms,
             recorder=self.recorder,
-            pause_ms=pause_ms,
+            pause_ms=pause_ms(self.route.agent),
         )
 
     def _settings(self, context: str | None) -> SessionSettings:
@@ -125,3 +129,13 @@ class ModelOpening:
         if context is not None:
             instructions = f"{instructions.rstrip()}\n\n{context}"
         return settings_of(agent, instructions, tuple(tool.definition for tool in self.tools.values()))
+
+
+def _in_turn(*hearers: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    """Each hears the caller's audio, one after another."""
+
+    def hear(payload: bytes) -> None:
+        for hearer in hearers:
+            hearer(payload)
+
+    return hear

@@ -1,8 +1,9 @@
 """From an agent's configuration to what a call asks of a model session."""
 
 from gateway.call.dead_air import DeadAirPolicy
+from gateway.call.turn_detector import VoicePolicy
 from gateway.call.turn_guard import GuardPolicy
-from gateway.config.agent import AgentSettings, SemanticVadSettings, Undecided
+from gateway.config.agent import AgentSettings, ClientVadSettings, SemanticVadSettings, Undecided
 from gateway.realtime.settings import (
     Eagerness,
     SemanticVad,
@@ -43,6 +44,7 @@ def guard_policy(agent: AgentSettings) -> GuardPolicy:
         protects_greeting=agent.interruption.protect_greeting and agent.greeting is not None,
         minimum_speech_ms=agent.interruption.minimum_speech_ms,
         pauses=agent.interruption.while_undecided is Undecided.PAUSE,
+        detects=isinstance(agent.turn_detection, ClientVadSettings),
     )
 
 
@@ -52,8 +54,24 @@ def dead_air_policy(agent: AgentSettings) -> DeadAirPolicy:
     return DeadAirPolicy(settings.nudge_after_seconds, settings.filler_after_seconds, settings.replace_after_seconds)
 
 
-def _turn_detection(agent: AgentSettings) -> TurnDetection:
+def voice_policy(agent: AgentSettings) -> VoicePolicy | None:
+    """What the gateway takes for speech; None where the model's service detects turns."""
+    settings = agent.turn_detection
+    if not isinstance(settings, ClientVadSettings):
+        return None
+    return VoicePolicy(settings.threshold_dbfs, settings.start_ms, settings.silence_duration_ms)
+
+
+def pause_ms(agent: AgentSettings) -> int:
+    """How much of the silence after the caller's last word passes before a turn counts as over, where that is known."""
+    settings = agent.turn_detection
+    return 0 if isinstance(settings, SemanticVadSettings) else settings.silence_duration_ms
+
+
+def _turn_detection(agent: AgentSettings) -> TurnDetection | None:
     settings, decides = agent.turn_detection, guard_policy(agent).decides
+    if isinstance(settings, ClientVadSettings):
+        return None
     interrupts = settings.interrupt_response and not decides
     if isinstance(settings, SemanticVadSettings):
         return SemanticVad(

@@ -372,6 +372,12 @@ class Succession:
 
     # What sessions say.
 
+    def tell(self, event: RealtimeEvent) -> None:
+        """Tells an event that the gateway itself has noticed as if the current session had."""
+        self.progress.follow(event)
+        self.watch_dead_air()
+        self.sink(event)
+
     def _receive(self, period: Period, event: RealtimeEvent) -> None:
         if period is not self.period or self._closed:
             return

@@ -13,8 +13,8 @@ from gateway.config.transfer import TransferSettings
 from gateway.config.value import InputPath, Language, Name, Settings
 from gateway.realtime.settings import Eagerness
 
-# OpenAI ends a Realtime session after 60 minutes, and a session is not carried over into another one.
-LONGEST_SESSION_SECONDS = 3600
+# Services end a session after an hour or less, but a call's session is renewed before that: sense bounds a call.
+LONGEST_CALL_SECONDS = 86_400
 
 
 class ServerVadSettings(Settings):
@@ -43,7 +43,24 @@ class SemanticVadSettings(Settings):
     """Whether the caller can interrupt the agent."""
 
 
-TurnDetectionSettings = Annotated[ServerVadSettings | SemanticVadSettings, Field(discriminator="type")]
+class ClientVadSettings(Settings):
+    """Turns are found by the gateway itself, by loudness: for models that find none."""
+
+    type: Literal["client_vad"]
+    """Turns are found by the gateway itself, by loudness: for models that find none."""
+    threshold_dbfs: Annotated[float, Field(ge=-80, le=0)] = -42.0
+    """The quietest speech, in decibels below full scale. On a noisy line it must stand out from the noise besides."""
+    start_ms: Annotated[int, Field(ge=20, le=1000)] = 60
+    """Speech until a turn begins."""
+    silence_duration_ms: Annotated[int, Field(ge=50, le=10000)] = 500
+    """Silence that ends a turn."""
+    interrupt_response: bool = True
+    """Whether the caller can interrupt the agent."""
+
+
+TurnDetectionSettings = Annotated[
+    ServerVadSettings | SemanticVadSettings | ClientVadSettings, Field(discriminator="type")
+]
 
 
 class TranscriptionSettings(Settings):
@@ -180,8 +197,8 @@ class AgentSettings(Settings):
     """How the end of the caller's turn is found."""
     transcription: TranscriptionSettings = TranscriptionSettings()
     """Transcription of the caller's words."""
-    max_duration_seconds: Annotated[int, Field(ge=1, le=LONGEST_SESSION_SECONDS)] = 3300
-    """Longest call; then the gateway hangs up. At most the 60 minutes after which OpenAI ends a session."""
+    max_duration_seconds: Annotated[int, Field(ge=1, le=LONGEST_CALL_SECONDS)] = 3300
+    """Longest call; then the gateway hangs up. It may be longer than a service's sessions: these are renewed."""
     built_in_tools: tuple[BuiltInTool, ...] = (BuiltInTool.END_CALL,)
     """Tools of the gateway that the model may use: `end_call` hangs up after the agent's last word,
     `send_digits` presses keys, `transfer_call` hands the caller over to what `transfer` lists, `pause_recording` and

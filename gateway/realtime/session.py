@@ -75,6 +75,13 @@ class RealtimeSession(Protocol):
         """
         ...
 
+    def start_turn(self) -> None:
+        """Says that the caller has begun to speak, where nobody but the gateway detects turns: the model falls silent.
+
+        What was appended since the last turn belongs to this one, so a sound's beginning is not lost.
+        """
+        ...
+
     def end_turn(self) -> None:
         """Says that the caller's turn is over, and asks for an answer, where nobody but the gateway detects turns."""
         ...
@@ -89,17 +96,6 @@ class RealtimeSession(Protocol):
 
     async def aclose(self) -> None:
         """Ends the session and frees its socket, within a bounded time. It may be called at any moment and again."""
-        ...
-
-
-class SteeredSession(RealtimeSession, Protocol):
-    """A session that is told of the beginning of a turn as well as of its end: every backend's own is one."""
-
-    def start_turn(self) -> None:
-        """Says that the caller has begun to speak, where nobody but the gateway detects turns: the model falls silent.
-
-        What was appended since the last turn belongs to this one, so a sound's beginning is not lost.
-        """
         ...
 
 

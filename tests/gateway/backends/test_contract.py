@@ -22,7 +22,7 @@ from gateway.realtime.event import (
     SessionFailed,
     ToolCall,
 )
-from gateway.realtime.session import RealtimeBackend, SteeredSession
+from gateway.realtime.session import RealtimeBackend, RealtimeSession
 from gateway.realtime.settings import SessionSettings, ToolDefinition
 from tests.fakes.realtime_server import (
     Peer,
@@ -177,7 +177,7 @@ class Caller:
         self._arrival = asyncio.Event()
         session = backend.create_session(self._take)
         assert isinstance(session, WireSession)
-        self.session: SteeredSession = session
+        self.session: RealtimeSession = session
 
     def _take(self, event: RealtimeEvent) -> None:
         self.events.append(event)

@@ -82,6 +82,9 @@ class FakeSession:
     def truncate(self, item_id: str, audio_end_ms: int) -> None:
         self.told.append(("truncate", item_id, audio_end_ms))
 
+    def start_turn(self) -> None:
+        self.told.append(("start_turn",))
+
     def end_turn(self) -> None:
         self.told.append(("end_turn",))
 
