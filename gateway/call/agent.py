@@ -15,7 +15,7 @@ from gateway.call.opening import ModelOpening, OpenModel
 from gateway.call.settings import dead_air_policy, say_exactly
 from gateway.call.silence import Silence, SilenceAct
 from gateway.call.surroundings import ModelSurroundings, Spawn
-from gateway.call.text import filled
+from gateway.call.text import filled, values_of
 from gateway.call.timer import Timers
 from gateway.call.transition import CallInput
 from gateway.log import ContextLogger
@@ -235,8 +235,19 @@ class CallAgent:
     # What the tools' desk needs (gateway.tools.desk.ToolFloor).
 
     def _tool_context(self, tool_call_id: str) -> ToolContext:
-        route = self._host.route
-        return ToolContext(self._host.call_id, tool_call_id, route.caller, route.dialled, self._host)
+        values = values_of(self._host.route, self._invite)
+        return ToolContext(
+            self._host.call_id,
+            tool_call_id,
+            values.caller,
+            values.dialled,
+            self._host,
+            trunk=values.trunk,
+            agent=values.agent,
+            verdict=values.verdict,
+            headers=values.headers,
+            variables=values.variables,
+        )
 
     @property
     def caller_turns(self) -> int:

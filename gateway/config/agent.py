@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from gateway.config.fallback import FallbackSettings, HangUpSettings
-from gateway.config.template import TemplateText
+from gateway.config.template import TemplateText, names
 from gateway.config.tool import BuiltInTool, ToolName, ToolSettings
 from gateway.config.transfer import TransferSettings
 from gateway.config.value import InputPath, Language, Name, Settings
@@ -182,9 +182,10 @@ class AgentSettings(Settings):
     """Model backends in order of preference; a call takes the first that can be used."""
     instructions: Annotated[TemplateText, Field(min_length=1)]
     """What the model is told about its role, before the first word. It may be filled in for each call, as in
-    `{{ caller }}`, `{{ dialled }}`, `{{ trunk }}`, `{{ agent }}`, `{{ headers["X-Account"] }}` (headers of the INVITE
-    that begin with X-) and `{{ variables.NAME }}`; the syntax is Jinja2's. Headers are the caller's words, not
-    yours."""
+    `{{ caller }}`, `{{ dialled }}`, `{{ trunk }}`, `{{ agent }}`, `{{ verdict }}` (of the check of the caller's number:
+    passed, failed, no_signature and others; empty where the trunk asks for none), `{{ headers["X-Account"] }}`
+    (headers of the INVITE that begin with X-) and `{{ variables.NAME }}`; the syntax is Jinja2's. Headers are the
+    caller's words, not yours."""
     voice: str | None = None
     """Voice of the model (OpenAI: marin, cedar, alloy, …). When absent the backend's own."""
     language: Language | None = None
@@ -221,3 +222,8 @@ class AgentSettings(Settings):
     """What the caller hears when the model is lost in mid-call."""
     dead_air: DeadAirSettings = DeadAirSettings()
     """What happens when the model is there and does not answer."""
+
+    @property
+    def tells_verdict(self) -> bool:
+        """Whether its texts say what became of the check of the caller's number, which must be known first then."""
+        return any(names(text, "verdict") for text in (self.instructions, self.greeting or ""))

@@ -13,7 +13,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import AfterValidator
 
 # What a call has, by the name that a text uses.
-KNOWN_NAMES: Final = frozenset({"caller", "dialled", "trunk", "agent", "headers", "variables"})
+KNOWN_NAMES: Final = frozenset({"caller", "dialled", "trunk", "agent", "verdict", "headers", "variables"})
 # Values come from the wire and become part of what a model is told: long enough for a name or an account number.
 VALUE_LIMIT: Final = 256
 # What begins an expression, a statement or a comment, and the line end that is written otherwise.
@@ -30,7 +30,7 @@ class HeaderValues(dict[str, str]):
 
 @dataclass(frozen=True, slots=True)
 class CallValues:
-    """What a text can be filled with."""
+    """What a text can be filled with. `verdict` is empty where nobody checked the caller's number."""
 
     caller: str
     dialled: str
@@ -38,6 +38,7 @@ class CallValues:
     agent: str
     headers: Mapping[str, str] = field(default_factory=HeaderValues)
     variables: Mapping[str, str] = field(default_factory=dict)
+    verdict: str = ""
 
 
 def header_values(headers: Iterable[tuple[str, str]]) -> HeaderValues:
@@ -66,6 +67,12 @@ def is_plain(text: str) -> bool:
     return not any(mark in text for mark in _MARKS)
 
 
+@functools.lru_cache(maxsize=256)
+def names(text: str, name: str) -> bool:
+    """Whether a text that can be filled in uses a name."""
+    return not is_plain(text) and name in meta.find_undeclared_variables(_ENVIRONMENT.parse(text))
+
+
 def fill(text: str, values: CallValues) -> str:
     """The text with a call's values.
 
@@ -77,6 +84,7 @@ def fill(text: str, values: CallValues) -> str:
         dialled=clean(values.dialled),
         trunk=values.trunk,
         agent=values.agent,
+        verdict=values.verdict,
         headers=values.headers,
         variables=values.variables,
     )

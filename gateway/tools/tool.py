@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from pydantic import BaseModel, ValidationError
@@ -55,13 +55,22 @@ class Line(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """For which call a tool runs. `tool_call_id` is the model's name of this request."""
+    """For which call a tool runs. `tool_call_id` is the model's name of this request.
+
+    `verdict` is what became of the check of the caller's number (empty where nobody checked), `headers` are those of
+    the INVITE that begin with X-, by their lower-case names: the caller's words, not yours.
+    """
 
     call_id: str
     tool_call_id: str
     caller: str
     dialled: str
     line: Line
+    trunk: str = ""
+    agent: str = ""
+    verdict: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

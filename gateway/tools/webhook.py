@@ -80,7 +80,16 @@ class WebhookTool:
             {
                 "tool": self.definition.name,
                 "arguments": arguments,
-                "call": {"id": context.call_id, "caller": context.caller, "dialled": context.dialled},
+                "call": {
+                    "id": context.call_id,
+                    "caller": context.caller,
+                    "dialled": context.dialled,
+                    "trunk": context.trunk,
+                    "agent": context.agent,
+                    "verdict": context.verdict or None,
+                    "headers": dict(context.headers),
+                    "variables": dict(context.variables),
+                },
             },
             ensure_ascii=False,
         ).encode()

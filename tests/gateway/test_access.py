@@ -113,6 +113,7 @@ async def house(folder: Path, **trunk: object) -> AsyncIterator[House]:
             "agents": {
                 "reception": {"backends": ["model"], "instructions": "You are the reception."},
                 "careful": {"backends": ["model"], "instructions": "You are careful."},
+                "curious": {"backends": ["model"], "instructions": "The caller's number is [{{ verdict }}]."},
             },
             "backends": {"model": {"type": "openai", "dialect": "compatible", "url": model.url, "model": "fake"}},
             "records": {"directory": str(folder / "records")},
@@ -311,6 +312,18 @@ async def test_verdict_chooses_the_agent(tmp_path: Path, fetcher: Fetcher, provi
     assert isinstance(answer, Answered)
     assert record["agent"] == "careful"
     assert "You are careful." in str(update)
+
+
+@pytest.mark.parametrize(("identity", "verdict"), [({"verify": "passport"}, "passed"), ({"verify": "off"}, "")])
+async def test_instructions_wait_for_the_verdict_that_they_name(
+    tmp_path: Path, fetcher: Fetcher, provider: Provider, identity: dict[str, str], verdict: str
+) -> None:
+    async with house(tmp_path, identity=identity, numbers={"*": "curious"}) as house_:
+        asyncio.get_running_loop().call_later(0.3, fetcher.gate.set)
+        answer, _ = await house_.call(("Identity", provider.identity()))
+        update = next(event for event in house_.told() if event["type"] == "session.update")
+    assert isinstance(answer, Answered)
+    assert f"The caller's number is [{verdict}]." in str(update)
 
 
 # Registration (RFC 3261 §10.2).

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -37,7 +38,9 @@ async def never() -> None:
     await asyncio.Event().wait()
 
 
-def configuration(folder: Path, url: str, sip_port: int, agent: Mapping[str, object]) -> GatewayConfiguration:
+def configuration(
+    folder: Path, url: str, sip_port: int, agent: Mapping[str, object], prices: Mapping[str, float]
+) -> GatewayConfiguration:
     first_port, last_port = free_rtp_range(4)
     return GatewayConfiguration.model_validate(
         {
@@ -49,7 +52,9 @@ def configuration(folder: Path, url: str, sip_port: int, agent: Mapping[str, obj
             },
             "trunks": {"loop": {"allow": [f"{LOOPBACK}/32"], "numbers": {"1000": "agent"}}},
             "agents": {"agent": {"backends": ["model"], "instructions": "Be brief.", "greeting": "Hello.", **agent}},
-            "backends": {"model": {"type": "openai", "dialect": "compatible", "url": url, "model": "fake"}},
+            "backends": {
+                "model": {"type": "openai", "dialect": "compatible", "url": url, "model": "fake", "prices": prices}
+            },
             "records": {"directory": str(folder / "records")},
             "limits": {"drain_timeout_seconds": 0},
         }
@@ -57,11 +62,13 @@ def configuration(folder: Path, url: str, sip_port: int, agent: Mapping[str, obj
 
 
 @asynccontextmanager
-async def called(folder: Path, script: Script, **agent: object) -> AsyncIterator[tuple[House, PlacedCall]]:
+async def called(
+    folder: Path, script: Script, *, prices: Mapping[str, float] | None = None, **agent: object
+) -> AsyncIterator[tuple[House, PlacedCall]]:
     """A call to an agent with these settings, whose model server does as the script says."""
     async with realtime_server(script) as model:
         (port,) = free_udp_ports(1)
-        service = Service(configuration(folder, model.url, port, agent))
+        service = Service(configuration(folder, model.url, port, agent, prices or {}))
         ready = asyncio.Event()
         running = asyncio.create_task(service.run(ready))
         try:
@@ -197,7 +204,7 @@ async def test_instructions_and_greeting_are_filled_with_the_call(tmp_path: Path
         seen["greeting"] = (await peer.receive("response.create"))["response"]
         await peer.drain()
 
-    agent = {
+    agent: dict[str, Any] = {
         "instructions": "You answer for {{ variables.shop }}; {{ caller }} calls {{ dialled }}.",
         "greeting": "This is {{ variables.shop }}.",
         "variables": {"shop": "the Harbour Kitchen"},
@@ -206,3 +213,117 @@ async def test_instructions_and_greeting_are_filled_with_the_call(tmp_path: Path
         await until(lambda: "greeting" in seen)
     assert seen["session"]["instructions"] == "You answer for the Harbour Kitchen; +15552223333 calls 1000."
     assert "This is the Harbour Kitchen." in seen["greeting"]["instructions"]
+
+
+async def tell_call(context: ToolContext) -> dict[str, object]:
+    """Tells what a tool knows of its call."""
+    return {"trunk": context.trunk, "agent": context.agent, "shop": context.variables["shop"]}
+
+
+async def use(peer: Peer, name: str, number: int, arguments: str = "{}") -> dict[str, Any]:
+    """Lets the model call a tool, and gives what it is answered."""
+    response = f"resp_{number}"
+    call = function_call(f"t{number}", name, arguments)
+    await peer.send(response_created(response), response_done(response, "completed", call))
+    answer: dict[str, Any] = json.loads(str((await next_output(peer))["output"]))
+    return answer
+
+
+async def test_a_tool_knows_the_call_and_its_variables(tmp_path: Path) -> None:
+    seen: dict[str, Any] = {}
+
+    async def calls_a_tool(peer: Peer) -> None:
+        await peer.greet()
+        await peer.receive("response.create")
+        seen["answer"] = await use(peer, "tell", 1)
+        await peer.drain()
+
+    tools = {"tell": here("tell_call")}
+    async with called(tmp_path, calls_a_tool, tools=tools, variables={"shop": "Harbour Kitchen"}):
+        await until(lambda: "answer" in seen)
+    assert seen["answer"] == {"trunk": "loop", "agent": "agent", "shop": "Harbour Kitchen"}
+
+
+async def test_a_server_of_the_model_context_protocol_answers_in_a_call(tmp_path: Path) -> None:
+    seen: dict[str, Any] = {}
+
+    async def calls_tools(peer: Peer) -> None:
+        session: Any = (await peer.greet())["session"]
+        seen["names"] = [tool["name"] for tool in session["tools"]]
+        await peer.receive("response.create")
+        seen["found"] = await use(peer, "crm_look_up", 1, '{"name": "Ada"}')
+        seen["cut"] = await use(peer, "crm_look_up", 2, '{"name": "Ad')
+        seen["late"] = await use(peer, "crm_wait", 3)
+        await peer.drain()
+
+    program = Path(__file__).parents[1] / "fakes" / "mcp_program.py"
+    server: dict[str, object] = {"type": "mcp", "command": sys.executable, "args": [str(program), "stdio"], "allow": ["look_up", "wait"]}
+    server |= {"timeout_seconds": 0.5, "fallback": "I cannot see that just now."}
+    async with called(tmp_path, calls_tools, tools={"crm": server}) as (house, _):
+        await until(lambda: "late" in seen)
+    assert seen["names"] == ["end_call", "crm_look_up", "crm_wait"]
+    assert seen["found"]["name"] == "Ada"
+    assert "nothing was done" in seen["cut"]["error"]
+    assert seen["late"]["say_to_the_caller"] == "I cannot see that just now."
+    outcomes = [call["outcome"] for call in (await house.record())["tool_calls"]]
+    assert outcomes == ["done", "invalid_arguments", "timed_out"]
+
+
+async def test_the_longest_call_ends_with_a_bye(tmp_path: Path) -> None:
+    async def talks_on(peer: Peer) -> None:
+        await peer.greet()
+        await peer.receive("response.create")
+        await peer.send(response_created(), audio_delta(b"\x10" * 80_000), audio_done(), response_done())
+        await peer.drain()
+
+    async with called(tmp_path, talks_on, max_duration_seconds=1) as (house, call):
+        async with asyncio.timeout(10):
+            await call.ended()
+        assert call.ended_by_peer
+    record = await house.record()
+    assert record["end"]["reason"] == "duration_limit"
+    assert 950 <= record["duration_ms"] < 5_000
+
+
+async def test_a_call_has_only_so_many_tool_calls(tmp_path: Path) -> None:
+    answers: list[dict[str, Any]] = []
+
+    async def calls_tools(peer: Peer) -> None:
+        await peer.greet()
+        await peer.receive("response.create")
+        for number in range(3):
+            answers.append(await use(peer, "look_up", number, '{"name": "Ada"}'))
+        await peer.drain()
+
+    tools = {"look_up": here("look_up")}
+    async with called(tmp_path, calls_tools, tools=tools, max_tool_calls=2) as (house, _):
+        await until(lambda: len(answers) == 3)
+    assert [answer.get("name") for answer in answers] == ["Ada", "Ada", None]
+    assert "No further tool" in answers[2]["error"]
+    outcomes = [call["outcome"] for call in (await house.record())["tool_calls"]]
+    assert outcomes == ["done", "done", "limit_reached"]
+
+
+async def test_a_call_that_has_cost_enough_is_ended(tmp_path: Path) -> None:
+    async def costs(peer: Peer) -> None:
+        await peer.greet()
+        await peer.receive("response.create")
+        done: Any = response_done()
+        done["response"]["usage"] = {
+            "total_tokens": 3_000,
+            "input_tokens": 1_000,
+            "output_tokens": 2_000,
+            "input_token_details": {"audio_tokens": 1_000},
+            "output_token_details": {"audio_tokens": 2_000},
+        }
+        await peer.send(response_created(), done)
+        await peer.drain()
+
+    prices = {"input_audio": 32, "output_audio": 64}
+    async with called(tmp_path, costs, prices=prices, max_cost=0.1) as (house, call):
+        async with asyncio.timeout(10):
+            await call.ended()
+        assert call.ended_by_peer
+    record = await house.record()
+    assert record["end"]["reason"] == "cost_limit"
+    assert record["model"]["cost"] == 0.16  # a thousandth of 32 and two thousandths of 64

@@ -14,6 +14,7 @@ VALUES = CallValues(
     agent="reception",
     headers=header_values([("X-Account", "4711"), ("From", "<sip:secret@example.com>")]),
     variables={"shop": "Harbour Kitchen"},
+    verdict="passed",
 )
 
 
@@ -27,6 +28,7 @@ VALUES = CallValues(
         ("{% if headers['X-Vip'] %}A friend.{% else %}A guest.{% endif %}", "A guest."),
         ("[{{ headers['From'] }}]", "[]"),
         ("[{{ variables.missing }}]", "[]"),
+        ("[{{ verdict }}]", "[passed]"),
         ("On {{ trunk }} for {{ agent }}\n", "On twilio for reception\n"),
     ],
 )

@@ -24,7 +24,9 @@ KEY = b"0123456789abcdef"
 NOW = 1_800_000_000.0
 
 
-CONTEXT = ToolContext("c1", "t1", "+15551234567", "+15550001111", SilentLine())
+CONTEXT = ToolContext(
+    "c1", "t1", "+15551234567", "+15550001111", SilentLine(), "pbx", "reception", "passed", {"x-account": "7"}
+)
 Answer = tuple[int, Mapping[str, str], bytes]
 OK: Answer = (200, {"Content-Type": "application/json"}, b'{"table": 7}')
 
@@ -95,7 +97,16 @@ async def test_a_request_is_signed_and_says_for_which_call() -> None:
     assert json.loads(body) == {
         "tool": "book",
         "arguments": {"guests": 4},
-        "call": {"id": "c1", "caller": "+15551234567", "dialled": "+15550001111"},
+        "call": {
+            "id": "c1",
+            "caller": "+15551234567",
+            "dialled": "+15550001111",
+            "trunk": "pbx",
+            "agent": "reception",
+            "verdict": "passed",
+            "headers": {"x-account": "7"},
+            "variables": {},
+        },
     }
     assert headers["idempotency-key"] == headers["webhook-id"] == "c1-t1"
     signed = f"c1-t1.{int(NOW)}.".encode() + body
