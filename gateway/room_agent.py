@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from gateway.admission import Route
@@ -285,6 +286,14 @@ class RoomAgent:
     async def transfer_call(self, uri: str) -> TransferOutcome:
         """Nobody is transferred out of a room."""
         return TransferOutcome(403, "callers are not transferred out of a conference")
+
+    async def hold_caller(self, music: Path, max_seconds: float) -> bool:
+        """There is nobody to be put on hold."""
+        return False
+
+    async def play_announcement(self, file: Path) -> bool:
+        """What everybody is to hear is the room's own."""
+        return False
 
     def pause_recording(self) -> bool:
         """The callers' recordings are their own."""

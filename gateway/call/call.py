@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from gateway.admission import Route
@@ -16,6 +17,7 @@ from gateway.call.account import Account, CallParts
 from gateway.call.agent import CallAgent
 from gateway.call.environment import CallEnvironment
 from gateway.call.handover import Handovers
+from gateway.call.hold import CallHold
 from gateway.call.last_resort import LastResort
 from gateway.call.opening import OpenModel
 from gateway.call.side import CallerSide, Side
@@ -114,6 +116,7 @@ class Call:
         self._transfers = Transfers(session, perform, dialler.caps, self._logger)
         self._handovers = Handovers(self, route.trunk, dialler, perform, self._account, self._timers, self._logger)
         self._tape = Tape(call_id, environment, self._logger)
+        self._hold = CallHold(environment.announcements, self._timers, self._logger)
         self._falling_back: asyncio.Task[None] | None = None
         self._last_resort = LastResort(call_id, environment.messages, self._transfers, self._logger)
         self._leaving: CallInput | None = None
@@ -146,6 +149,7 @@ class Call:
             self._handovers.close()
             if self._falling_back is not None:
                 self._falling_back.cancel()
+            self._hold.end()
             self._transfers.close()
             self._agent.stop()
 
@@ -367,6 +371,7 @@ class Call:
             side.hang_up()
             side.close()
             return
+        self._hold.end()
         opened.bridge.on_playout_flushed(former.leg.flush())
         self._account.change_side(former, former.close(), party)
         self.side = side
@@ -413,6 +418,7 @@ class Call:
 
     async def _fall_back(self, opened: OpenModel) -> None:
         await self._until_spoken()
+        self._hold.end()
         self._agent.stop()
         news = await self._last_resort.serve(
             self.route, self.side.leg, opened, self._tape.recorder(), lambda: self._account.at_ms
@@ -428,8 +434,38 @@ class Call:
                 async with asyncio.timeout(FAREWELL_SECONDS):
                     await self._spoken.wait()
 
+    async def hold_caller(self, music: Path, max_seconds: float) -> bool:
+        """Plays music to the caller until the agent speaks again, or for so long; False where that cannot be."""
+        over = await self._play(music, is_endless=True)
+        if over is None:
+            return False
+        self._spawn(self._limit_hold(over, max_seconds))
+        return True
+
+    async def play_announcement(self, file: Path) -> bool:
+        """Plays a file to the caller, to its end; False where that cannot be."""
+        over = await self._play(file, is_endless=False)
+        return over is not None and await over.wait()
+
+    async def _play(self, file: Path, *, is_endless: bool) -> asyncio.Event | None:
+        await self._until_spoken()
+        if self.state is not CallState.TALKING or (opened := self._agent.opened) is None:
+            return None
+        return await self._hold.begin(self.side.leg, opened, self._tape.recorder(), file, is_endless=is_endless)
+
+    async def _limit_hold(self, over: asyncio.Event, max_seconds: float) -> None:
+        try:
+            async with asyncio.timeout(max_seconds):
+                await over.wait()
+        except TimeoutError:
+            self._hold.end()
+            if (opened := self._agent.opened) is not None:
+                self._agent.tell("The caller has waited long enough, and is with you again.", TextRole.SYSTEM)
+                opened.model.create_response()
+
     def end_call(self) -> None:
         """Hangs up when the agent's last word has been heard."""
+        self._hold.end()
         self._leave(CallInput.AGENT_HUNG_UP)
 
     def _leave(self, news: CallInput) -> None:
@@ -445,9 +481,17 @@ class Call:
         return self.side.leg.send_digits(digits)
 
     async def transfer_call(self, uri: str) -> TransferOutcome:
-        """Hands the caller over once the agent's last word has been heard: what the far end plays next is its own."""
+        """Hands the caller over once the agent's last word has been heard: what the far end plays next is its own.
+
+        A far end that leaves the caller with us meanwhile has it hear the agent's music.
+        """
         await self._until_spoken()
-        return await self._transfers.transfer(uri, self._account.at_ms)
+        if (hold := self.route.agent.hold) is not None:
+            await self._play(hold.music, is_endless=True)
+        try:
+            return await self._transfers.transfer(uri, self._account.at_ms)
+        finally:
+            self._hold.end()
 
     # The end.
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from gateway.announcement import AnnouncementLibrary
 from gateway.call.record import CallRecord
 from gateway.config.price import PriceSettings
 from gateway.dialler import Dialler
@@ -26,4 +27,5 @@ class CallEnvironment:
     setup_timeout_seconds: float
     clock: Callable[[], float]
     prices: Mapping[str, PriceSettings] = field(default_factory=dict)
+    announcements: AnnouncementLibrary = field(default_factory=AnnouncementLibrary)
     messages: MessageArchive | None = None

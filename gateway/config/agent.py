@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from gateway.config.fallback import FallbackSettings, HangUpSettings
+from gateway.config.hold import AnnouncementSettings, HoldSettings
 from gateway.config.template import TemplateText, names
 from gateway.config.tool import BuiltInTool, ToolName, ToolSettings
 from gateway.config.transfer import TransferSettings
@@ -203,7 +204,12 @@ class AgentSettings(Settings):
     built_in_tools: tuple[BuiltInTool, ...] = (BuiltInTool.END_CALL,)
     """Tools of the gateway that the model may use: `end_call` hangs up after the agent's last word,
     `send_digits` presses keys, `transfer_call` hands the caller over to what `transfer` lists, `pause_recording` and
-    `resume_recording` keep what nobody may keep, such as a card's number, out of the recording."""
+    `resume_recording` keep what nobody may keep, such as a card's number, out of the recording, `hold_caller` plays the
+    music of `hold` until the agent speaks again, `play_announcement` plays one of `announcements`."""
+    hold: HoldSettings | None = None
+    """Music on hold: for `hold_caller`, and while a transfer is under way that leaves the caller waiting here."""
+    announcements: Mapping[Name, AnnouncementSettings] = {}
+    """Announcements that `play_announcement` may play, by the name that the model says."""
     transfer: TransferSettings | None = None
     """Where `transfer_call` may send the caller. What is not listed is never dialled."""
     tools: Mapping[ToolName, ToolSettings] = {}

@@ -7,6 +7,7 @@ out, so that the user sees every fault at once; `Subject` therefore carries the 
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network
 from itertools import combinations
+from pathlib import Path
 from typing import Final
 
 from gateway.carrier import Carrier, Network
@@ -79,6 +80,26 @@ def transfers_lead_somewhere(subject: Subject) -> Iterator[Finding]:
         if agent.transfer is not None and not may_transfer and not falls_back:
             reason = "has no effect without transfer_call among the agent's built_in_tools"
             yield Finding(("agents", name, "transfer"), reason, FaultLevel.WARNING, at_key=True)
+
+
+def files_can_be_played(subject: Subject) -> Iterator[Finding]:
+    """Who may play files names some, and they are there."""
+    for name, agent in subject.configuration.agents.items():
+        path = ("agents", name)
+        tools = agent.built_in_tools
+        if BuiltInTool.HOLD_CALLER in tools and agent.hold is None:
+            yield Finding((*path, "built_in_tools"), "hold_caller needs music; name a file under hold")
+        if BuiltInTool.PLAY_ANNOUNCEMENT in tools and not agent.announcements:
+            yield Finding((*path, "built_in_tools"), "play_announcement needs files; list them under announcements")
+        if agent.announcements and BuiltInTool.PLAY_ANNOUNCEMENT not in tools:
+            reason = "has no effect without play_announcement among the agent's built_in_tools"
+            yield Finding((*path, "announcements"), reason, FaultLevel.WARNING, at_key=True)
+        files: dict[TreePath, Path] = {
+            (*path, "announcements", key, "file"): one.file for key, one in agent.announcements.items()
+        }
+        if agent.hold is not None:
+            files[(*path, "hold", "music")] = agent.hold.music
+        yield from (Finding(key, f"there is no file {file}") for key, file in files.items() if not file.is_file())
 
 
 def tools_can_be_had(subject: Subject) -> Iterator[Finding]:
@@ -354,7 +375,9 @@ def listeners_tell_addresses_of_their_own(subject: Subject) -> Iterator[Finding]
             yield Finding(path, f"{address} is not of the IP version of {listener.bind}, where this listener is bound")
         elif address.version != subject.configuration.network.rtp.bind.version:
             bind = subject.configuration.network.rtp.bind
-            yield Finding(path, f"{address} is IPv{address.version}, but media is received on {bind} (network.rtp.bind)")
+            yield Finding(
+                path, f"{address} is IPv{address.version}, but media is received on {bind} (network.rtp.bind)"
+            )
 
 
 def backends_are_usable(subject: Subject) -> Iterator[Finding]:
@@ -387,6 +410,7 @@ RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     numbers_lead_to_agents,
     agents_have_backends,
     transfers_lead_somewhere,
+    files_can_be_played,
     tools_can_be_had,
     candidates_are_other_agents,
     fallbacks_lead_somewhere,
@@ -404,6 +428,7 @@ RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     backends_are_usable,
     directories_are_directories,
     credentials_are_usable,
+    referrals_can_be_dialled,
     registrars_are_reachable,
     identity_policies_are_consistent,
 )
@@ -413,4 +438,3 @@ def findings(subject: Subject) -> Iterator[Finding]:
     """Every broken rule."""
     for rule in RULES:
         yield from rule(subject)
-    referrals_can_be_dialled,

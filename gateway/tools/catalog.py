@@ -18,6 +18,7 @@ from gateway.config.tool import BuiltInTool, McpToolSettings, PythonToolSettings
 from gateway.tools.built_in import BUILT_IN
 from gateway.tools.errors import ToolConfigurationError
 from gateway.tools.function import FunctionTool, load_function
+from gateway.tools.hold import HoldCaller, PlayAnnouncement
 from gateway.tools.tool import Tool, ToolPolicy
 from gateway.tools.transfer import TransferCall
 from gateway.tools.webhook import WebhookTool, create_client
@@ -116,6 +117,10 @@ class ToolCatalog:
         }
         if BuiltInTool.TRANSFER_CALL in agent.built_in_tools and agent.transfer is not None:
             fixed[BuiltInTool.TRANSFER_CALL.value] = TransferCall(agent.transfer)
+        if BuiltInTool.HOLD_CALLER in agent.built_in_tools and agent.hold is not None:
+            fixed[BuiltInTool.HOLD_CALLER.value] = HoldCaller(agent.hold)
+        if BuiltInTool.PLAY_ANNOUNCEMENT in agent.built_in_tools and agent.announcements:
+            fixed[BuiltInTool.PLAY_ANNOUNCEMENT.value] = PlayAnnouncement(dict(agent.announcements))
         entries: dict[str, McpToolSettings] = {}
         for name, settings in tools_of(agent, shared or {}).items():
             if isinstance(settings, McpToolSettings):

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Protocol
 
 from pydantic import BaseModel, ValidationError
@@ -44,6 +45,14 @@ class Line(Protocol):
 
     async def transfer_call(self, uri: str) -> TransferOutcome:
         """Hands the caller over once the agent's last word has been heard. The call ends where that succeeds."""
+        ...
+
+    async def hold_caller(self, music: Path, max_seconds: float) -> bool:
+        """Plays music to the caller until the agent speaks again; False where that cannot be."""
+        ...
+
+    async def play_announcement(self, file: Path) -> bool:
+        """Plays a file to the caller, to its end; False where that cannot be."""
         ...
 
     def pause_recording(self) -> bool:

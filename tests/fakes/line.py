@@ -1,5 +1,7 @@
 """The call as tools see it, where a test needs none."""
 
+from pathlib import Path
+
 from gateway.tools.tool import TransferOutcome
 
 
@@ -13,6 +15,12 @@ class SilentLine:
 
     async def transfer_call(self, uri: str) -> TransferOutcome:
         return TransferOutcome(403, "Forbidden")
+
+    async def hold_caller(self, music: Path, max_seconds: float) -> bool:
+        return False
+
+    async def play_announcement(self, file: Path) -> bool:
+        return False
 
     def pause_recording(self) -> bool:
         return False

@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -79,6 +80,12 @@ class Stage:
     def send_digits(self, digits: str) -> bool:
         self.digits.append(digits)
         return digits != "0"
+
+    async def hold_caller(self, music: Path, max_seconds: float) -> bool:
+        return False
+
+    async def play_announcement(self, file: Path) -> bool:
+        return False
 
     def pause_recording(self) -> bool:
         self.recorded.append(False)
