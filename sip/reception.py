@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sip.body import ACCEPTED_TYPES, UnsupportedBodyError, session_description
+from sip.body import ACCEPTED_TYPES, SDP, UnsupportedBodyError, session_description
 from sip.errors import SipParseError
+from sip.header import MediaType
 from sip.message import Request
 from sip.replaces import OPTION_TAG as REPLACES
 from sip.replaces import Replaces
@@ -26,6 +27,7 @@ URI_SCHEMES: Final = frozenset({"sip", "sips", "tel"})
 # Methods whose body we interpret. Of the others (a BYE with ISUP in it) the body is no reason to refuse.
 DESCRIBED_METHODS: Final = frozenset({"INVITE", "UPDATE", "PRACK"})
 ACCEPT: Final = ", ".join(ACCEPTED_TYPES)
+ACCEPTED_RANGES: Final = frozenset({SDP, "application/*", "*/*"})  # media-range of §25.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class Reception:
         unsupported = [tag for tag in request.require if tag not in self._configuration.supported]
         if unsupported:
             return Refusal(420, "extension", headers=(("Unsupported", ", ".join(unsupported)),))
-        return _inspect_content(request)
+        return _inspect_content(request) or _inspect_accept(request)
 
     def _inspect_interval(self, request: Request) -> Refusal | None:
         """RFC 4028 §9: 422 for a session interval below our least, from peers that know session timers."""
@@ -188,6 +190,23 @@ class Reception:
     def _refuse(self, request: Request, flow: Flow, refusal: Refusal) -> None:
         self._agent.counters[refusal.label] += 1
         self._agent.respond_statelessly(request, flow, refusal.status, refusal.headers, refusal.reason)
+
+
+def _inspect_accept(request: Request) -> Refusal | None:
+    """§21.4.7: an INVITE whose caller takes no session description cannot be answered (RFC 4475 §3.3.15).
+
+    Without Accept, "application/sdp" is taken (§20.1); an empty one "means that no formats are acceptable".
+    """
+    if request.method != "INVITE" or "Accept" not in request.headers:
+        return None
+    for value in request.headers.values("Accept"):
+        try:
+            accepted = MediaType.parse(value)
+        except SipParseError:
+            return None  # what cannot be read refuses nothing
+        if accepted.essence in ACCEPTED_RANGES and accepted.params.get("q") not in {"0", "0.0", "0.00", "0.000"}:
+            return None
+    return Refusal(406, "not_acceptable", headers=(("Accept", ACCEPT),))
 
 
 def _inspect_content(request: Request) -> Refusal | None:

@@ -206,6 +206,26 @@ def test_answers_in_responses_and_acks_are_found_in_multiparts_too__rfc5621_3_1(
     assert bob.only(Acknowledged).body == ANSWER
 
 
+@pytest.mark.parametrize(
+    ("accept", "status"),
+    [
+        ("text/plain", 406),
+        ("", 406),
+        ("application/sdp;q=0, text/plain", 406),
+        ("application/SDP ; level=1", 100),
+        ("text/plain, */*;q=0.1", 100),
+        ("application/*", 100),
+        ("nonsense", 100),
+    ],
+)
+def test_a_caller_that_takes_no_description_gets_406__rfc3261_21_4_7(
+    network: Network, alice: WireHost, bob: AgentHost, accept: str, status: int
+) -> None:
+    alice.send(request(headers=(("Accept", accept),)), bob)
+    network.run(0.1)
+    assert alice.responses() == [status]
+
+
 def test_an_encoded_body_gets_415_and_accept_encoding__rfc3261_8_2_3(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:

@@ -6,11 +6,17 @@ from typing import Any
 import pytest
 
 from sip.errors import SipParseError
+from sip.event import IncomingInvite
 from sip.message import Request, Response, parse_message
+from tests.helpers.sip import AgentHost, Network
 from tests.helpers.sip_oracle import read_everything
 from tests.helpers.vector import FOLDER, Vector, load_vectors
 
 VECTORS = [vector for path in sorted(FOLDER.glob("*.toml")) for vector in load_vectors(path.stem)]
+
+# What the gateway's user agent serves (gateway/service.py), without which 405 and 420 would say little.
+METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "PRACK", "UPDATE", "REFER", "NOTIFY")
+EXTENSIONS = ("timer", "100rel")
 
 # What `expect` in the tables asks for → how a message says it.
 SAYS: dict[str, Callable[[Any], object]] = {
@@ -122,6 +128,44 @@ def test_message_that_cannot_or_must_not_be_answered_is_refused_without_a_partia
     error = caught.value
     assert (error.status, error.label) == (vector.status, vector.label or error.label)
     assert error.partial is None
+
+
+def treated(vector: Vector) -> tuple[list[Response | Request], AgentHost]:
+    """What a user agent answers to the vector as a datagram."""
+    network = Network()
+    agent = network.agent("192.0.2.2", allow=METHODS, supported=EXTENSIONS)
+    peer = network.wire("192.0.2.99")
+    network.send(vector.message, peer.address, agent.address)
+    network.run(0.05)
+    # A 400 that quotes a malformed From back cannot be read again; its first line can.
+    quoted = [Response(int(data.split(b" ", 2)[1])) for data in peer.garbled]
+    return [*peer.inbox, *quoted], agent
+
+
+REQUESTS = [v for v in VECTORS if v.treatment == "accept" and not v.message.lstrip(b"\r\n").startswith(b"SIP/2.0")]
+
+
+@pytest.mark.parametrize("vector", REQUESTS, ids=lambda vector: vector.name)
+def test_user_agent_gives_each_request_the_treatment_that_the_rfc_asks_for(vector: Vector) -> None:
+    request = parse_message(vector.message)
+    assert isinstance(request, Request)
+    by_method = {"INVITE": 100, "OPTIONS": 200}.get(request.method, 405)
+    expected = vector.ua or (481 if request.to.tag is not None else by_method)
+    (response,), agent = treated(vector)
+    assert isinstance(response, Response)
+    assert response.status == expected
+    assert (expected == 100) == bool(agent.of(IncomingInvite)), "a call is taken or refused, and nothing between"
+    needed = {405: "Allow", 415: "Accept", 420: "Unsupported", 501: "Allow", 406: "Accept"}.get(expected, "CSeq")
+    assert needed in response.headers
+
+
+@pytest.mark.parametrize("vector", [v for v in VECTORS if v.treatment != "accept"], ids=lambda vector: vector.name)
+def test_user_agent_refuses_what_is_malformed_or_says_nothing(vector: Vector) -> None:
+    responses, agent = treated(vector)
+    statuses = [response.status for response in responses if isinstance(response, Response)]
+    assert statuses == ([vector.status] if vector.treatment == "answer" else [])
+    assert agent.events == []
+    assert agent.agent.next_timer() is None, "nothing is kept of it"
 
 
 def test_scheme_that_the_ua_must_refuse_with_416_is_told_by_is_sip() -> None:
