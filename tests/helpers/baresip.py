@@ -29,7 +29,7 @@ SAMPLES_OF_A_SECOND: Final = 8000
 _CONFIGURATION: Final = """\
 poll_method epoll
 net_interface {host}
-sip_listen {host}:{sip_port}
+sip_listen {sip_host}:{sip_port}
 sip_certificate {bundle}
 sip_cafile {authority}
 audio_source aufile,{folder}/tone.wav
@@ -51,7 +51,7 @@ module srtp.so
 module_app account.so
 module_app menu.so
 module ctrl_tcp.so
-ctrl_tcp_listen {host}:{control_port}
+ctrl_tcp_listen {control_host}:{control_port}
 snd_path {folder}
 """
 
@@ -67,6 +67,7 @@ class Baresip(PeerProcess):
         parameters: of the account, such as ";mediaenc=srtp-mand".
         authority: whom it trusts as an authority over TLS, in PEM.
         bundle: its own key and certificate, in PEM; it wants one where it listens for TLS.
+        host: the address that it calls from; "::1" for IPv6.
     """
 
     def __init__(
@@ -77,12 +78,15 @@ class Baresip(PeerProcess):
         parameters: str = "",
         authority: Path | None = None,
         bundle: Path | None = None,
+        host: str = LOOPBACK,
     ) -> None:
-        super().__init__(["baresip", "-4", "-v", "-s", "-f", str(folder)], folder)
-        self._account = f"<sip:baresip@{LOOPBACK};transport={transport}>;regint=0;audio_codecs=PCMU{parameters}\n"
+        version, sip_host = ("-6", f"[{host}]") if ":" in host else ("-4", host)
+        super().__init__(["baresip", version, "-v", "-s", "-f", str(folder)], folder)
+        self._account = f"<sip:baresip@{sip_host};transport={transport}>;regint=0;audio_codecs=PCMU{parameters}\n"
         self._sip_port, self._control_port, first_port = free_ports(3)
         self._configuration = _CONFIGURATION.format(
-            host=LOOPBACK, sip_port=self._sip_port, control_port=self._control_port, first_port=first_port,
+            host=host, sip_host=sip_host, control_host=LOOPBACK, sip_port=self._sip_port,
+            control_port=self._control_port, first_port=first_port,
             last_port=first_port + RTP_PORTS, modules=MODULES, folder=folder,
             authority=authority or "", bundle=bundle or "",
         )  # fmt: skip

@@ -18,6 +18,8 @@ from typing import Final, Protocol
 ROOT: Final = Path(__file__).resolve().parents[2]
 SCENARIOS: Final = ROOT / "sipp-scenarios"
 LOOPBACK: Final = "127.0.0.1"
+IPV6_LOOPBACK: Final = "::1"
+SIPP_TRANSPORTS: Final = {"udp": "u1", "tcp": "t1"}
 TRACE_LIMIT_CHARACTERS: Final = 12_000  # of each trace, in a failure's message
 
 Address = tuple[str, int]
@@ -44,7 +46,7 @@ def free_udp_ports(count: int, host: str = LOOPBACK) -> list[int]:
     """
     ports: list[int] = []
     while len(ports) < count:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as first:
+        with socket.socket(_family(host), socket.SOCK_DGRAM) as first:
             first.bind((host, 0))
             port = first.getsockname()[1] & ~1
         if port not in ports and all(abs(port - other) >= 4 for other in ports) and _is_free(host, port, span=4):
@@ -52,9 +54,13 @@ def free_udp_ports(count: int, host: str = LOOPBACK) -> list[int]:
     return ports
 
 
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
 def _is_free(host: str, port: int, span: int) -> bool:
     for candidate in range(port, port + span):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        with socket.socket(_family(host), socket.SOCK_DGRAM) as probe:
             try:
                 probe.bind((host, candidate))
             except OSError:
@@ -181,6 +187,7 @@ def run_sipp(
     options: Sequence[str] = (),
     timeout_s: float = 30,
     trace_messages: bool = True,
+    transport: str = "udp",
 ) -> SippRun:
     """Runs `sipp-scenarios/<scenario>.xml` against `remote` and waits for its end.
 
@@ -191,15 +198,25 @@ def run_sipp(
         keys: values for the scenario's own [keywords].
         timeout_s: SIPp ends itself with a fault after this time.
         trace_messages: off for load runs, where writing each message would be the load.
+        transport: udp or tcp (one connection for all calls). The IP version is that of `remote`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     media = folder / "media"  # the scenarios name their sound relative to the working folder
     if not media.exists():
         media.symlink_to(SCENARIOS / "media")
-    sip_port, media_port = free_udp_ports(2)
+    host = IPV6_LOOPBACK if ":" in remote[0] else LOOPBACK
+    sip_port, media_port = free_udp_ports(2, host)
+    destination = f"[{remote[0]}]" if ":" in remote[0] else remote[0]
     command = [
-        *("sipp", f"{remote[0]}:{remote[1]}", "-sf", str(SCENARIOS / f"{scenario}.xml")),
-        *("-i", LOOPBACK, "-mi", LOOPBACK, "-p", str(local_port or sip_port), "-mp", str(media_port)),
+        *(
+            "sipp",
+            f"{destination}:{remote[1]}",
+            "-t",
+            SIPP_TRANSPORTS[transport],
+            "-sf",
+            str(SCENARIOS / f"{scenario}.xml"),
+        ),
+        *("-i", host, "-mi", host, "-p", str(local_port or sip_port), "-mp", str(media_port)),
         *("-s", number, "-m", str(calls), "-l", str(at_once or calls), "-d", str(hold_ms)),
         *("-r", f"{calls_a_second:g}", "-nostdin", "-timeout", f"{timeout_s:g}s", "-timeout_error"),
         *("-default_behaviors", "all,-bye", "-cid_str", f"%u-%p-{media_port}@%s"),
