@@ -21,15 +21,17 @@ class Message:
 
     Accessors of fields that must be there raise SipParseError when they are not, and all do when the field is
     malformed; but on what `parse_message` returned none ever raises. A change of a field drops what was kept of it.
-    `charset` is that of the header section: "utf-8", or "latin-1" from old peers.
+    `charset` is that of the header section: "utf-8", or "latin-1" from old peers. `wire_size` is how many bytes came, 0
+    for what we compose.
     """
 
-    __slots__ = ("body", "charset", "headers")
+    __slots__ = ("body", "charset", "headers", "wire_size")
 
     def __init__(self, headers: Headers | Iterable[tuple[str, str]] = (), body: bytes = b"") -> None:
         self.headers = headers if isinstance(headers, Headers) else Headers(headers)
         self.body = body
         self.charset = "utf-8"
+        self.wire_size = 0
 
     def _one(self, name: str, parse: Callable[[str], _T]) -> _T:
         typed = self.headers.typed

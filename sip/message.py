@@ -195,6 +195,7 @@ def _parse(data: bytes) -> Request | Response:
     start_line, fields = split_section(text)
     message = _parse_start_line(start_line, Headers.from_wire(fields))
     message.charset = charset
+    message.wire_size = len(data)
     headers = message.headers
     if (doubled := headers.first_repeated(SINGLE_FIELDS)) is not None:
         raise SipParseError(f"{doubled} comes more than once", label="duplicate_field")

@@ -7,10 +7,6 @@ from sip.message import Request, Response
 from sip.transaction.invite_server import InviteServerTransaction
 from sip.transaction.layer import TransactionLayer
 
-# Promise 10: what one unacknowledged INVITE can make us send over UDP, in multiples of its own bytes. A forged source
-# address must not gain more; the last of it is kept for the BYE.
-AMPLIFICATION_LIMIT: Final = 12
-
 HeaderFields = Iterable[tuple[str, str]]
 
 
@@ -28,9 +24,6 @@ class ReceivedInvite:
         self.is_acknowledged = False
         self._layer = layer
         self._transaction = transaction
-        self._is_reliable = transaction.peer.is_reliable
-        self._size = 0  # of the INVITE, once a retransmission asks
-        self._sent_size = 0
         self._ok: Response | None = None
         self._interval = 0.0
         self._resend_at: float | None = None
@@ -55,7 +48,6 @@ class ReceivedInvite:
         tag = None if status == 100 else self.local_tag
         response = self.request.create_response(status, reason, to_tag=tag, headers=headers, body=body)
         self._layer.respond(self._transaction, response, now)
-        self._sent_size += len(bytes(response))
         if status >= 200:
             self.is_answered = True
         if 200 <= status < 300:
@@ -101,11 +93,4 @@ class ReceivedInvite:
 
     def _may_repeat(self, response: Response) -> bool:
         """Whether a retransmission stays within what the INVITE may cause, a BYE of the same size included."""
-        if self._is_reliable:
-            return True
-        self._size = self._size or len(bytes(self.request))
-        size = len(bytes(response))
-        if self._sent_size + 2 * size > AMPLIFICATION_LIMIT * self._size:
-            return False
-        self._sent_size += size
-        return True
+        return self._transaction.may_repeat(2 * len(bytes(response)))

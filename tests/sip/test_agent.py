@@ -193,3 +193,30 @@ def test_one_unacknowledged_invite_causes_at_most_12_times_its_bytes__promise_10
     if outcome == "answer":
         assert len(alice.requests("BYE")) == 1
     bob.assert_empty()
+
+
+@pytest.mark.parametrize("require", ["", "Require:100rel\r\n"])
+@pytest.mark.parametrize("outcome", ["answer", "reject", "late_reject", "silence"])
+def test_the_briefest_invite_gains_no_more_either__promise_10(outcome: str, require: str) -> None:
+    network = Network()
+    alice, bob = network.wire("192.0.2.1"), network.agent("192.0.2.2", supported=("100rel",))
+    invite = (
+        "INVITE sip:b@a SIP/2.0\r\nv:SIP/2.0/UDP a;branch=z9hG4bK1\r\nf:sip:a@b;tag=1\r\nt:sip:a\r\ni:1\r\nCSeq:1 INVITE\r\n"
+        f"m:<sip:192.0.2.1>\r\n{require}l:0\r\n\r\n"
+    ).encode()
+    alice.send(invite, bob)
+    network.run(0.1)
+    if outcome != "reject":
+        bob.do(bob.incoming.ring)
+    if outcome == "late_reject":
+        network.run(20.0)
+    if outcome == "answer":
+        bob.do(bob.incoming.answer, ANSWER)
+    elif outcome != "silence":
+        bob.do(bob.incoming.reject, 486)
+    network.run(400.0)
+    sent = network.sent(bob)
+    assert sum(len(packet.data) for packet in sent) <= 12 * len(invite)
+    assert len(alice.requests("BYE")) == (outcome == "answer")
+    assert not sent[-1].data.startswith(b"SIP/2.0 1"), "the final response or the BYE was left out for the limit"
+    bob.assert_empty()
