@@ -61,6 +61,10 @@ class ModelProtocol(Protocol):
         """See `RealtimeSession`."""
         ...
 
+    def ask_aside(self, request_id: str, instructions: str) -> None:
+        """See `RealtimeSession`."""
+        ...
+
     def cancel_response(self) -> None:
         """See `RealtimeSession`."""
         ...

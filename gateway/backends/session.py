@@ -53,7 +53,7 @@ class SessionTiming:
 
 
 class WireSession:
-    """The `SteeredSession` of every backend that speaks over a WebSocket."""
+    """The `RealtimeSession` of every backend that speaks over a WebSocket."""
 
     def __init__(
         self,
@@ -155,6 +155,10 @@ class WireSession:
         """See `RealtimeSession`."""
         self._command(lambda: self._protocol.create_response(instructions))
 
+    def ask_aside(self, request_id: str, instructions: str) -> None:
+        """See `RealtimeSession`."""
+        self._command(lambda: self._protocol.ask_aside(request_id, instructions))
+
     def cancel_response(self) -> None:
         """See `RealtimeSession`."""
         self._command(self._protocol.cancel_response)
@@ -164,7 +168,7 @@ class WireSession:
         self._command(lambda: self._protocol.truncate(item_id, audio_end_ms))
 
     def start_turn(self) -> None:
-        """See `SteeredSession`."""
+        """See `RealtimeSession`."""
         self._command(self._protocol.start_turn)
 
     def end_turn(self) -> None:

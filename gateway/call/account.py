@@ -61,6 +61,8 @@ class Account:
         self.call_id = call_id
         self.reason: EndReason | None = None
         self.detail: str | None = None
+        self.summary: str | None = None
+        """The model's words about the call, where the agent asks for them."""
         self.sip_status: int | None = None
         """The final status, where the call was refused."""
         self._clock = clock
@@ -147,6 +149,7 @@ class Account:
             end=EndRecord(reason=reason.value, by=_ENDED_BY[reason], sip_status=self.sip_status, detail=self.detail),
             identity=_identity_record(parts.identity),
             transcript=transcript_of(self.conversation),
+            summary=self.summary,
             turns=turns_of(self.conversation),
             digits=parts.digits,
             tool_calls=tuple(self._tool_calls),

@@ -11,6 +11,7 @@ from gateway.call.account import Account
 from gateway.call.entry import DIGIT_PAUSE_SECONDS, KeypadEntry
 from gateway.call.environment import CallEnvironment
 from gateway.call.history import history_of
+from gateway.call.model import CallModel
 from gateway.call.opening import ModelOpening, OpenModel
 from gateway.call.settings import dead_air_policy, say_exactly
 from gateway.call.silence import Silence, SilenceAct
@@ -279,9 +280,16 @@ class CallAgent:
             self.opened.model.stop()
 
     async def aclose(self) -> None:
-        """Ends the model's session."""
+        """Ends the model's session, after its last words about the call where the agent wants some."""
         if self.opened is not None:
+            await self._summarise(self.opened.model)
             await self.opened.model.aclose()
+
+    async def _summarise(self, model: CallModel) -> None:
+        """Asks for a summary of a call in which the caller has said something. Nobody hears it, and nobody waits."""
+        settings = self._host.route.agent.summary
+        if settings is not None and self.caller_turns:
+            self._account.summary = await model.answer_aside(settings.instructions, settings.timeout_seconds)
 
     def let_go(self) -> None:
         """Forgets the call and the model, so that neither waits for the garbage collector (`Call.run` says why)."""

@@ -110,6 +110,14 @@ class CallModel:
         """See `RealtimeSession`."""
         self._succession.ask(instructions)
 
+    def ask_aside(self, request_id: str, instructions: str) -> None:
+        """See `RealtimeSession`. Calls use `answer_aside`, which waits for the words."""
+        self._succession.command(lambda session: session.ask_aside(request_id, instructions))
+
+    async def answer_aside(self, instructions: str, seconds: float) -> str | None:
+        """Words of the model about the conversation that nobody hears; None where none come within so many seconds."""
+        return await self._succession.ask_aside(instructions, seconds)
+
     def dismiss_turn(self) -> None:
         """What the caller has just said was no turn: no answer is owed."""
         self._succession.progress.dismiss_turn()

@@ -275,6 +275,7 @@ class CallRecord(_Value):
         default=None, description="None where the trunk does not ask, or no verdict came"
     )
     transcript: Annotated[tuple[UtteranceRecord, ...], Field()] = ()
+    summary: str | None = Field(default=None, description="the model's own, where the agent asks for one")
     turns: tuple[TurnRecord, ...] = ()
     digits: tuple[DigitRecord, ...] = ()
     tool_calls: tuple[ToolCallRecord, ...] = ()

@@ -25,6 +25,7 @@ from gateway.realtime.event import (
     ResponseDone,
     SessionExpiring,
     SessionFailed,
+    TextAnswer,
 )
 from gateway.realtime.session import EventSink, RealtimeBackend, RealtimeSession
 from gateway.realtime.settings import SessionSettings
@@ -87,6 +88,8 @@ class Succession:
         self._dead_air = DeadAir(around.dead_air)
         self._dead_air_check: asyncio.TimerHandle | None = None
         self._unanswered_lives = 0
+        self._asides: dict[str, asyncio.Future[str | None]] = {}
+        self._aside_count = 0
         self._bridging: asyncio.Task[None] | None = None
         self._works: set[asyncio.Task[None]] = set()
 
@@ -235,6 +238,8 @@ class Succession:
         self.is_open = False
         self._disarm()
         self._dead_air.forget()
+        for request_id in list(self._asides):
+            self._settle_aside(request_id, None)
         due = self.progress.reply_is_due and not self.progress.caller_speaks
         self._end_response("session lost")
         if not self.progress.caller_speaks:
@@ -378,7 +383,32 @@ class Succession:
         self.watch_dead_air()
         self.sink(event)
 
+    async def ask_aside(self, instructions: str, seconds: float) -> str | None:
+        """Words of the model about the conversation that nobody hears; None where none come in time."""
+        if not self.is_open:
+            return None
+        self._aside_count += 1
+        request_id = f"aside-{self._aside_count}"
+        answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._asides[request_id] = answer
+        self.period.session.ask_aside(request_id, instructions)
+        try:
+            async with asyncio.timeout(seconds):
+                return await answer
+        except TimeoutError:
+            return None
+        finally:
+            self._asides.pop(request_id, None)
+
+    def _settle_aside(self, request_id: str, words: str | None) -> None:
+        answer = self._asides.pop(request_id, None)
+        if answer is not None and not answer.done():
+            answer.set_result(words)
+
     def _receive(self, period: Period, event: RealtimeEvent) -> None:
+        if isinstance(event, TextAnswer):  # awaited also when the call has ended and nothing else counts
+            self._settle_aside(event.request_id, event.text)
+            return
         if period is not self.period or self._closed:
             return
         if isinstance(event, SessionFailed):

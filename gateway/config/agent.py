@@ -136,6 +136,17 @@ class Undecided(enum.StrEnum):
     SPEAK_ON = "speak_on"
 
 
+class SummarySettings(Settings):
+    """Words of the model about a call that has ended, for its record. The caller does not hear them."""
+
+    instructions: Annotated[str, Field(min_length=1)] = (
+        "Summarise this call in two or three sentences: what the caller wanted, what was agreed, what is still open."
+    )
+    """What the model is asked. It may be another question, such as which of five matters the call was about."""
+    timeout_seconds: Annotated[float, Field(gt=0, le=30)] = 5.0
+    """Longest wait for the words; without them the record has none."""
+
+
 class InterruptionSettings(Settings):
     """When the caller's speech cuts the agent off. With one of these set, the gateway decides and not the service."""
 
@@ -226,6 +237,8 @@ class AgentSettings(Settings):
     """Most money that one call may cost, by the `prices` of its backends; then the gateway hangs up."""
     model_loss: ModelLossSettings = ModelLossSettings()
     """What the caller hears when the model is lost in mid-call."""
+    summary: SummarySettings | None = None
+    """Words of the model about the call, for its record: `{}` asks for a summary. For OpenAI and Azure only."""
     dead_air: DeadAirSettings = DeadAirSettings()
     """What happens when the model is there and does not answer."""
 

@@ -37,11 +37,11 @@ class RealtimeCapabilities:
     """What a backend can do.
 
     `input_formats` and `output_formats` stand in the order of preference for a telephone call; `one_format` says that a
-    session has the same one both ways. `can_truncate`: the
-    model forgets what was not played when it is told so. `detects_turns`: the backend hears by itself when the
-    caller starts and stops speaking. `takes_turns`: it decides by itself when to speak, so `create_response` is a
-    request and not a command. `calls_tools`, `resumes` (a lost session can be taken up again by a handle),
-    `session_limit_s` (the service ends a session after this time; None: it does not say).
+    session has the same one both ways. `can_truncate`: the model forgets what was not played when it is told so.
+    `detects_turns`: the backend hears by itself when the caller starts and stops speaking. `takes_turns`: it decides by
+    itself when to speak, so `create_response` is a request and not a command. `calls_tools`, `resumes` (a lost session
+    can be taken up again by a handle), `answers_aside` (it gives words beside the conversation), `session_limit_s` (the
+    service ends a session after this time; None: it does not say).
     """
 
     input_formats: tuple[AudioFormat, ...]
@@ -52,4 +52,6 @@ class RealtimeCapabilities:
     takes_turns: bool = False
     calls_tools: bool = True
     resumes: bool = False
+    answers_aside: bool = False
     session_limit_s: float | None = None
+    rest_s: float | None = None

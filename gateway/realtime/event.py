@@ -137,6 +137,14 @@ class ResponseDone:
 
 
 @dataclass(frozen=True, slots=True)
+class TextAnswer:
+    """The answer to `ask_aside`, which nobody hears; None: the model gave none."""
+
+    request_id: str
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Truncated:
     """The model has forgotten what it said in this item after `audio_ms`."""
 
@@ -188,6 +196,7 @@ RealtimeEvent = (
     | CallerTranscript
     | ToolCall
     | ResponseDone
+    | TextAnswer
     | Truncated
     | ToolCallCancelled
     | SessionExpiring

@@ -64,6 +64,14 @@ class RealtimeSession(Protocol):
         """Asks the model to speak, at once or after what it is saying. `instructions` hold for this response alone."""
         ...
 
+    def ask_aside(self, request_id: str, instructions: str) -> None:
+        """Asks for words about the conversation that nobody hears and that do not become part of it.
+
+        They may be asked for while the model speaks. A `TextAnswer` with this id follows, without words where the model
+        gives none or the backend cannot do this.
+        """
+        ...
+
     def cancel_response(self) -> None:
         """Stops the response that is being generated, if there is one. None of its audio is told any more."""
         ...

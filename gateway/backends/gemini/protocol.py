@@ -37,6 +37,7 @@ from gateway.realtime.event import (
     SessionFailed,
     SpeechStarted,
     SpeechStopped,
+    TextAnswer,
     ToolCall,
     ToolCallCancelled,
     Usage,
@@ -104,6 +105,10 @@ class GeminiProtocol:
     def create_response(self, instructions: str | None) -> None:
         """Asks the model to speak. It takes this as the caller's word, and may be speaking already."""
         self._send({"realtimeInput": {"text": DEFAULT_PROMPT if instructions is None else f"[{instructions}]"}})
+
+    def ask_aside(self, request_id: str, instructions: str) -> None:
+        """The service gives no words beside the conversation."""
+        self.events.append(TextAnswer(request_id, None))
 
     def cancel_response(self) -> None:
         """The service has no such request: its audio is dropped here until the turn is over."""

@@ -1,6 +1,6 @@
 """How the servers of the OpenAI Realtime protocol differ, as values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -16,6 +16,11 @@ class SessionShape(Enum):
     """Nested: `audio.input.format` and so on."""
     BETA = "beta"
     """Flat: `input_audio_format` and so on, as before May 2026; many compatible servers still take nothing else."""
+
+
+# An idle session costs nothing where tokens are charged, and lives for an hour; two minutes leave nearly all of it.
+# What xAI charges for a session that waits is not known, so there it does not wait.
+REST_SECONDS: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ OPENAI: Final = Dialect(
         input_formats=(*_G711, AudioFormat.PCM16_24K),
         output_formats=(*_G711, AudioFormat.PCM16_24K),
         session_limit_s=3600.0,
+        rest_s=REST_SECONDS,
+        answers_aside=True,
     ),
 )
 # Azure's 2.x deployments refuse the `truncation` property, and take the key in a header of its own.
@@ -61,7 +68,9 @@ XAI: Final = Dialect(
 BETA: Final = Dialect(
     name="beta",
     capabilities=RealtimeCapabilities(
-        input_formats=(AudioFormat.PCM16_24K, *_G711), output_formats=(AudioFormat.PCM16_24K, *_G711)
+        input_formats=(AudioFormat.PCM16_24K, *_G711),
+        output_formats=(AudioFormat.PCM16_24K, *_G711),
+        rest_s=REST_SECONDS,
     ),
     shape=SessionShape.BETA,
     takes_semantic_vad=False,
@@ -69,7 +78,10 @@ BETA: Final = Dialect(
 )
 # GA words, without what only OpenAI's own models take.
 COMPATIBLE: Final = Dialect(
-    name="compatible", capabilities=OPENAI.capabilities, takes_semantic_vad=False, takes_truncation=False
+    name="compatible",
+    capabilities=replace(OPENAI.capabilities, answers_aside=False),
+    takes_semantic_vad=False,
+    takes_truncation=False,
 )
 
 DIALECTS: Final = {dialect.name: dialect for dialect in (OPENAI, AZURE, XAI, BETA, COMPATIBLE)}

@@ -6,6 +6,7 @@ from typing import Final
 
 from gateway.backends.json_message import JsonObject, MalformedMessageError, decode, optional_text, text
 from gateway.backends.openai import payload
+from gateway.backends.openai.aside import aside_request
 from gateway.backends.openai.delta import learn
 from gateway.backends.openai.dialect import OPENAI, Dialect
 from gateway.backends.openai.fault import describe_closure
@@ -14,7 +15,7 @@ from gateway.backends.openai.response_event import receive_audio_delta
 from gateway.backends.openai.server_event import EVENTS
 from gateway.backends.openai.state import OpenAiState, Phase
 from gateway.realtime.conversation import ConversationTurn
-from gateway.realtime.event import AudioDelta, SessionFailed
+from gateway.realtime.event import AudioDelta, SessionFailed, TextAnswer
 from gateway.realtime.session import TextRole
 from gateway.realtime.settings import SessionSettings
 
@@ -59,6 +60,16 @@ class OpenAiProtocol(OpenAiState):
         """Asks for a response, now or after the present one."""
         self.responses.ask(ResponseRequest(instructions))
         self.send_next_request()
+
+    def ask_aside(self, request_id: str, instructions: str) -> None:
+        """Asks for a response beside the conversation, whatever is being said meanwhile."""
+        if not self.dialect.capabilities.answers_aside:
+            self.events.append(TextAnswer(request_id, None))
+            return
+        event_id = self.send({"type": "response.create", "response": aside_request(request_id, instructions)})
+        forgotten = self.asides.asked(request_id, event_id)
+        if forgotten is not None:
+            self.events.append(TextAnswer(forgotten, None))
 
     def cancel_response(self) -> None:
         """Stops the active response, or the one that was asked for and has not begun."""
@@ -126,12 +137,20 @@ class OpenAiProtocol(OpenAiState):
             if receive is None:
                 self.counters["unknown_event"] += 1
                 return
+            if self.asides and self.asides.owns(event):
+                self._receive_aside(event)
+                return
             receive(self, event)
         except MalformedMessageError:
             self.counters["malformed_message"] += 1
             return
         if receive is receive_audio_delta:
             self._learn_template(message, event)
+
+    def _receive_aside(self, event: JsonObject) -> None:
+        """Of a response beside the conversation nothing counts but its end."""
+        if text(event, "type") == "response.done" and (answer := self.asides.answered(event)) is not None:
+            self.events.append(TextAnswer(*answer))
 
     def _learn_template(self, message: bytes, event: JsonObject) -> None:
         response_id, item_id = optional_text(event, "response_id"), optional_text(event, "item_id")

@@ -10,6 +10,7 @@ from gateway.realtime.event import (
     FailureReason,
     SpeechStarted,
     SpeechStopped,
+    TextAnswer,
     Truncated,
 )
 
@@ -94,8 +95,12 @@ def receive_error(state: OpenAiState, event: JsonObject) -> None:
     error = optional_object(event, "error")
     code = optional_text(error, "code") or optional_text(error, "type")
     message = optional_text(error, "message")
-    about = state.awaited.pop(optional_text(error, "event_id"), "")
-    if code == ALREADY_ACTIVE:
+    event_id = optional_text(error, "event_id")
+    about = state.awaited.pop(event_id, "")
+    refused = state.asides.refused(event_id)
+    if refused is not None:
+        state.events.append(TextAnswer(refused, None))
+    elif code == ALREADY_ACTIVE:
         state.counters["response_race"] += 1
         state.responses.lost_race()
     elif code == SESSION_EXPIRED:

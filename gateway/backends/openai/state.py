@@ -7,6 +7,7 @@ from typing import Final
 
 from gateway.backends.json_message import JsonObject, encode
 from gateway.backends.openai import payload
+from gateway.backends.openai.aside import AsideLedger
 from gateway.backends.openai.delta import DeltaTemplate
 from gateway.backends.openai.dialect import Dialect
 from gateway.backends.openai.output import OutputLedger
@@ -50,6 +51,7 @@ class OpenAiState:
         self.responses = ResponseQueue()
         self.output = OutputLedger()
         self.tools = ToolCallLedger()
+        self.asides = AsideLedger()
         self.template: DeltaTemplate | None = None
         self.awaited: OrderedDict[str, str] = OrderedDict()
         self.caller_words_so_far = ("", "")
@@ -86,14 +88,15 @@ class OpenAiState:
         self.output.cut_response(response_id)
         self.send({"type": "response.cancel", "response_id": response_id})
 
-    def send(self, event: Mapping[str, object]) -> None:
-        """Sends a client event under an id by which an error can name it."""
+    def send(self, event: Mapping[str, object]) -> str:
+        """Sends a client event under an id by which an error can name it, and returns the id."""
         self._event_count += 1
         event_id = f"trunkline_{self._event_count}"
         self.awaited[event_id] = str(event["type"])
         if len(self.awaited) > MAX_AWAITED_EVENTS:
             self.awaited.popitem(last=False)
         self.transmits.append(encode({"event_id": event_id, **event}))
+        return event_id
 
     def fail(self, reason: FailureReason, detail: str, *, retryable: bool) -> None:
         """The session is over."""

@@ -39,6 +39,7 @@ from gateway.realtime.event import (
     ResponseStarted,
     ResponseStatus,
     SessionFailed,
+    TextAnswer,
     ToolCall,
 )
 from gateway.realtime.session import TextRole
@@ -108,6 +109,10 @@ class OpenAiLiveProtocol:
         """Gives the model something to say; it decides when."""
         content = DEFAULT_COMMENTARY if instructions is None else instructions
         self._send({"type": "session.commentary.append", "content": content, "delegation_id": None})
+
+    def ask_aside(self, request_id: str, instructions: str) -> None:
+        """The service gives no words beside the conversation."""
+        self.events.append(TextAnswer(request_id, None))
 
     def cancel_response(self) -> None:
         """The service has no such request: what it still sends of this item is dropped here."""

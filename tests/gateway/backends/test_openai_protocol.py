@@ -8,6 +8,7 @@ import pytest
 from openai.types.realtime import RealtimeClientEvent, RealtimeServerEvent
 from pydantic import TypeAdapter
 
+from gateway.backends.openai.aside import MAX_AWAITED
 from gateway.backends.openai.dialect import AZURE, BETA, OPENAI, XAI, Dialect
 from gateway.backends.openai.protocol import OpenAiProtocol
 from gateway.backends.openai.server_event import EVENTS
@@ -27,6 +28,7 @@ from gateway.realtime.event import (
     SessionFailed,
     SpeechStarted,
     SpeechStopped,
+    TextAnswer,
     ToolCall,
     Truncated,
     Usage,
@@ -661,3 +663,80 @@ def test_caller_who_begins_a_turn_silences_the_model() -> None:
     assert conversation.said_types() == ["input_audio_buffer.commit"]
     conversation.tell({"type": "response.done", "response": {"id": "resp_1", "status": "cancelled"}})
     assert conversation.said_types() == ["response.create"]
+
+
+def aside_created(request_id: str, response_id: str) -> Event:
+    created = response_created(response_id)
+    response = created["response"]
+    assert isinstance(response, dict)
+    return {**created, "response": {**response, "conversation_id": None, "metadata": {"trunkline_request": request_id}}}
+
+
+def aside_done(response_id: str, status: str, *words: str) -> Event:
+    message = {
+        "id": "item_aside",
+        "type": "message",
+        "role": "assistant",
+        "content": [{"type": "output_text", "text": text} for text in words],
+    }
+    return response_done(response_id, status, message)
+
+
+def test_words_beside_the_conversation_are_told_and_touch_nothing_of_it() -> None:
+    """Facts A8: the same event types, told apart by the response's id, while another response is spoken."""
+    conversation = configured()
+    conversation.protocol.create_response("Greet.")
+    conversation.tell(response_created("resp_1"))
+    conversation.said()
+    conversation.protocol.ask_aside("a1", "Summarise.")
+    (request,) = conversation.said()
+    assert request["response"] == {
+        "conversation": "none",
+        "output_modalities": ["text"],
+        "metadata": {"trunkline_request": "a1"},
+        "instructions": "Summarise.",
+        "tool_choice": "none",
+    }
+    told = conversation.tell(
+        aside_created("a1", "resp_2"),
+        audio_delta(b"never heard", response_id="resp_2", item_id="item_aside"),
+        audio_delta(b"heard", response_id="resp_1"),
+        aside_done("resp_2", "completed", "They booked a table."),
+    )
+    assert told == [AudioDelta("resp_1", "item_1", b"heard"), TextAnswer("a1", "They booked a table.")]
+    conversation.protocol.create_response("Next.")
+    assert conversation.said() == []  # the spoken response still runs
+    assert conversation.tell(response_done("resp_1"))[-1].__class__ is ResponseDone
+    assert conversation.said_types() == ["response.create"]
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled", "completed"])
+def test_a_model_that_gives_no_words_beside_the_conversation_says_so(status: str) -> None:
+    conversation = configured()
+    conversation.protocol.ask_aside("a1", "Summarise.")
+    assert conversation.tell(aside_created("a1", "resp_2"), aside_done("resp_2", status)) == [TextAnswer("a1", None)]
+
+
+def test_an_error_about_words_beside_the_conversation_leaves_the_spoken_request_alone() -> None:
+    conversation = configured()
+    conversation.protocol.create_response("Greet.")
+    conversation.said()
+    conversation.protocol.ask_aside("a1", "Summarise.")
+    (request,) = conversation.said()
+    told = conversation.tell(error("invalid_value", event_id=str(request["event_id"])))
+    assert told == [TextAnswer("a1", None)]
+    assert conversation.protocol.responses.requested is not None
+
+
+def test_a_dialect_that_knows_nothing_beside_the_conversation_is_not_asked() -> None:
+    conversation = configured(XAI)
+    conversation.said()
+    conversation.protocol.ask_aside("a1", "Summarise.")
+    assert (conversation.said(), conversation.heard()) == ([], [TextAnswer("a1", None)])
+
+
+def test_of_many_requests_beside_the_conversation_the_oldest_is_given_up() -> None:
+    conversation = configured()
+    for number in range(MAX_AWAITED + 1):
+        conversation.protocol.ask_aside(f"a{number}", "Summarise.")
+    assert conversation.heard() == [TextAnswer("a0", None)]
