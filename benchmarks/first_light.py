@@ -235,9 +235,9 @@ def measure_sequence(gateway: GatewayProcess, folder: Path) -> Iterator[Measure]
     yield exactly("  descriptors more than before", gateway.descriptor_count() - descriptors)
 
 
-def show(measures: list[Measure]) -> None:
+def show(measures: list[Measure], title: str = "Trunkline, first light") -> None:
     """Prints the table."""
-    table = Table(title="Trunkline, first light")
+    table = Table(title=title)
     for heading in ("what", "bar", "measured", "verdict"):
         table.add_column(heading)
     verdicts = {True: "[green]met[/]", False: "[red]missed[/]", None: ""}

@@ -39,7 +39,12 @@ async def never() -> None:
 
 
 def configuration(
-    folder: Path, url: str, sip_port: int, agent: Mapping[str, object], prices: Mapping[str, float]
+    folder: Path,
+    url: str,
+    sip_port: int,
+    agent: Mapping[str, object],
+    prices: Mapping[str, float],
+    dialect: str = "compatible",
 ) -> GatewayConfiguration:
     first_port, last_port = free_rtp_range(4)
     return GatewayConfiguration.model_validate(
@@ -53,7 +58,14 @@ def configuration(
             "trunks": {"loop": {"allow": [f"{LOOPBACK}/32"], "numbers": {"1000": "agent"}}},
             "agents": {"agent": {"backends": ["model"], "instructions": "Be brief.", "greeting": "Hello.", **agent}},
             "backends": {
-                "model": {"type": "openai", "dialect": "compatible", "url": url, "model": "fake", "prices": prices}
+                "model": {
+                    "type": "openai",
+                    "dialect": dialect,
+                    "url": url,
+                    "model": "fake",
+                    "prices": prices,
+                    "api_key": "key",
+                }
             },
             "records": {"directory": str(folder / "records")},
             "limits": {"drain_timeout_seconds": 0},
@@ -63,12 +75,17 @@ def configuration(
 
 @asynccontextmanager
 async def called(
-    folder: Path, script: Script, *, prices: Mapping[str, float] | None = None, **agent: object
+    folder: Path,
+    script: Script,
+    *,
+    prices: Mapping[str, float] | None = None,
+    dialect: str = "compatible",
+    **agent: object,
 ) -> AsyncIterator[tuple[House, PlacedCall]]:
     """A call to an agent with these settings, whose model server does as the script says."""
     async with realtime_server(script) as model:
         (port,) = free_udp_ports(1)
-        service = Service(configuration(folder, model.url, port, agent, prices or {}))
+        service = Service(configuration(folder, model.url, port, agent, prices or {}, dialect))
         ready = asyncio.Event()
         running = asyncio.create_task(service.run(ready))
         try:
@@ -194,6 +211,77 @@ async def test_a_cough_does_not_cut_the_agent_off(tmp_path: Path) -> None:
     async with called(tmp_path, coughs, interruption={"minimum_speech_ms": 300}) as (house, call):
         await until(lambda: bytes(call.captured).count(b"\x10") == 8000)
     assert not any(turn["interrupted"] for turn in (await house.record())["turns"])
+
+
+async def test_the_agent_pauses_while_it_is_undecided_and_goes_on_in_the_midst_of_its_word(tmp_path: Path) -> None:
+    """No byte of the speech is lost, and the silence in its midst lasts as long as the doubt."""
+    speech = bytes(range(1, 101)) * 160
+
+    async def doubts(peer: Peer) -> None:
+        await peer.greet()
+        await peer.receive("response.create")
+        await peer.send(response_created(), audio_delta(speech), audio_done(), response_done())
+        await asyncio.sleep(0.4)
+        await peer.send({"type": "input_audio_buffer.speech_started", "event_id": "e", "item_id": "c1"})
+        await asyncio.sleep(0.2)
+        await peer.send({"type": "input_audio_buffer.speech_stopped", "event_id": "e", "item_id": "c1"})
+        await peer.drain()
+
+    async with called(tmp_path, doubts, interruption={"minimum_speech_ms": 300}) as (house, call):
+        await until(lambda: len(bytes(call.captured).replace(b"\xff", b"")) >= len(speech))
+        heard = bytes(call.captured)
+    begin, end = heard.index(speech[:160]), heard.rindex(speech[-160:]) + 160
+    assert heard[begin:end].replace(b"\xff", b"") == speech
+    paused_ms = (end - begin - len(speech)) / 8
+    assert 100 <= paused_ms <= 600
+    assert not any(turn["interrupted"] for turn in (await house.record())["turns"])
+
+
+async def test_the_model_summarises_a_call_that_has_ended_and_nobody_hears_it(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {}
+
+    async def sums_up(peer: Peer) -> None:
+        await peer.greet()
+        await peer.receive("response.create")
+        await peer.send(response_created(), audio_delta(b"\x10" * 800), audio_done(), response_done())
+        await asyncio.sleep(0.4)  # until that was heard
+        for kind in ("started", "stopped"):
+            await peer.send({"type": f"input_audio_buffer.speech_{kind}", "event_id": "e", "item_id": "c1"})
+        while "conversation" not in asked:
+            asked.update((await peer.receive("response.create")).get("response") or {})
+        words = {
+            "type": "message",
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": "A table for four."}],
+        }
+        created = response_created("resp_2")
+        await peer.send({**created, "response": {**created["response"], "metadata": asked["metadata"]}})  # type: ignore[dict-item]
+        await peer.send(audio_delta(b"\x20" * 800, response_id="resp_2"), response_done("resp_2", "completed", words))
+        await peer.drain()
+
+    async with called(tmp_path, sums_up, dialect="openai", summary={"instructions": "Sum up."}) as (house, call):
+        await until(lambda: bytes(call.captured).count(b"\x10") == 800)
+        await asyncio.sleep(0.6)
+        call.hang_up()
+        await call.ended()
+        heard = bytes(call.captured)
+    assert (await house.record())["summary"] == "A table for four."
+    assert (asked["conversation"], asked["output_modalities"]) == ("none", ["text"])
+    assert asked["instructions"] == "Sum up."
+    assert b"\x20" not in heard
+
+
+async def test_a_call_whose_model_says_nothing_about_it_ends_without_a_summary(tmp_path: Path) -> None:
+    async def keeps_quiet(peer: Peer) -> None:
+        await peer.greet()
+        for kind in ("started", "stopped"):
+            await peer.send({"type": f"input_audio_buffer.speech_{kind}", "event_id": "e", "item_id": "c1"})
+        await peer.drain()
+
+    summary = {"timeout_seconds": 0.2}
+    async with called(tmp_path, keeps_quiet, backend={"dialect": "openai"}, summary=summary) as (house, _):
+        await asyncio.sleep(0.2)
+    assert (await house.record())["summary"] is None
 
 
 async def test_instructions_and_greeting_are_filled_with_the_call(tmp_path: Path) -> None:
