@@ -84,18 +84,25 @@ class Ear(NullSink):
         self._frame = self._with.sample_rate_hz // 50
         self.rate_hz = self._with.sample_rate_hz
         self.now = 0.0
+        self.stream: RtpStream | None = None
         self.concealed: list[Samples] = []
         self.plain: list[Samples] = []
-        self.buffer = PlayoutBuffer(LINEAR, self.rate_hz)
+        self.buffer = PlayoutBuffer(LINEAR, self.rate_hz, hurry=self._hurry)
 
     def on_audio(self, payload: bytes, concealed: bool) -> None:
         """One frame of the caller's time."""
         samples = self._with.decode(payload) if payload else self._with.conceal(self._frame)
         number = len(self.plain)
         self.concealed.append(samples)
-        self.buffer.put(LINEAR.encode(samples), self.now, concealed)
+        arrived_at = self.now if self.stream is None else self.stream.audio_arrived_at
+        self.buffer.put(LINEAR.encode(samples), arrived_at, concealed)
         # Concealment blends the head of the packet after a loss; without it the packet is as it was sent.
         self.plain.append(silence(self._frame) if concealed else self._without.decode(self._sent[number]))
+
+    def _hurry(self) -> None:
+        """As a seat in a conference does it."""
+        if self.stream is not None:
+            self.stream.hurry(self.now)
 
 
 def silence(count: int) -> Samples:
@@ -127,7 +134,7 @@ def heard(kind: Kind, frames: list[bytes], loss: float, jitter_ms: int, seed: in
         payload_type_rx=PAYLOAD_TYPE,
         remote=FAR_END,
     )
-    stream = RtpStream(parameters, ear, ssrc=1, sequence_number=0, timestamp=0, now=0.0)
+    stream = ear.stream = RtpStream(parameters, ear, ssrc=1, sequence_number=0, timestamp=0, now=0.0)
     arriving = network(kind, frames, loss, jitter_ms, seed)
     buffered, delays = [], []
     now, next_packet = TICK_PHASE_S, 0

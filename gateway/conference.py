@@ -47,6 +47,13 @@ class ConferenceLeg(Protocol):
     def finish(self, item_id: str) -> None:
         """No more speech of this item will come."""
 
+    @property
+    def audio_arrived_at(self) -> float:
+        """When what is being handed to the seat came, in monotonic seconds."""
+
+    def hurry(self) -> None:
+        """What waits behind a missing packet is needed now."""
+
 
 def seat_format(payload_format: PayloadFormat) -> AudioFormat:
     """The audio in which a leg of this codec is to be started, both ways, to sit in a conference."""
@@ -60,19 +67,19 @@ class Seat(NullSink):
         self,
         name: str,
         mixer: Mixer,
-        now: Callable[[], float],
+        leg: ConferenceLeg,
         on_digit: Callable[[str, int], None],
         recorder: Recorder | None = None,
     ) -> None:
         self.name = name
         self._receive = mixer.receive
-        self._now = now
+        self._leg = leg
         self._on_digit = on_digit
         self._recorder = recorder
 
     def on_audio(self, payload: bytes, concealed: bool) -> None:
         """To the others."""
-        self._receive(self.name, payload, concealed, self._now())
+        self._receive(self.name, payload, concealed, self._leg.audio_arrived_at)
         if self._recorder is not None:
             self._recorder.add_caller(payload)
 
@@ -91,12 +98,10 @@ class Conference:
 
     Args:
         clock: the process's media clock.
-        now: the monotonic time that the clock and the sockets tell.
     """
 
-    def __init__(self, clock: Clock, now: Callable[[], float]) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._now = now
         self._legs: dict[str, tuple[ConferenceLeg, str]] = {}
         self._entries = 0
         self.mixer = Mixer()
@@ -129,11 +134,12 @@ class Conference:
             if leg.queued_ms < MAX_WAITING_MS:
                 leg.enqueue(item_id, frame)
 
-        self.mixer.join(name, _FORMATS.get(payload_format, (AudioFormat.PCM16_16K, PCM_16K))[1], deliver)
+        _, mixed_format = _FORMATS.get(payload_format, (AudioFormat.PCM16_16K, PCM_16K))
+        self.mixer.join(name, mixed_format, deliver, hurry=leg.hurry)
         if not self._legs:
             self._clock.register(self, FRAME_MS)
         self._legs[name] = (leg, item_id)
-        return Seat(name, self.mixer, self._now, on_digit, recorder)
+        return Seat(name, self.mixer, leg, on_digit, recorder)
 
     def leave(self, name: str) -> None:
         """Lets a leg go; what it still speaks into its seat is not heard. Idempotent."""

@@ -344,6 +344,16 @@ class AudioLeg(TurnPath):
         """When the far end's audio came last, in monotonic seconds."""
         return None if self._stream is None else self._stream.heard_at
 
+    @property
+    def audio_arrived_at(self) -> float:
+        """Within the sink's `on_audio`: when the packet came, in monotonic seconds."""
+        return self._plane.now() if self._stream is None else self._stream.audio_arrived_at
+
+    def hurry(self) -> None:
+        """The sink needs audio at once, for somebody's ear: a missing packet is waited for no longer."""
+        if self._stream is not None:
+            self._stream.hurry(self._plane.now())
+
     def send_digits(self, digits: str) -> bool:
         """Sends keys as telephone-events; False where these were not negotiated."""
         return self._stream is not None and self._stream.send_digits(digits)

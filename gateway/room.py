@@ -69,16 +69,13 @@ class Room:
         settings: of the room.
         sounds: what is played in it.
         clock: the process's media clock.
-        now: the monotonic time that the clock tells.
     """
 
-    def __init__(
-        self, name: str, settings: ConferenceSettings, sounds: RoomSounds, clock: Clock, now: Callable[[], float]
-    ) -> None:
+    def __init__(self, name: str, settings: ConferenceSettings, sounds: RoomSounds, clock: Clock) -> None:
         self.name = name
         self.settings = settings
         self._sounds = sounds
-        self._conference = Conference(clock, now)
+        self._conference = Conference(clock)
         self._members: dict[str, _Member] = {}
         self._numbers = itertools.count(1)
         self.agent: Dismissible | None = None
@@ -204,9 +201,9 @@ class Rooms:
         return None
 
 
-def create_rooms(conferences: Mapping[str, ConferenceSettings], clock: Clock, now: Callable[[], float]) -> Rooms:
+def create_rooms(conferences: Mapping[str, ConferenceSettings], clock: Clock) -> Rooms:
     """The rooms of a configuration; reads their sounds, which blocks. Raises AnnouncementError."""
     library = AnnouncementLibrary()
     return Rooms(
-        [Room(name, settings, RoomSounds.load(settings, library), clock, now) for name, settings in conferences.items()]
+        [Room(name, settings, RoomSounds.load(settings, library), clock) for name, settings in conferences.items()]
     )

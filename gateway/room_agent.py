@@ -48,8 +48,9 @@ class RoomEar:
     payload_format: PayloadFormat = PCMU
     queued_ms = 0
 
-    def __init__(self, bridge: Bridge, settings: SessionSettings) -> None:
+    def __init__(self, bridge: Bridge, settings: SessionSettings, clock: Callable[[], float]) -> None:
         self._bridge = bridge
+        self._clock = clock
         self._convert: Ear | None = ear_for(PCMU, FRAME_MS, settings.input_format)
 
     def enqueue(self, item_id: str, audio: bytes) -> None:
@@ -60,6 +61,14 @@ class RoomEar:
 
     def finish(self, item_id: str) -> None:
         """The room is left."""
+
+    @property
+    def audio_arrived_at(self) -> float:
+        """What the agent says comes from no network: now."""
+        return self._clock()
+
+    def hurry(self) -> None:
+        """Nothing waits."""
 
 
 class RoomVoice:
@@ -192,7 +201,7 @@ class RoomAgent:
             return
         if (opened := agent.opened) is not None and not self._dismissed.is_set():
             self._account.answer()
-            ear = RoomEar(opened.bridge, opened.settings)
+            ear = RoomEar(opened.bridge, opened.settings, self._environment.clock)
             seat = self._room.join(AGENT, ear, _SEAT)
             self._voice.start(opened.bridge, opened.settings, seat)
             self._clock.register(self._voice, FRAME_MS)

@@ -256,7 +256,7 @@ class Service:
         environment = _create_environment(configuration, backends, endpoint, dialler, records, stack)
         access = TrunkAccess(configuration.trunks, public_host, secrets.token_bytes(TOKEN_BYTES), time.monotonic)
         identity = _create_identity_desk(configuration, roster, stack)
-        rooms = create_rooms(configuration.conferences, clock, time.monotonic)
+        rooms = create_rooms(configuration.conferences, clock)
         attendance = RoomAttendance(roster.get, environment, clock, tasks.create_task)
         switchboard = Switchboard(
             admission, plane, environment, configuration.limits, tasks, access, identity, gate, rooms, attendance

@@ -93,7 +93,13 @@ class Mixer:
     # Who is there.
 
     def join(
-        self, name: str, payload_format: PayloadFormat, deliver: Callable[[bytes], None], *, ptime_ms: int = FRAME_MS
+        self,
+        name: str,
+        payload_format: PayloadFormat,
+        deliver: Callable[[bytes], None],
+        *,
+        ptime_ms: int = FRAME_MS,
+        hurry: Callable[[], None] | None = None,
     ) -> None:
         """Lets a leg in: it hears everybody and everybody hears it.
 
@@ -102,6 +108,7 @@ class Mixer:
             payload_format: what the leg sends and wants to hear; rtp.mixing_port.PCM_16K and its like for samples.
             deliver: is called once in each `tick` with 20 ms of what the leg hears. Opus: rtp.mixing_port.PCM_24K.
             ptime_ms: how long a lost frame of the leg is.
+            hurry: is called where a frame of the leg is due and not there; see rtp.playout_buffer.PlayoutBuffer.
 
         Raises:
             KeyError: there is no codec for the format.
@@ -111,7 +118,7 @@ class Mixer:
             raise ValueError(f"There is a {name!r} in this conference already")
         if len(self._ports) >= MAX_PORTS:
             raise ValueError(f"A conference has room for {MAX_PORTS} legs")
-        self._ports[name] = MixingPort(name, payload_format, ptime_ms, FRAME_MS, deliver)
+        self._ports[name] = MixingPort(name, payload_format, ptime_ms, FRAME_MS, deliver, hurry)
         self._plan = None
 
     def leave(self, name: str) -> None:

@@ -35,13 +35,20 @@ class MixingPort:
         payload_format: what `receive` takes. What `deliver` is given is the same, but samples for Opus
             (rtp.codec.format.OPUS_PLAYOUT), since its frames are encoded when they are sent.
         deliver: takes what the leg is to hear, 20 ms at a time.
+        hurry: is called where a frame of the leg is due and not there; see PlayoutBuffer.
 
     Raises:
         KeyError: there is no codec for the format.
     """
 
     def __init__(
-        self, name: str, payload_format: PayloadFormat, ptime_ms: int, frame_ms: int, deliver: Callable[[bytes], None]
+        self,
+        name: str,
+        payload_format: PayloadFormat,
+        ptime_ms: int,
+        frame_ms: int,
+        deliver: Callable[[bytes], None],
+        hurry: Callable[[], None] | None = None,
     ) -> None:
         self.name = name
         self.deliver = deliver
@@ -56,7 +63,7 @@ class MixingPort:
         self._resample_in = Resampler(rate_in_hz, self.rate_hz).process if rate_in_hz != self.rate_hz else None
         self._encode = self.coding.encode if law is not None else _encoding(payload_format, self.rate_hz)
         self._lost_samples = rate_in_hz * ptime_ms // 1000
-        self.buffer = PlayoutBuffer(self.coding, self.rate_hz, frame_ms=frame_ms)
+        self.buffer = PlayoutBuffer(self.coding, self.rate_hz, frame_ms=frame_ms, hurry=hurry)
 
     def receive(self, payload: bytes, concealed: bool, now: float) -> None:
         """The next audio from the leg; an empty payload that is concealed is a lost frame."""

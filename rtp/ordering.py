@@ -48,7 +48,7 @@ def adapted_wait(jitter_s: float) -> float:
 class InboundOrder(Generic[T]):
     """The order of one SSRC. The owner's fast path may compare and advance `expected` itself while `held` is empty."""
 
-    __slots__ = ("_lost", "_stray_successor", "_wait_s", "expected", "held")
+    __slots__ = ("_is_skipping", "_lost", "_stray_successor", "_wait_s", "expected", "held")
 
     def __init__(self, first_sequence_number: int) -> None:
         self.expected = first_sequence_number
@@ -56,6 +56,7 @@ class InboundOrder(Generic[T]):
         self._lost: dict[int, None] = {}
         self._stray_successor: int | None = None
         self._wait_s = MIN_WAIT_S
+        self._is_skipping = False
 
     def adapt(self, jitter_s: float) -> None:
         """Sets the wait from the measured jitter."""
@@ -87,19 +88,25 @@ class InboundOrder(Generic[T]):
         self.expected = sequence_add(sequence_number, 1)
         return Arrival.RESTART
 
-    def release(self, now: float) -> Iterator[tuple[int, T]]:
-        """Hands out, in order, what no longer waits: the number of packets lost just before, and the packet."""
+    def skip_gap(self) -> None:
+        """What is missing at the front is waited for no longer; `release` hands out what stands behind it."""
+        self._is_skipping = True
+
+    def release(self, now: float) -> Iterator[tuple[int, float, T]]:
+        """Hands out, in order, what no longer waits: how many were lost just before, when it came, and the packet."""
         while self.held:
             entry = self.held.pop(self.expected, None)
             lost = 0
             if entry is None:
                 first = min(self.held, key=lambda number: (number - self.expected) & SEQUENCE_MASK)
-                if len(self.held) <= MAX_HELD and now - self.held[first][0] < self._wait_s:
+                waits = len(self.held) <= MAX_HELD and now - self.held[first][0] < self._wait_s
+                if waits and not self._is_skipping:
                     return
                 lost = self._declare_lost(first)
                 entry = self.held.pop(first)
+                self._is_skipping = False
             self.expected = sequence_add(self.expected, 1)
-            yield lost, entry[1]
+            yield lost, *entry
 
     def _declare_lost(self, first: int) -> int:
         lost = sequence_difference(first, self.expected)

@@ -10,6 +10,7 @@ a small share of it is there when its turn comes. Whoever listens takes one fram
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,6 +32,8 @@ RESTART_S: Final = 0.5
 """A frame so far from its time is no jitter: the source paused, or has another clock."""
 _QUIET_MEAN_SQUARE: Final = (32768 * 10 ** (-50 / 20)) ** 2
 """-50 dBFS: the noise of a quiet line is below it, the softest sounds of speech above it."""
+_PAUSE_FRAMES: Final = 3
+"""What was quiet for so many frames is a pause: closures within words last 50 to 100 ms at most."""
 _PATIENCE_MS: Final = 60
 """How far above its target the delay may stay while no frame is quiet."""
 
@@ -59,12 +62,20 @@ class PlayoutBuffer:
     Args:
         coding: how the octets that come and go hold samples.
         late_ratio: the share of frames that may come too late, for which the delay is kept so low.
+        hurry: is called where a frame is due and not there, and may `put` what waits elsewhere behind a gap.
     """
 
     def __init__(
-        self, coding: Coding, sample_rate_hz: int, *, frame_ms: int = 20, late_ratio: float = DEFAULT_LATE_RATIO
+        self,
+        coding: Coding,
+        sample_rate_hz: int,
+        *,
+        frame_ms: int = 20,
+        late_ratio: float = DEFAULT_LATE_RATIO,
+        hurry: Callable[[], None] | None = None,
     ) -> None:
         self._coding = coding
+        self._hurry = hurry
         self._rate = sample_rate_hz
         self._frame = sample_rate_hz * frame_ms // 1000
         self._frame_s = frame_ms / 1000
@@ -84,7 +95,10 @@ class PlayoutBuffer:
         return min(self._estimate.target_s, MAX_TARGET_MS / 1000)
 
     def put(self, octets: bytes, now: float, concealed: bool = False) -> None:
-        """Takes what came, in order. What is `concealed` was made up by the stream and says nothing of the network."""
+        """Takes what came, in order; `now` is when it came, which may be before it is put: behind a gap it had to wait.
+
+        What is `concealed` was made up by the stream and says nothing of the network.
+        """
         estimate = self._estimate
         samples = len(octets) // self._coding.octets_per_sample
         end = self._put + samples
@@ -112,9 +126,11 @@ class PlayoutBuffer:
         if self._is_waiting and is_early:
             return self._coding.silence_of(self._frame)
         self._is_waiting = False
+        if self._held_samples < self._frame and self._hurry is not None:
+            self._hurry()
         if self._held_samples < self._frame:
             frame = self._bridge(is_late=slack_s >= self.target_s)
-        elif is_early and not self._concealer.is_concealing and self._next_is_quiet():
+        elif is_early and not self._concealer.is_concealing and self._is_pause():
             frame = self._insert()
         elif slack_s > self.target_s + self._frame_s and self._held_samples >= 2 * self._frame:
             frame = self._shrink(slack_s)
@@ -165,8 +181,16 @@ class PlayoutBuffer:
     def _peek(self) -> bytes:
         return bytes(self._held[: self._frame * self._coding.octets_per_sample])
 
-    def _next_is_quiet(self) -> bool:
-        samples = self._coding.decode(self._peek()).astype(np.float32)
+    def _is_pause(self) -> bool:
+        """Whether the next frame is quiet, and those before it were: between sentences nobody hears that time moves.
+
+        Quiet for a frame or two is the closure of a consonant, and a word whose middle has moved is heard.
+        """
+        latest = list(self._played)[-_PAUSE_FRAMES:]
+        return len(latest) == _PAUSE_FRAMES and all(map(self._is_quiet, (self._peek(), *reversed(latest))))
+
+    def _is_quiet(self, frame: bytes) -> bool:
+        samples = self._coding.decode(frame).astype(np.float32)
         return float(samples @ samples) <= _QUIET_MEAN_SQUARE * len(samples)
 
     def _insert(self) -> bytes:
@@ -176,7 +200,7 @@ class PlayoutBuffer:
 
     def _shrink(self, slack_s: float) -> bytes:
         """Leaves out a quiet frame, or blends two into one when there has been none for long."""
-        if self._next_is_quiet():
+        if self._is_pause():
             self._removed += self._frame
             self._advance(self._frame)
             return self._next()

@@ -58,6 +58,7 @@ class RtpReceiver(InboundPath):
         "_order",
         "_parameters",
         "_probation",
+        "_released_at",
         "_restarts",
         "_sink",
         "on_rtcp",
@@ -75,6 +76,7 @@ class RtpReceiver(InboundPath):
         self._base_sequence = self._base_taken = 0
         self.transit = self.jitter = self.peak_jitter = 0.0
         self.audio_at = self._arrived_at = now
+        self._released_at: float | None = None
         self.next_timestamp = 0
         self._filled = 0
         self._disturbed = self._loss_pending = False
@@ -340,9 +342,24 @@ class RtpReceiver(InboundPath):
         self.starved_after = 0.0
         self._disturbed = True
 
+    @property
+    def audio_arrived_at(self) -> float:
+        """Within `on_audio`: when the packet came that is handed on. It may have waited since, behind a gap."""
+        return self.audio_at if self._released_at is None else self._released_at
+
+    def hurry(self, now: float) -> None:
+        """Somebody needs audio at once: what waits behind a gap is handed on, and what is missing is concealed."""
+        self._order.expected = self.expected
+        if self._order.held:
+            self._order.skip_gap()
+            self._release(now)
+        self._settle()
+
     def _release(self, now: float) -> None:
-        for lost, (timestamp, audio) in self._order.release(now):
+        for lost, arrived_at, (timestamp, audio) in self._order.release(now):
+            self._released_at = arrived_at
             self._play(lost, timestamp, audio, now)
+        self._released_at = None
 
     def _play(self, lost: int, timestamp: int, audio: bytes | None, now: float) -> None:
         """Hands the next packet in order to the sink, after what is missing before it."""

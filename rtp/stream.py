@@ -61,6 +61,15 @@ class RtpStream(StreamPath):
         return self._receiver.arrived_at
 
     @property
+    def audio_arrived_at(self) -> float:
+        """Within the sink's `on_audio`: when the packet came; it may have waited since, behind a gap."""
+        return self._receiver.audio_arrived_at
+
+    def hurry(self, now: float) -> None:
+        """Somebody's ear needs audio at once: the wait for a missing packet ends, which is concealed."""
+        self._receiver.hurry(now)
+
+    @property
     def remote(self) -> Address | None:
         """Where to send: the latched source, else the negotiated address."""
         return self._receiver.remote

@@ -28,6 +28,8 @@ class Clock:
 class Leg:
     """Keeps what it is to say, and has nothing waiting."""
 
+    audio_arrived_at = 0.0
+
     def __init__(self, payload_format: PayloadFormat = PCMU) -> None:
         self.payload_format = payload_format
         self.queued_ms = 0
@@ -38,6 +40,9 @@ class Leg:
 
     def finish(self, item_id: str) -> None:
         """Nothing waits."""
+
+    def hurry(self) -> None:
+        """Nothing waits anywhere."""
 
     def loudest(self) -> int:
         """Of the last 200 ms."""
@@ -51,7 +56,7 @@ class Scene:
         self.now = 0.0
         self.clock = Clock()
         settings = ConferenceSettings(seats=(seat(),), legs=legs)
-        self.room = Room("stage", settings, sounds, self.clock, lambda: self.now)
+        self.room = Room("stage", settings, sounds, self.clock)
 
     def speak(self, *names: str, level: int = 4000) -> None:
         """Half a second in which these speak and the others are silent."""
@@ -62,6 +67,7 @@ class Scene:
             for media in list(self.clock.media):
                 media.tick(self.now)
             self.now += STEP_S
+            Leg.audio_arrived_at = self.now
 
     seats: dict[str, Seat]
 
@@ -188,7 +194,7 @@ def test_coming_and_going_are_announced_to_everybody_once() -> None:
 def test_numbers_lead_into_rooms_on_their_trunks() -> None:
     clock = Clock()
     settings = ConferenceSettings(seats=(seat(number="+15550001111"), seat(Role.HOST, number="100", trunk="pbx")))
-    room = Room("stage", settings, RoomSounds(), clock, lambda: 0.0)
+    room = Room("stage", settings, RoomSounds(), clock)
     rooms = Rooms([room])
     assert rooms.find("any", ["+15550001111"]) == (room, settings.seats[0], "+15550001111")
     assert rooms.find("any", ["x", "15550001111"]) == (room, settings.seats[0], "15550001111")

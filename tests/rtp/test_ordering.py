@@ -8,7 +8,7 @@ from rtp.ordering import MAX_HELD, MAX_WAIT_S, MIN_WAIT_S, Arrival, InboundOrder
 
 
 def released(order: InboundOrder[str], now: float) -> list[tuple[int, str]]:
-    return list(order.release(now))
+    return [(lost, name) for lost, _, name in order.release(now)]
 
 
 def test_packets_in_order_pass_at_once() -> None:
@@ -86,8 +86,26 @@ def test_nothing_is_handed_out_twice_or_out_of_order() -> None:
         arrival = order.place((65000 + index) & 0xFFFF, str(index), now)
         if arrival is Arrival.NEXT:
             played.append(index)
-        for lost, name in order.release(now):
+        for lost, _, name in order.release(now):
             lost_in_all += lost
             played.append(int(name))
     assert played == sorted(set(played))
     assert len(played) + lost_in_all == played[-1] + 1
+
+
+def test_a_gap_that_is_skipped_is_lost_at_once_and_the_next_one_waits_again() -> None:
+    order: InboundOrder[str] = InboundOrder(0)
+    order.place(1, "b", 0.000)
+    order.place(3, "d", 0.001)
+    order.skip_gap()
+    assert released(order, 0.002) == [(1, "b")]
+    assert released(order, 0.002) == []
+    assert order.place(0, "a", 0.003) is Arrival.LATE
+    assert released(order, 0.012) == [(1, "d")]
+
+
+def test_what_waited_says_when_it_came() -> None:
+    order: InboundOrder[str] = InboundOrder(0)
+    order.place(1, "b", 0.003)
+    order.place(2, "c", 0.004)
+    assert list(order.release(0.1)) == [(1, 0.003, "b"), (0, 0.004, "c")]

@@ -203,3 +203,40 @@ def test_the_target_never_exceeds_what_a_conversation_bears() -> None:
     buffer = PlayoutBuffer(ULAW, 8000)
     list(hear(buffer, arrivals(frames_of(babble(10), ULAW), exponential(0.2)), 10))
     assert buffer.statistics().target_ms <= MAX_TARGET_MS
+
+
+def test_what_waits_elsewhere_is_asked_for_when_its_turn_has_come() -> None:
+    frames, waiting = frames_of(babble(1.0), ULAW), list[bytes]()
+
+    def hurry() -> None:
+        while waiting:
+            buffer.put(waiting.pop(0), now)
+
+    buffer = PlayoutBuffer(ULAW, 8000, hurry=hurry)
+    played, now = [], 0.0
+    for number, frame in enumerate(frames):
+        now = (number + 1) * FRAME_S
+        if 20 <= number < 23:  # behind a gap in the stream's order
+            waiting.append(frame)
+        else:
+            hurry()
+            buffer.put(frame, now)
+        played.append(buffer.take(now + TICK_PHASE_S))
+    statistics = buffer.statistics()
+    assert statistics.concealed_ms == 0
+    assert b"".join(frames[10:30]) in b"".join(played)
+
+
+def test_time_moves_in_pauses_and_not_within_words() -> None:
+    """A closure of 40 ms in the midst of a word is no pause, one of 200 ms between two words is."""
+    word = np.where(np.arange(8 * 240) % (8 * 120) < 8 * 80, 6000 * np.sin(np.arange(8 * 240) / 3), 0)
+    sentence = np.tile(np.concatenate((word, word)), 12)
+    speech = np.concatenate((sentence, np.zeros(8 * 400), sentence)).astype(np.int16)
+    buffer, removed = PlayoutBuffer(ULAW, 8000), []
+    for number, frame in enumerate(frames_of(speech, ULAW)):
+        buffer.put(frame, (number + 1) * FRAME_S)
+        buffer.take((number + 1) * FRAME_S + TICK_PHASE_S)
+        removed.append(buffer.statistics().removed_ms)
+    pause = len(sentence) // 160
+    assert removed[pause - 1] == 0
+    assert removed[pause + 25] > 0

@@ -488,3 +488,33 @@ def test_a_far_end_that_changes_to_the_other_law_in_mid_call_is_understood() -> 
     assert sink.genuine[3:6] == [payload_of(datagram).translate(g711.ALAW_TO_ULAW) for datagram in second]
     assert sink.genuine[6:] == [payload_of(datagram) for datagram in third]
     assert discards(stream) == {}
+
+
+def test_who_hurries_is_given_what_waits_behind_a_gap_and_is_told_when_it_came() -> None:
+    class Hurried(RecordingSink):
+        arrived: list[float]
+
+        def on_audio(self, payload: bytes, concealed: bool) -> None:
+            super().on_audio(payload, concealed)
+            self.arrived.append(stream.audio_arrived_at)
+
+    sink, far_end = Hurried(), FarEnd()
+    sink.arrived = []
+    stream = make_stream(sink)
+    packets = far_end.packets(5)
+    missing = packets.pop(2)
+    now = feed(stream, packets[:2])
+    stream.receive_datagram(packets[2], FAR_END, now + 0.001)
+    stream.receive_datagram(packets[3], FAR_END, now + 0.002)
+    assert len(sink.audio) == 2
+    stream.hurry(now + 0.005)
+    assert [concealed for _, concealed in sink.audio] == [False, False, True, False, False]
+    assert sink.arrived[3:] == [now + 0.001, now + 0.002]
+    stream.receive_datagram(missing, FAR_END, now + 0.006)
+    assert len(sink.audio) == 5
+    assert discards(stream) == {Discard.LATE: 1}
+    feed(stream, far_end.packets(3), now + 0.06)
+    assert len(sink.genuine) == 7, "the regular path goes on"
+    assert sink.arrived[-1] == now + 0.06 + 2 * TICK_S
+    stream.hurry(now + 0.2)
+    assert len(sink.audio) == 8, "nothing waits, nothing is made up"
