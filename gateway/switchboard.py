@@ -21,6 +21,7 @@ from gateway.media_policy import MediaPolicy
 from gateway.overload.gate import Gate
 from gateway.room import RoomEntry, Rooms
 from gateway.room_call import Attendance, RoomCall
+from gateway.warning import warnings_of
 from rtp.errors import PortsExhaustedError
 from sip.errors import SipError
 from sip.event import AgentEvent, Ended, IncomingInvite
@@ -47,6 +48,7 @@ class _Refused:
     sip_status: int | None = None
     detail: str | None = None
     identity: IdentityCheck | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
     @property
     def status(self) -> int:
@@ -178,7 +180,8 @@ class Switchboard:
             answer = leg.answer(offer)
         except SipError as error:
             leg.close()
-            self._refuse(session, _Refused(RefusalReason.BAD_OFFER, trunk_name, route, error.status, str(error)))
+            reason, headers = RefusalReason.BAD_OFFER, warnings_of(session, error)
+            self._refuse(session, _Refused(reason, trunk_name, route, error.status, str(error), headers=headers))
             return
         self._begin(session, leg, answer, route, identity)
 
@@ -203,7 +206,8 @@ class Switchboard:
             answer = leg.answer(offer)
         except SipError as error:
             leg.close()
-            self._refuse(session, _Refused(RefusalReason.BAD_OFFER, trunk_name, call.route, error.status, str(error)))
+            reason, headers = RefusalReason.BAD_OFFER, warnings_of(session, error)
+            self._refuse(session, _Refused(reason, trunk_name, call.route, error.status, str(error), headers=headers))
             return
         if not call.replace_side(replaces, session, leg, answer):
             leg.close()
@@ -257,7 +261,7 @@ class Switchboard:
                 self._idle.set()
 
     def _refuse(self, session: ServerSession, refused: _Refused) -> None:
-        headers: tuple[tuple[str, str], ...] = ()
+        headers = refused.headers
         if refused.identity is not None:
             _, headers = refused.identity.refusal
         elif refused.status == 503:

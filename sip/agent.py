@@ -354,7 +354,8 @@ class UserAgent:
     # -- the rest ----------------------------------------------------------------------------------------------------
 
     def _answer_malformed(self, partial: PartialRequest, error: SipParseError, flow: Flow) -> None:
-        note_source(partial, flow)
+        if partial.has_sound_via:
+            note_source(partial, flow)
         response = partial.create_response(error.status, to_tag=self._stateless_tag(partial))
         self.send(bytes(response), flow)
 

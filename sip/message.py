@@ -8,7 +8,7 @@ from typing import Final
 
 from sip.errors import SipParseError
 from sip.fields import Message
-from sip.grammar import BARE_CONTROL, FOLD, REQUEST_LINE, STATUS_LINE, TOKEN, parse_number
+from sip.grammar import BARE_CONTROL, FOLD, REQUEST_LINE, STATUS_LINE, TOKEN, VIA, parse_number
 from sip.header import NameAddr
 from sip.headers import Headers, canonical_name
 from sip.status import REASON_PHRASES
@@ -110,8 +110,8 @@ class Response(Message):
 class PartialRequest(Message):
     """What could be read of a malformed request: enough to answer it, and no more.
 
-    It has a Via that parses, and From, To, Call-ID and CSeq as text. Only `top_via` and `create_response` are safe to
-    use.
+    It has a Via whose protocol and sender can be read, and From, To, Call-ID and CSeq as text. Only `has_sound_via`,
+    `create_response`, and with a sound Via `top_via` are safe to use.
     """
 
     __slots__ = ("method",)
@@ -119,6 +119,14 @@ class PartialRequest(Message):
     def __init__(self, method: str, headers: Headers) -> None:
         super().__init__(headers)
         self.method = method
+
+    @property
+    def has_sound_via(self) -> bool:
+        """Whether every Via parses, so that the source can be noted in the topmost."""
+        try:
+            return bool(self.top_via)
+        except SipParseError:
+            return False
 
     def create_response(
         self,
@@ -306,8 +314,7 @@ def answerable(data: bytes) -> PartialRequest | None:
         headers.add(name, value)
     partial = PartialRequest(method, headers)
     partial.charset = charset
-    try:
-        complete = all(name in headers for name in _COPIED) and bool(partial.top_via)
-    except SipParseError:
+    if not all(name in headers for name in _COPIED):
         return None
-    return partial if complete else None
+    # A Via that is sound up to its parameters goes back as it came: RFC 4475 §3.1.2.1 wants a 400 for it.
+    return partial if partial.has_sound_via or VIA.fullmatch(headers.get_all("Via")[0]) else None

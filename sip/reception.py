@@ -114,8 +114,9 @@ class Reception:
                 Replaces.of(request)
             except SipParseError as error:
                 return Refusal(error.status, "replaces_malformed")
-        unsupported = [tag for tag in request.require if tag not in self._configuration.supported]
-        if unsupported:
+        if any(tag not in self._configuration.supported for tag in request.require):
+            spelled = request.headers.values("Require")
+            unsupported = [tag for tag in spelled if tag.lower() not in self._configuration.supported]
             return Refusal(420, "extension", headers=(("Unsupported", ", ".join(unsupported)),))
         return _inspect_content(request) or _inspect_accept(request)
 

@@ -8,6 +8,7 @@ from gateway.call.record import MediaRecord
 from gateway.leg import AudioLeg
 from gateway.log import ContextLogger
 from gateway.realtime.settings import SessionSettings
+from gateway.warning import warnings_of
 from sip.errors import SipError
 from sip.session.session import InviteSession
 from sip.session.state import SessionState
@@ -59,7 +60,8 @@ class Side:
             body = self.leg.answer(offer)
         except SipError as error:
             self._logger.info("re-INVITE refused", extra={"reason": error.label, "status": error.status})
-            self._perform(self.session.reject_reinvite, error.status)
+            headers = warnings_of(self.session, error)
+            self._perform(self.session.reject_reinvite, error.status, headers=headers)
             return False
         self._perform(self.session.answer_reinvite, body)
         return True

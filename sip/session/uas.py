@@ -1,5 +1,6 @@
 """The called side of an INVITE session: RFC 3261 §13.3."""
 
+import math
 from typing import Final
 
 from sip.dialog import Dialog
@@ -25,6 +26,7 @@ class ServerSession(InviteSession):
     def __init__(self, host: SessionHost, transaction: InviteServerTransaction, flow: Flow) -> None:
         super().__init__(host, transaction.request, flow)
         self._tag: Final = host.token()
+        self._limit = host.configuration.answer_limit
         self._invite: Final = ReceivedInvite(host.transactions, transaction, self._tag)
         self._received = self._invite
         self._last_provisional: Response | None = None
@@ -52,7 +54,9 @@ class ServerSession(InviteSession):
         self.dialog = Dialog.as_uas(self.request, self._tag, over_tls=over_tls)
         self.host.register(self, self.dialog.id)
         self._invite.respond(100, None, (), b"", now)
-        self._deadlines[Deadline.USER] = now + self.host.configuration.answer_limit
+        # §13.3.1: an Expires of the INVITE is how long the invitation holds.
+        self._limit = min(self.host.configuration.answer_limit, self.request.expires or math.inf)
+        self._deadlines[Deadline.USER] = now + self._limit
         self.host.emit(IncomingInvite(self, self._invite.offer, replaces))
         self.changed()
 
@@ -210,7 +214,8 @@ class ServerSession(InviteSession):
         elif deadline is Deadline.USER and not self._invite.is_answered:
             self.host.counters["invite_unanswered"] += 1
             self._step(SessionInput.REJECT)
-            self._invite.respond(480, None, (), b"", now)
+            has_expired = self._limit < self.host.configuration.answer_limit
+            self._invite.respond(487 if has_expired else 480, None, (), b"", now)
             self._end(EndCause.EXPIRED, now)
         else:
             super()._handle_deadline(deadline, now)

@@ -201,8 +201,8 @@ def test_the_briefest_invite_gains_no_more_either__promise_10(outcome: str, requ
     network = Network()
     alice, bob = network.wire("192.0.2.1"), network.agent("192.0.2.2", supported=("100rel",))
     invite = (
-        "INVITE sip:b@a SIP/2.0\r\nv:SIP/2.0/UDP a;branch=z9hG4bK1\r\nf:sip:a@b;tag=1\r\nt:sip:a\r\ni:1\r\nCSeq:1 INVITE\r\n"
-        f"m:<sip:192.0.2.1>\r\n{require}l:0\r\n\r\n"
+        "INVITE sip:b@a SIP/2.0\r\nv:SIP/2.0/UDP a;branch=z9hG4bK1\r\nf:sip:a@b;tag=1\r\nt:sip:a\r\ni:1\r\n"
+        f"CSeq:1 INVITE\r\nm:<sip:192.0.2.1>\r\n{require}l:0\r\n\r\n"
     ).encode()
     alice.send(invite, bob)
     network.run(0.1)

@@ -375,6 +375,26 @@ def test_an_invite_that_the_user_leaves_alone_is_given_up_with_480(
     assert bob.agent.counters["invite_unanswered"] == 1
 
 
+def test_an_invitation_holds_as_long_as_its_expires_says__rfc3261_13_3_1(
+    network: Network, alice: WireHost, bob: AgentHost
+) -> None:
+    alice.send(request(headers=(("Expires", "20"),)), bob)
+    network.run(19.9)
+    assert alice.responses() == [100]
+    network.run(0.2)
+    assert alice.responses() == [100, 487]
+    assert bob.incoming.end_cause is EndCause.EXPIRED
+
+
+@pytest.mark.parametrize("value", ["0", "soon", "99999999999"])
+def test_an_expires_that_says_nothing_changes_nothing__rfc3261_20_19(
+    network: Network, alice: WireHost, bob: AgentHost, value: str
+) -> None:
+    alice.send(request(headers=(("Expires", value),)), bob)
+    network.run(179.0)
+    assert alice.responses() == [100]
+
+
 def test_hang_up_before_the_answer_is_a_480(network: Network, alice: WireHost, bob: AgentHost) -> None:
     _, session = invited(network, alice, bob)
     assert bob.do(session.hang_up)
