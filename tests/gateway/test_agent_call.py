@@ -248,14 +248,13 @@ async def test_the_model_summarises_a_call_that_has_ended_and_nobody_hears_it(tm
         for kind in ("started", "stopped"):
             await peer.send({"type": f"input_audio_buffer.speech_{kind}", "event_id": "e", "item_id": "c1"})
         while "conversation" not in asked:
-            asked.update((await peer.receive("response.create")).get("response") or {})
-        words = {
-            "type": "message",
-            "role": "assistant",
-            "content": [{"type": "output_text", "text": "A table for four."}],
-        }
-        created = response_created("resp_2")
-        await peer.send({**created, "response": {**created["response"], "metadata": asked["metadata"]}})  # type: ignore[dict-item]
+            request = (await peer.receive("response.create")).get("response")
+            assert isinstance(request, dict)
+            asked.update(request)
+        content = [{"type": "output_text", "text": "A table for four."}]
+        words: Event = {"type": "message", "role": "assistant", "content": content}
+        begun: Event = {"id": "resp_2", "status": "in_progress", "metadata": asked["metadata"]}
+        await peer.send({"type": "response.created", "event_id": "e", "response": begun})
         await peer.send(audio_delta(b"\x20" * 800, response_id="resp_2"), response_done("resp_2", "completed", words))
         await peer.drain()
 

@@ -32,6 +32,7 @@ from gateway.realtime.event import (
     SessionFailed,
     SpeechStarted,
     SpeechStopped,
+    TextAnswer,
     ToolCall,
     Usage,
 )
@@ -75,6 +76,9 @@ class FakeSession:
 
     def create_response(self, instructions: str | None = None) -> None:
         self.told.append(("respond", instructions))
+
+    def ask_aside(self, request_id: str, instructions: str) -> None:
+        self.told.append(("aside", request_id, instructions))
 
     def cancel_response(self) -> None:
         self.told.append(("cancel",))
@@ -540,3 +544,26 @@ def test_audio_is_as_long_and_as_loud_after_its_conversion(given: AudioFormat, w
     assert abs(len(converted) - 1000 * wanted.bytes_per_ms) <= 4 * wanted.bytes_per_ms
     loudness = np.sqrt(np.mean(np.square(samples_of(converted, wanted).astype(np.float64))))
     assert loudness == pytest.approx(8000 / np.sqrt(2), rel=0.05)
+
+
+async def test_words_beside_the_conversation_come_also_when_the_call_has_ended() -> None:
+    main = FakeBackend("main")
+    async with stage(main) as call:
+        call.model.stop()
+        asking = asyncio.create_task(call.model.answer_aside("Sum up.", 5.0))
+        await call.until(lambda: bool(main.sessions[0].told))
+        ((_, request_id, instructions),) = main.sessions[0].told
+        assert instructions == "Sum up."
+        call.tell(TextAnswer(str(request_id), "A table for four."))
+        assert await asking == "A table for four."
+        assert call.heard == []
+
+
+async def test_nobody_waits_for_words_of_a_session_that_is_lost_or_silent() -> None:
+    main = FakeBackend("main")
+    async with stage(main) as call:
+        assert await call.model.answer_aside("Sum up.", 0.01) is None
+        asking = asyncio.create_task(call.model.answer_aside("Sum up.", 5.0))
+        await call.until(lambda: len(main.sessions[0].told) == 2)
+        call.tell(LOST)
+        assert await asking is None
