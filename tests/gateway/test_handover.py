@@ -4,7 +4,6 @@ A whole gateway on loopback; the far ends are our own SIP stack on sockets of th
 """
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 import tests.gateway.test_service as service_test
 from gateway.config.model import GatewayConfiguration
+from sip.digest_verifier import DigestVerdict, DigestVerifier
 from sip.event import (
     AgentEvent,
     Answered,
@@ -25,89 +25,18 @@ from sip.event import (
     ReferAccepted,
     ReferEnded,
     ReferProgress,
-    ReinviteReceived,
 )
 from sip.header import NameAddr
+from sip.message import Request
+from sip.reception import Refusal
 from sip.session.session import InviteSession
 from sip.session.uac import ClientSession
-from sip.transport.flow import Address
-from sip.transport.udp import UdpListener
+from sip.transport.flow import Flow
 from sip.uri import Uri
 from tests.fakes.realtime_server import Peer, realtime_server
 from tests.gateway.test_service import LOOPBACK, House, house, until
-from tests.helpers.party import METHODS, Party, description
-from tests.helpers.sipp import free_udp_ports
-
-MODEL_WORDS = b"\x10"
-
-
-class Ear:
-    """A media port that counts what comes."""
-
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind((LOOPBACK, 0))
-        self._socket.setblocking(False)
-        self.port = self._socket.getsockname()[1]
-        self.packets = 0
-
-    def poll(self) -> int:
-        try:
-            while self._socket.recv(4096):
-                self.packets += 1
-        except BlockingIOError:
-            pass
-        return self.packets
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-class Phone(Party):
-    """A far end with an ear of its own."""
-
-    def __init__(self, name: str) -> None:
-        (port,) = free_udp_ports(1)
-        super().__init__(UdpListener(LOOPBACK, port), Address(LOOPBACK, port), allow=METHODS, supported=("replaces",))
-        self.name, self.port, self.ear = name, port, Ear()
-        self.on_event = self._answer_reinvites
-
-    @property
-    def uri(self) -> str:
-        return f"sip:{self.name}@{LOOPBACK}:{self.port}"
-
-    def _answer_reinvites(self, event: AgentEvent) -> None:
-        if isinstance(event, ReinviteReceived):
-            self.endpoint.perform(event.session.answer_reinvite, description(self.ear.port, 2))
-
-    def place(self, house: House, *headers: tuple[str, str], user: str = "1000") -> ClientSession:
-        """Calls the gateway."""
-        target = Uri.parse(house.target.replace("1000@", f"{user}@"))
-        call: ClientSession = self.endpoint.perform(
-            self.agent.invite,
-            target=target,
-            from_=NameAddr.parse(f"<sip:{self.name}@{LOOPBACK}>"),
-            offer=description(self.ear.port),
-            headers=headers,
-        )
-        return call
-
-    def picks_up(self, event: AgentEvent) -> None:
-        """Rings and answers whoever calls."""
-        if isinstance(event, IncomingInvite):
-            self.endpoint.perform(event.session.ring)
-            self.endpoint.perform(event.session.answer, description(self.ear.port))
-
-    def is_busy(self, event: AgentEvent) -> None:
-        if isinstance(event, IncomingInvite):
-            self.endpoint.perform(event.session.reject, 486)
-
-    def of(self, kind: type[Any]) -> list[Any]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-    def refer(self, to: str, *headers: tuple[str, str]) -> None:
-        (answered,) = self.of(Answered)
-        self.endpoint.perform(answered.session.refer, f"<{to}>", headers=headers)
+from tests.helpers.party import description
+from tests.helpers.phone import Phone
 
 
 class Talk:
@@ -116,7 +45,6 @@ class Talk:
     def __init__(self) -> None:
         self.told: list[str] = []
         self.sessions = 0
-        self.octets = 0
 
     async def __call__(self, peer: Peer) -> None:
         self.sessions += 1
@@ -141,7 +69,8 @@ async def scene(
     plain, talk = service_test.configuration, Talk()
 
     def configuration(*args: Any, **more: Any) -> GatewayConfiguration:
-        data = plain(*args, **more, **(limits or {})).model_dump(mode="json", by_alias=True, exclude_unset=True)
+        data = plain(*args, **more).model_dump(mode="json", by_alias=True, exclude_unset=True)
+        data["limits"] |= limits or {}
         data["trunks"]["loop"] |= {"refer": {"allow": list(allow), "timeout_seconds": timeout_seconds}, **(trunk or {})}
         return GatewayConfiguration.model_validate(data)
 
@@ -187,7 +116,7 @@ async def test_a_refer_that_is_listed_is_followed_to_the_end__rfc3515_2_4(
     alice, desk = Phone("alice"), Phone("desk")
     desk.on_event = desk.picks_up
     async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, talk):
-        alice.place(gateway)
+        alice.place(gateway.target)
         await alice.first(Answered)
         await hears(alice)
         alice.refer(desk.uri, ("Referred-By", "<sip:alice@example.net>"))
@@ -225,7 +154,7 @@ async def test_a_busy_destination_leaves_the_call_as_it_was__rfc3515_2_4_4(
     alice, desk = Phone("alice"), Phone("desk")
     desk.on_event = desk.is_busy
     async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, _):
-        call = alice.place(gateway)
+        call = alice.place(gateway.target)
         await alice.first(Answered)
         alice.refer(desk.uri)
         ended = await alice.first(ReferEnded)
@@ -250,7 +179,7 @@ async def test_nobody_answers_in_time_so_it_is_cancelled__rfc3261_9_1(
 
     desk.on_event = ring
     async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,), timeout_seconds=0.3) as (gateway, _):
-        call = alice.place(gateway)
+        call = alice.place(gateway.target)
         await alice.first(Answered)
         alice.refer(desk.uri)
         ended = await alice.first(ReferEnded)
@@ -268,7 +197,7 @@ async def test_what_is_not_listed_is_declined_and_causes_no_traffic__rfc3515_2_4
 ) -> None:
     alice, desk = Phone("alice"), Phone("desk")
     async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, _):
-        call = alice.place(gateway)
+        call = alice.place(gateway.target)
         await alice.first(Answered)
         alice.refer(wish.format(host=f"{LOOPBACK}:{desk.port}"))
         ended = await alice.first(ReferEnded)
@@ -286,7 +215,7 @@ async def test_a_transferor_that_leaves_at_once_is_waited_out__rfc5589_6_1(
 ) -> None:
     alice, desk = Phone("alice"), Phone("desk")
     async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, talk):
-        call = alice.place(gateway)
+        call = alice.place(gateway.target)
         await alice.first(Answered)
         alice.refer(desk.uri)
         await alice.first(ReferAccepted)
@@ -306,7 +235,7 @@ async def test_a_transferor_that_left_and_a_destination_that_fails_end_the_call(
 ) -> None:
     alice, desk = Phone("alice"), Phone("desk")
     async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, _):
-        call = alice.place(gateway)
+        call = alice.place(gateway.target)
         await alice.first(Answered)
         alice.refer(desk.uri)
         await alice.first(ReferAccepted)
@@ -324,7 +253,7 @@ async def test_a_call_that_ends_meanwhile_cancels_what_it_was_calling(
 ) -> None:
     alice, desk = Phone("alice"), Phone("desk")
     async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, _):
-        alice.place(gateway, user="1001")  # its agent hangs up after a second
+        alice.place(gateway.target.replace("1000@", "1001@"))  # its agent hangs up after a second
         await alice.first(Answered)
         alice.refer(desk.uri)
         invite = (await desk.first(IncomingInvite)).session
@@ -343,7 +272,7 @@ async def test_an_attended_transfer_takes_the_replaced_dialog_along__rfc5589_7(
     alice, desk = Phone("alice"), Phone("desk")
     desk.on_event = desk.picks_up
     async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, _):
-        alice.place(gateway)
+        alice.place(gateway.target)
         await alice.first(Answered)
         alice.refer(f"{desk.uri}?Replaces=90210%40desk%3Bto-tag%3Dabc%3Bfrom-tag%3Ddef&X-Evil=1")
         assert (await alice.first(ReferEnded)).status == 481, "the desk knows no such dialog, and says so"
@@ -357,7 +286,7 @@ async def test_a_refer_to_a_dialog_that_cannot_be_read_gets_400(
 ) -> None:
     alice, desk = Phone("alice"), Phone("desk")
     async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, _):
-        call = alice.place(gateway)
+        call = alice.place(gateway.target)
         await alice.first(Answered)
         alice.refer(f"{desk.uri}?Replaces=90210")
         assert (await alice.first(ReferEnded)).status == 400
@@ -377,7 +306,7 @@ async def test_a_redirection_is_followed_where_its_target_is_listed__rfc3261_8_1
 
     desk.on_event = redirect
     async with scene(tmp_path, monkeypatch, alice, desk, night, allow=(desk.uri, night.uri)) as (gateway, _):
-        alice.place(gateway)
+        alice.place(gateway.target)
         await alice.first(Answered)
         alice.refer(desk.uri)
         assert (await alice.first(ReferEnded)).status == 200
@@ -396,7 +325,7 @@ async def test_a_redirection_to_what_is_not_listed_is_not_followed__promise_15(
 
     desk.on_event = redirect
     async with scene(tmp_path, monkeypatch, alice, desk, night, allow=(desk.uri,)) as (gateway, _):
-        call = alice.place(gateway)
+        call = alice.place(gateway.target)
         await alice.first(Answered)
         alice.refer(desk.uri)
         assert (await alice.first(ReferEnded)).status == 302
@@ -415,7 +344,7 @@ async def test_whoever_redirects_in_a_circle_gets_no_further__rfc3261_8_1_3_4(
 
     desk.on_event = redirect
     async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, _):
-        call = alice.place(gateway)
+        call = alice.place(gateway.target)
         await alice.first(Answered)
         alice.refer(desk.uri)
         assert (await alice.first(ReferEnded)).status == 302
@@ -428,7 +357,7 @@ async def test_what_is_over_the_cap_is_not_dialled__promise_15(tmp_path: Path, m
     desk.on_event = desk.is_busy
     limits = {"dialling": {"per_prefix": 1}}
     async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,), limits=limits) as (gateway, _):
-        call = alice.place(gateway)
+        call = alice.place(gateway.target)
         await alice.first(Answered)
         alice.refer(desk.uri)
         assert (await alice.first(ReferEnded)).status == 486
@@ -441,6 +370,39 @@ async def test_what_is_over_the_cap_is_not_dialled__promise_15(tmp_path: Path, m
         record = await gateway.record()
     assert [transfer["status"] for transfer in record["transfers"]] == [486, 503]
     assert "often enough" in record["transfers"][1]["reason"]
+
+
+async def test_numbers_go_to_the_trunks_proxy_with_its_credentials__rfc3261_22_3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, carrier = Phone("alice"), Phone("carrier")
+    carrier.on_event = carrier.picks_up
+    verifier = DigestVerifier("carrier.example", b"sixteen octets or more", {"gateway": "sesame"}.get)
+
+    def challenge(request: Request, flow: Flow) -> Refusal | None:
+        shown = request.headers.get_all("Authorization")
+        uri = str(request.uri)
+        verdict, _ = verifier.verify(shown, method=request.method, request_uri=uri, now=0.0)
+        if verdict is DigestVerdict.ACCEPTED:
+            return None
+        fields = tuple(("WWW-Authenticate", value) for value in verifier.challenges(0.0))
+        return Refusal(401, "digest", headers=fields)
+
+    carrier.agent.screen = challenge
+    trunk = {
+        "outbound": {"proxy": f"{LOOPBACK}:{carrier.port}", "sip_host": "acme.example.net"},
+        "authenticate": {"user": "gateway", "password": "sesame", "realm": "carrier.example"},
+    }
+    async with scene(tmp_path, monkeypatch, alice, carrier, allow=("+1555*",), trunk=trunk) as (gateway, _):
+        alice.place(gateway.target)
+        await alice.first(Answered)
+        alice.refer("sip:+15557778888@premium.example;maddr=203.0.113.9")
+        assert (await alice.first(ReferEnded)).status == 200
+        invite = (await carrier.first(IncomingInvite)).session
+        assert str(invite.request.uri) == "sip:+15557778888@acme.example.net"
+        assert invite.request.headers.get("Route") == f"<sip:{LOOPBACK}:{carrier.port};lr>"
+        await hears(carrier)
+        await hang_up(carrier, invite)
 
 
 # INVITE with Replaces.
@@ -458,10 +420,10 @@ async def test_an_invite_with_replaces_takes_the_conversation_over__rfc3891_3(
 ) -> None:
     alice, carol = Phone("alice"), Phone("carol")
     async with scene(tmp_path, monkeypatch, alice, carol) as (gateway, talk):
-        call = alice.place(gateway)
+        call = alice.place(gateway.target)
         await alice.first(Answered)
         await hears(alice)
-        second = carol.place(gateway, replacing(call), ("Require", "replaces"), user="nobody")
+        second = carol.place(gateway.target.replace("1000@", "nobody@"), replacing(call), ("Require", "replaces"))
         await carol.first(Answered)
         await alice.first(ByeReceived)
         await hears(carol)
@@ -482,9 +444,9 @@ async def test_what_is_confirmed_is_replaced_unless_early_only_is_asked__rfc3891
 ) -> None:
     alice, carol = Phone("alice"), Phone("carol")
     async with scene(tmp_path, monkeypatch, alice, carol) as (gateway, _):
-        call = alice.place(gateway)
+        call = alice.place(gateway.target)
         await alice.first(Answered)
-        second = carol.place(gateway, replacing(call, more))
+        second = carol.place(gateway.target, replacing(call, more))
         if status is None:
             await carol.first(Answered)
             await hang_up(carol, second)
@@ -499,7 +461,7 @@ async def test_an_offer_that_cannot_be_taken_leaves_the_call_as_it_was__rfc3891_
 ) -> None:
     alice, carol = Phone("alice"), Phone("carol")
     async with scene(tmp_path, monkeypatch, alice, carol) as (gateway, _):
-        call = alice.place(gateway)
+        call = alice.place(gateway.target)
         await alice.first(Answered)
         offer = (
             description(carol.ear.port)
@@ -521,9 +483,9 @@ async def test_an_offer_that_cannot_be_taken_leaves_the_call_as_it_was__rfc3891_
 async def test_a_trunk_can_forbid_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alice, carol = Phone("alice"), Phone("carol")
     async with scene(tmp_path, monkeypatch, alice, carol, trunk={"replaces": "never"}) as (gateway, _):
-        call = alice.place(gateway)
+        call = alice.place(gateway.target)
         await alice.first(Answered)
-        carol.place(gateway, replacing(call))
+        carol.place(gateway.target, replacing(call))
         assert (await carol.first(Failed)).status == 403
         await hang_up(alice, call)
 
@@ -534,7 +496,7 @@ async def test_who_is_being_called_can_be_picked_up_elsewhere__rfc3891_3(
     """Call pickup: Carol takes the call that the gateway makes to a desk where nobody answers."""
     alice, desk, carol = Phone("alice"), Phone("desk"), Phone("carol")
     async with scene(tmp_path, monkeypatch, alice, desk, carol, allow=(desk.uri,)) as (gateway, talk):
-        alice.place(gateway)
+        alice.place(gateway.target)
         await alice.first(Answered)
         alice.refer(desk.uri)
         ringing = (await desk.first(IncomingInvite)).session
@@ -542,7 +504,7 @@ async def test_who_is_being_called_can_be_picked_up_elsewhere__rfc3891_3(
         await until(lambda: 180 in [event.status for event in alice.of(ReferProgress)])
         invite, tag = ringing.request, ringing.local_tag
         replaces = f"{invite.call_id};to-tag={invite.from_.tag};from-tag={tag};early-only"
-        second = carol.place(gateway, ("Replaces", replaces))
+        second = carol.place(gateway.target, ("Replaces", replaces))
         await desk.first(Cancelled)
         assert (await alice.first(ReferEnded)).status == 200
         await hears(carol)

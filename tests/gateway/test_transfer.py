@@ -11,9 +11,12 @@ import pytest
 import tests.gateway.test_service as service_test
 from gateway.caller import Caller
 from gateway.config.model import GatewayConfiguration
+from sip.event import AgentEvent, ReferReceived, ReinviteAnswered, ReinviteReceived
 from tests.fakes.realtime_server import Peer, audio_delta, audio_done, function_call, realtime_server, response_created
 from tests.fakes.realtime_server import response_done as done
 from tests.gateway.test_service import LOOPBACK, House, house, until
+from tests.helpers.party import description
+from tests.helpers.phone import Phone
 
 TRANSFER = {"destinations": {"sales": "+15557778888"}, "allow": ["+1666*"], "timeout_seconds": 5}
 
@@ -40,12 +43,15 @@ class Wish:
 
 
 @asynccontextmanager
-async def transferring_house(folder: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+async def transferring_house(
+    folder: Path, url: str, monkeypatch: pytest.MonkeyPatch, **limits: object
+) -> AsyncIterator[House]:
     """A gateway whose agent may transfer."""
     plain = service_test.configuration
 
-    def configuration(*args: Any, **limits: Any) -> GatewayConfiguration:
-        data = plain(*args, **limits).model_dump(mode="json", by_alias=True, exclude_unset=True)
+    def configuration(*args: Any, **more: Any) -> GatewayConfiguration:
+        data = plain(*args, **more).model_dump(mode="json", by_alias=True, exclude_unset=True)
+        data["limits"] |= limits
         data["agents"]["agent"] |= {"built_in_tools": ["transfer_call"], "transfer": TRANSFER}
         return GatewayConfiguration.model_validate(data)
 
@@ -122,6 +128,66 @@ async def test_a_refer_that_is_refused_is_the_tools_result__rfc3515_2_4_2(
         record = await gateway.record()
     assert "603" in wish.results[0]["error"]
     assert record["transfers"][0]["accepted"] is False
+
+
+async def test_a_far_end_that_never_takes_us_off_hold_is_asked_to__rfc3264_8_4(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transfer has failed and the caller would hear silence for the rest of the call."""
+    wish, alice = Wish("sales"), Phone("alice")
+    offers: list[bytes] = []
+
+    def hold_and_fail(event: AgentEvent) -> None:
+        match event:
+            case ReferReceived(session=session):
+                alice.endpoint.perform(session.accept_refer)
+                alice.endpoint.perform(session.reinvite, description(alice.ear.port, 2, "sendonly"))
+            case ReinviteAnswered(session=session):
+                alice.endpoint.perform(session.notify_refer, 486)
+            case ReinviteReceived(session=session, offer=offer):
+                offers.append(offer or b"")
+                alice.endpoint.perform(session.answer_reinvite, description(alice.ear.port, 3))
+            case _:
+                pass
+
+    alice.on_event = hold_and_fail
+    async with (
+        realtime_server(wish) as model,
+        transferring_house(tmp_path, model.url, monkeypatch) as gateway,
+        alice.running(),
+    ):
+        call = alice.place(gateway.target)
+        await until(lambda: bool(wish.results))
+        await until(lambda: bool(offers))
+        heard = alice.ear.poll()
+        await until(lambda: alice.ear.poll() > heard + 5)
+        alice.endpoint.perform(call.bye)
+        await gateway.empty()
+    alice.ear.close()
+    assert len(offers) == 1
+    assert b"a=sendrecv" in offers[0]
+
+
+async def test_a_transfer_over_the_cap_is_the_tools_result__promise_15(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wish = Wish("sales")
+    async with (
+        realtime_server(wish) as model,
+        transferring_house(tmp_path, model.url, monkeypatch, dialling={"prefixes": {"+1555": 0}}) as gateway,
+        Caller(LOOPBACK) as caller,
+    ):
+        call = caller.place(gateway.target)
+        await call.answered()
+        await until(lambda: bool(wish.results))
+        assert call.referred_to == []
+        call.hang_up()
+        await call.ended()
+        await gateway.empty()
+        record = await gateway.record()
+    assert "never dialled" in wish.results[0]["error"]
+    (transfer,) = record["transfers"]
+    assert (transfer["kind"], transfer["accepted"], transfer["status"]) == ("sent", False, 503)
 
 
 async def test_what_is_not_listed_is_never_dialled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
