@@ -205,6 +205,9 @@ class Bridge(NullSink):
 
     def on_model_event(self, event: RealtimeEvent) -> None:
         """Takes an event of the session, in its order. Called by the session's reader; never blocks."""
+        if type(event) is AudioDelta:  # nearly always
+            self._audio_delta(event)
+            return
         handler = _HANDLERS.get(type(event))
         if handler is not None:
             handler(self, event)

@@ -409,6 +409,10 @@ cdef class StreamPath:
     cdef public InboundPath inbound
     cdef public OutboundPath outbound
 
+    @property
+    def playout(self):
+        return self.outbound.playout
+
     def tick(self, double now):
         return self._tick(now)
 

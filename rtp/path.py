@@ -273,6 +273,11 @@ class StreamPath:
     inbound: InboundPath
     outbound: OutboundPath
 
+    @property
+    def playout(self) -> PlayoutPath:
+        """Where audio to be sent is put."""
+        return self.outbound.playout
+
     def tick(self, now: float) -> bytes | None:
         """One packet time: settles what waits on the inbound side, and returns the datagram to send to `remote`."""
         self.inbound.poll(now)

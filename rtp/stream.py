@@ -5,6 +5,7 @@ Its driver gives it datagrams (`receive_datagram`), calls `tick` once a packet t
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from rtp.fast import StreamPath
 from rtp.parameters import StreamParameters
@@ -40,10 +41,11 @@ class RtpStream(StreamPath):
         self.receive_datagram: Callable[[bytes, Address, float], None] = self._receiver.receive_datagram
         """Takes one datagram and its source address at `now`. Whatever it holds, nothing is raised."""
 
-    @property
-    def playout(self) -> Playout:
-        """Where audio to be sent is put. Another one after an `update` that changed the format."""
-        return self._sender.playout
+    if TYPE_CHECKING:
+
+        @property
+        def playout(self) -> Playout:
+            """Where audio to be sent is put. Another one after an `update` that changed the format."""
 
     @property
     def ssrc(self) -> int:

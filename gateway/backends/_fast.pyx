@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""The model's speech out of its message, compiled: what `gateway.backends.openai.delta.read_audio` does in Python."""
+"""What every piece of the model's speech passes, compiled: as `gateway.backends.frame` and `.openai.delta` have it."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int8_t, uint8_t, uint32_t
@@ -48,6 +48,21 @@ cdef bytes _decoded(const uint8_t *text, Py_ssize_t size):
         if padding == 1:
             to[1] = (b << 4 | c >> 2) & 255
     return audio
+
+
+def whole_message(bytes data not None, Py_ssize_t longest):
+    cdef const uint8_t *octets = <const uint8_t *>PyBytes_AS_STRING(data)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(data), start = 2, length
+    if size < 2 or (octets[0] != 0x81 and octets[0] != 0x82) or octets[1] > 126:
+        return None
+    length = octets[1]
+    if length == 126:
+        if size < 4:
+            return None
+        start, length = 4, octets[2] << 8 | octets[3]
+    if start + length != size or length > longest:
+        return None
+    return data[start:]
 
 
 def read_audio(bytes message not None, bytes head not None, bytes middle not None, Py_ssize_t longest):

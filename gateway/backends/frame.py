@@ -2,7 +2,9 @@
 
 import os
 import struct
-from typing import Final
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 try:
     from websockets.speedups import apply_mask
@@ -13,11 +15,25 @@ except ImportError:  # a platform without the compiled extension
 MASK_POOL_BYTES: Final = 1024
 
 _FIN_AND_TEXT: Final = 0x81
+# FIN with opcode text or binary (RFC 6455 §5.2); Gemini sends its JSON in the latter.
+WHOLE_FRAMES: Final = frozenset((_FIN_AND_TEXT, 0x82))
 _FIN_AND_CLOSE: Final = 0x88
 _MASKED: Final = 0x80
 _SHORT_HEADER: Final = struct.Struct("!BB").pack
 _MEDIUM_HEADER: Final = struct.Struct("!BBH").pack
 _LONG_HEADER: Final = struct.Struct("!BBQ").pack
+
+
+def whole_message(data: bytes, longest: int) -> bytes | None:
+    """The message, where the data are one whole text or binary frame, unmasked, of up to 64 kB and nothing else.
+
+    That is what a socket reads nearly always; None says that it may be anything else.
+    """
+    size = len(data)
+    if size < 2 or data[0] not in WHOLE_FRAMES or data[1] > 126 or (data[1] == 126 and size < 4):
+        return None
+    start, length = (2, data[1]) if data[1] < 126 else (4, int.from_bytes(data[2:4]))
+    return data[start:] if start + length == size and length <= longest else None
 
 
 class ClientFrames:
@@ -49,3 +65,10 @@ class ClientFrames:
         else:
             header = _LONG_HEADER(_FIN_AND_TEXT, _MASKED | 127, length)
         return header + mask + apply_mask(message, mask)
+
+
+# Compiled where it could be; `TRUNKLINE_FAST=off` turns that off, as in `rtp.fast`.
+fast_whole_message: Callable[[bytes, int], bytes | None] = whole_message
+if not TYPE_CHECKING and os.environ.get("TRUNKLINE_FAST", "on") != "off":
+    with suppress(ImportError):
+        from gateway.backends._fast import whole_message as fast_whole_message  # noqa: F401  # the name above

@@ -15,7 +15,8 @@ class InputAudio:
     def __init__(self, bytes_per_ms: int = 8) -> None:
         self._bytes_per_ms = bytes_per_ms
         self._held: deque[bytes] = deque()
-        self._held_bytes = 0
+        self.held_bytes = 0
+        """What waits: asked before every packet."""
         self._dropped_bytes = 0
 
     def __bool__(self) -> bool:
@@ -24,7 +25,7 @@ class InputAudio:
     @property
     def held_ms(self) -> int:
         """Milliseconds that wait."""
-        return self._held_bytes // self._bytes_per_ms
+        return self.held_bytes // self._bytes_per_ms
 
     @property
     def dropped_ms(self) -> int:
@@ -34,7 +35,7 @@ class InputAudio:
     def hold(self, payload: bytes) -> None:
         """Keeps audio for later; drops the oldest beyond the limit."""
         self._held.append(payload)
-        self._held_bytes += len(payload)
+        self.held_bytes += len(payload)
         self._drop_beyond_limit()
 
     def measure_by(self, bytes_per_ms: int) -> None:
@@ -44,9 +45,9 @@ class InputAudio:
 
     def _drop_beyond_limit(self) -> None:
         limit_bytes = INPUT_LIMIT_MS * self._bytes_per_ms
-        while self._held_bytes > limit_bytes:
+        while self.held_bytes > limit_bytes:
             oldest = self._held.popleft()
-            self._held_bytes -= len(oldest)
+            self.held_bytes -= len(oldest)
             self._dropped_bytes += len(oldest)
 
     def take(self) -> bytes:
@@ -57,5 +58,5 @@ class InputAudio:
             piece = self._held.popleft()
             pieces.append(piece)
             length += len(piece)
-        self._held_bytes -= length
+        self.held_bytes -= length
         return b"".join(pieces)

@@ -140,7 +140,7 @@ class WireSession:
     def append_audio(self, payload: bytes) -> None:
         """See `RealtimeSession`. Before the session is open, and while the wire is paused, the audio is held."""
         wire = self._wire
-        if wire is None or not self._ready or wire.paused or self._input:
+        if wire is None or not self._ready or wire.paused or self._input.held_bytes:
             if not self._over:
                 self._input.hold(payload)
             return

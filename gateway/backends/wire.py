@@ -21,7 +21,7 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import State
 
 from gateway.backends.endpoint import WireEndpoint
-from gateway.backends.frame import ClientFrames
+from gateway.backends.frame import WHOLE_FRAMES, ClientFrames, fast_whole_message
 from gateway.backends.handshake import Handshake, accepts, handshake_with, new_key
 from gateway.backends.upgrade import upgrade_error
 from gateway.realtime.errors import (
@@ -38,9 +38,6 @@ MAX_MESSAGE_BYTES: Final = 32 * 2**20
 WRITE_BUFFER_BYTES: Final = 8 * 2**10
 # An answer to the upgrade whose header section is longer is not from a model service.
 MAX_UPGRADE_BYTES: Final = 64 * 2**10
-
-# FIN with opcode text or binary (RFC 6455 §5.2); Gemini sends its JSON in the latter.
-_WHOLE_FRAMES: Final = frozenset((0x81, 0x82))
 
 
 class ClosureCause(Enum):
@@ -162,6 +159,11 @@ class Wire(asyncio.Protocol):
             self._receive_while_not_open(data)
             return
         buffer = self._buffer
+        if not buffer and self._fragments is None:
+            message = fast_whole_message(data, MAX_MESSAGE_BYTES)
+            if message is not None:
+                self._receiver.message_received(message)
+                return
         if buffer:
             buffer += data
             if len(buffer) < self._needed_bytes:
@@ -229,7 +231,7 @@ class Wire(asyncio.Protocol):
             if end < stop:
                 self._needed_bytes = stop - position
                 break
-            if first in _WHOLE_FRAMES and self._fragments is None:
+            if first in WHOLE_FRAMES and self._fragments is None:
                 self._receiver.message_received(data[start:stop])
             else:
                 self._receive_frame(data[position:stop])

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 from gateway.call.audio_format import with_nearest_formats
@@ -30,7 +31,7 @@ class Period:
         self.backend = backend
         self.opened: float | None = None
         """When it was opened, in monotonic seconds."""
-        self.session: RealtimeSession = backend.create_session(lambda event: receive(self, event))
+        self.session: RealtimeSession = backend.create_session(partial(receive, self))
         self.append: Callable[[bytes], None] = self.session.append_audio
         """Takes the caller's audio in the call's format."""
         self._settings = SessionSettings()

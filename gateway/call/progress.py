@@ -23,7 +23,8 @@ class Progress:
         self.revision = 0
         """Counts what has happened, apart from audio: unchanged, nothing was said meanwhile."""
         self._response_id: str | None = None
-        self._open_items: dict[str, str] = {}
+        self.open_items: dict[str, str] = {}
+        """Items of speech that may go on, and their responses."""
         self._reply_due = False
         self._response_spoke = False
         self._unanswered: set[str] = set()
@@ -59,8 +60,8 @@ class Progress:
     def follow(self, event: RealtimeEvent) -> None:
         """Takes note of an event of the current session."""
         if isinstance(event, AudioDelta):
-            if event.item_id not in self._open_items:
-                self._open_items[event.item_id] = event.response_id
+            if event.item_id not in self.open_items:
+                self.open_items[event.item_id] = event.response_id
                 self._response_spoke = True
             return
         self.revision += 1
@@ -72,9 +73,9 @@ class Progress:
             case ResponseStarted(response_id):
                 self._response_id, self._reply_due, self._response_spoke = response_id, False, False
             case AudioDone(_, item_id):
-                self._open_items.pop(item_id, None)
+                self.open_items.pop(item_id, None)
             case ResponseDone(response_id, status):
-                self._open_items = {item: owner for item, owner in self._open_items.items() if owner != response_id}
+                self.open_items = {item: owner for item, owner in self.open_items.items() if owner != response_id}
                 if response_id == self._response_id:
                     self._response_id = None
                     # A response that failed before its first word leaves the caller waiting for another.
@@ -86,7 +87,7 @@ class Progress:
 
     def end(self, reason: str) -> Iterator[RealtimeEvent]:
         """Ends what a session that is gone had begun, so that what was received is played to its end."""
-        open_items, self._open_items = self._open_items, {}
+        open_items, self.open_items = self.open_items, {}
         response_id, self._response_id = self._response_id, None
         self._reply_due = False
         for item_id, owner in open_items.items():

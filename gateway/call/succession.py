@@ -406,6 +406,13 @@ class Succession:
             answer.set_result(words)
 
     def _receive(self, period: Period, event: RealtimeEvent) -> None:
+        if type(event) is AudioDelta and period is self.period and self._bridging is None and not self._closed:
+            speech = period.translated(event)
+            if isinstance(speech, AudioDelta) and speech.item_id in self.progress.open_items:
+                # More of an item, as nearly always: what follows here would change nothing.
+                self._dead_air.sounded = True
+                self.sink(speech)
+                return
         if isinstance(event, TextAnswer):  # awaited also when the call has ended and nothing else counts
             self._settle_aside(event.request_id, event.text)
             return

@@ -1,4 +1,4 @@
-"""Audio deltas by template: compiled and interpreted, and what must not pass for one."""
+"""What every piece of the model's speech passes, compiled and interpreted, and what must not pass there."""
 
 import base64
 import random
@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.backends.frame import fast_whole_message, whole_message
 from gateway.backends.openai.delta import MAX_EVENT_ID_BYTES, fast_read_audio, read_audio
 
 Reader = Callable[[bytes, bytes, bytes, int], bytes | None]
+Splitter = Callable[[bytes, int], bytes | None]
 
 HEAD = b'{"type":"response.output_audio.delta","event_id":"'
 MIDDLE = b'","response_id":"resp_1","item_id":"item_1","output_index":0,"content_index":0,"delta":"'
@@ -68,3 +70,39 @@ def test_compiled_never_reads_what_the_interpreted_would_not() -> None:
             read += 1
             assert audio == read_audio(bytes(whole), HEAD, MIDDLE, MAX_EVENT_ID_BYTES)
     assert 5_000 < read < 19_000
+
+
+LONG = b"\x81\x7f" + (70_000).to_bytes(8) + bytes(70_000)
+SPLITTERS = pytest.mark.parametrize("split", [whole_message, fast_whole_message], ids=["interpreted", "compiled"])
+
+
+@SPLITTERS
+@pytest.mark.parametrize("first", [0x81, 0x82])
+@pytest.mark.parametrize("length", [0, 1, 125, 126, 427, 65_535])
+def test_a_whole_frame_is_one_message(split: Splitter, first: int, length: int) -> None:
+    head = bytes((first, length)) if length < 126 else bytes((first, 126)) + length.to_bytes(2)
+    message = bytes(length)
+    assert split(head + message, 2**20) == message
+    assert split(head + message + b"\x81", 2**20) is None
+    assert split((head + message)[:-1], 2**20) is None
+    assert split(head + message, length - 1) is None
+
+
+@SPLITTERS
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x81",
+        b"\x81\x7e",
+        b"\x81\x7e\x00",
+        b"\x01\x01a",
+        b"\x88\x00",
+        b"\x89\x00",
+        b"\xc1\x01a",
+        b"\x81\x81abcda",
+        LONG,
+    ],
+)
+def test_anything_else_is_left_to_the_long_way(split: Splitter, data: bytes) -> None:
+    assert split(data, 2**20) is None
