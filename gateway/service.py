@@ -9,6 +9,7 @@ import gc
 import logging
 import secrets
 import time
+from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -20,11 +21,13 @@ from gateway.access import TrunkAccess
 from gateway.address import media_host, signalling_host
 from gateway.admission import Admission
 from gateway.backends.catalog import create_backend
+from gateway.backends.openai.backend import OpenAiBackend
+from gateway.backends.warm import WarmPool
 from gateway.call.archive import RecordArchive
 from gateway.call.environment import CallEnvironment
 from gateway.carrier import certified_domains
 from gateway.config.availability import availability, obstacle
-from gateway.config.backend import EmbeddedSettings
+from gateway.config.backend import EmbeddedSettings, OpenAiSettings
 from gateway.config.model import GatewayConfiguration
 from gateway.config.network import ListenerSettings
 from gateway.config.recording import Layout
@@ -106,6 +109,7 @@ class _Running:
     caps: DialCaps
     records: RecordArchive
     reload: Reload | None
+    pools: tuple[WarmPool, ...]
 
     def clock_lag(self) -> dict[str, float]:
         """How late the media clock's steps were since this was asked last, in milliseconds."""
@@ -186,6 +190,7 @@ class Service:
             counters |= running.caps.counters
             if running.reload is not None:
                 counters |= running.reload.counters
+            counters |= sum((pool.counters for pool in running.pools), Counter())
             registrations = running.registrations.state()
             _log.info(
                 "state",
@@ -202,7 +207,8 @@ class Service:
         configuration = self.configuration
         _say_availability(configuration)
         loop = asyncio.get_running_loop()
-        backends = await _create_backends(configuration, stack)
+        pools: list[WarmPool] = []
+        backends = await _create_backends(configuration, pools, stack)
 
         clock = MediaClock(_on_media_fault)
         clock.start(loop)
@@ -238,11 +244,7 @@ class Service:
             trust=client_context(configuration.network.tls_ca),
             domains_of=certified_domains,
         )
-        catalog = await stack.enter_async_context(ToolCatalog())
-        roster.replace(create_editions(configuration, catalog))
-        for edition in roster:
-            catalog.connect(edition.equipment)
-        await catalog.listed()
+        catalog = await _muster(configuration, roster, stack)
         records = RecordArchive(configuration.records.directory)
         records.start()
         stack.push_async_callback(asyncio.to_thread, records.close)
@@ -271,8 +273,30 @@ class Service:
         if self._path is not None:
             reload = Reload(self._path, configuration, roster, catalog, admission.take_numbers)
             reload.start(tasks)
-        caps = dialler.caps
-        return _Running(agent, endpoint, clock, sockets, switchboard, registrations, gate, pulse, caps, records, reload)
+        return _Running(
+            agent,
+            endpoint,
+            clock,
+            sockets,
+            switchboard,
+            registrations,
+            gate,
+            pulse,
+            dialler.caps,
+            records,
+            reload,
+            tuple(pools),
+        )
+
+
+async def _muster(configuration: GatewayConfiguration, roster: Roster, stack: AsyncExitStack) -> ToolCatalog:
+    """Makes the agents and their tools, and waits a while for those that servers have to list."""
+    catalog = await stack.enter_async_context(ToolCatalog())
+    roster.replace(create_editions(configuration, catalog))
+    for edition in roster:
+        catalog.connect(edition.equipment)
+    await catalog.listed()
+    return catalog
 
 
 def _spare_the_collector() -> None:
@@ -362,7 +386,16 @@ def _create_identity_desk(configuration: GatewayConfiguration, roster: Roster, s
     return IdentityDesk(trust, source, time.time, settings.timeout_seconds, roster)
 
 
-async def _create_backends(configuration: GatewayConfiguration, stack: AsyncExitStack) -> dict[str, RealtimeBackend]:
+def _keep_warm(backend: OpenAiBackend, sockets: int, pools: list[WarmPool], stack: AsyncExitStack) -> None:
+    if sockets and (pool := backend.keep_warm(sockets)) is not None:
+        pool.start()
+        stack.push_async_callback(pool.aclose)
+        pools.append(pool)
+
+
+async def _create_backends(
+    configuration: GatewayConfiguration, pools: list[WarmPool], stack: AsyncExitStack
+) -> dict[str, RealtimeBackend]:
     """The backends that can be used; one embedded server for each script that is in use."""
     servers: dict[Path | None, EmbeddedServer] = {}
     backends: dict[str, RealtimeBackend] = {}
@@ -376,7 +409,9 @@ async def _create_backends(configuration: GatewayConfiguration, stack: AsyncExit
                 server = servers[settings.script] = EmbeddedServer(script=settings.script)
                 await stack.enter_async_context(server)
             url = server.url
-        backends[name] = create_backend(name, settings, embedded_url=url)
+        backend = backends[name] = create_backend(name, settings, embedded_url=url)
+        if isinstance(settings, OpenAiSettings | EmbeddedSettings) and isinstance(backend, OpenAiBackend):
+            _keep_warm(backend, settings.warm, pools, stack)
     return backends
 
 

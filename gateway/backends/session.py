@@ -14,6 +14,7 @@ from typing import Final
 from gateway.backends.endpoint import WireEndpoint
 from gateway.backends.input import InputAudio
 from gateway.backends.protocol import ModelProtocol
+from gateway.backends.warm import WarmPool
 from gateway.backends.wire import Closure, ClosureCause, Wire, open_wire
 from gateway.realtime.capability import RealtimeCapabilities
 from gateway.realtime.conversation import ConversationTurn
@@ -52,6 +53,14 @@ class SessionTiming:
     append_ms: int = 20
 
 
+@dataclass(frozen=True, slots=True)
+class WarmStart:
+    """Sockets that wait for sessions, and what makes a protocol anew for a session whose socket was no good."""
+
+    pool: WarmPool
+    create_protocol: Callable[[], ModelProtocol]
+
+
 class WireSession:
     """The `RealtimeSession` of every backend that speaks over a WebSocket."""
 
@@ -63,6 +72,7 @@ class WireSession:
         sink: EventSink,
         timing: SessionTiming | None = None,
         voice: str | None = None,
+        warm: WarmStart | None = None,
     ) -> None:
         self.capabilities: Final = capabilities
         self.sink = sink
@@ -70,6 +80,7 @@ class WireSession:
         self._protocol = protocol
         self._timing = timing or SessionTiming()
         self._voice = voice
+        self._warm = warm
         self._wire: Wire | None = None
         self._tick: asyncio.TimerHandle | None = None
         self._configured: asyncio.Future[None] | None = None
@@ -113,12 +124,13 @@ class WireSession:
         self._bytes_per_ms = settings.input_format.bytes_per_ms
         self._input.measure_by(self._bytes_per_ms)
         self.append_ms = self._timing.append_ms
-        self._configured = asyncio.get_running_loop().create_future()
-        self._protocol.start(settings, history)  # some servers greet in the same segment as they upgrade
         try:
-            self._wire = await open_wire(self._endpoint, self)
-            self._pump()
-            await self._await_settings(self._configured)
+            if not await self._open_warm(settings, history):
+                self._configured = asyncio.get_running_loop().create_future()
+                self._protocol.start(settings, history)  # some servers greet in the same segment as they upgrade
+                self._wire = await open_wire(self._endpoint, self)
+                self._pump()
+                await self._await_settings(self._configured)
         except BaseException:
             await self.aclose()
             raise
@@ -126,6 +138,31 @@ class WireSession:
             raise self._opening_error or ModelSessionLostError("the session was closed while it was being opened")
         self._opened = True
         self._tick = asyncio.get_running_loop().call_later(CHECK_INTERVAL_S, self._check)
+
+    async def _open_warm(self, settings: SessionSettings, history: Sequence[ConversationTurn]) -> bool:
+        """Begins on a socket that waits for a call. False where there is none, or it was lost while it rested: then
+        only a fresh one tells whether the service is there.
+        """
+        warm, taken = self._warm, None if self._warm is None else self._warm.pool.take(self)
+        if warm is None or taken is None:
+            return False
+        self._configured = asyncio.get_running_loop().create_future()
+        self._protocol.start(settings, history)
+        self._wire, greetings = taken
+        try:
+            for greeting in greetings:
+                self.message_received(greeting)
+            self._pump()
+            await self._await_settings(self._configured)
+        except (ModelSessionLostError, ModelTimeoutError):
+            self._end()
+            await self._wire.close()
+            warm.pool.counters["warm_failed"] += 1
+            self._wire, self._over, self._opening_error = None, False, None
+            self._protocol = warm.create_protocol()
+            self._encode_append = self._protocol.encode_append
+            return False
+        return True
 
     async def _await_settings(self, configured: asyncio.Future[None]) -> None:
         try:

@@ -119,6 +119,10 @@ class Wire(asyncio.Protocol):
         """Whether messages can be sent."""
         return self._open
 
+    def hand_over(self, receiver: WireReceiver) -> None:
+        """Tells another owner from now on."""
+        self._receiver = receiver
+
     # --- sending ---
 
     def send(self, message: bytes) -> None:

@@ -19,6 +19,10 @@ GEMINI_URL: Final = (
 _LOOPBACK_HOST: Final = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
 
 
+# More would wait for nobody: a socket is replaced within a second, and that is a call rate of its own.
+MOST_WARM_SOCKETS: Final = 32
+
+
 class Dialect(enum.StrEnum):
     """How a server of the OpenAI Realtime protocol wants to be spoken to."""
 
@@ -84,6 +88,9 @@ class OpenAiSettings(Settings):
     """OpenAI organization that is charged, where the key belongs to several."""
     project: str | None = None
     """OpenAI project that is charged, where the key belongs to several."""
+    warm: Annotated[int, Field(ge=0, le=MOST_WARM_SOCKETS)] = 0
+    """Sockets that are opened before calls want them, so that a call saves the way to the service. Nothing is said over
+    them until a call takes one. Not with the dialect `xai`, where it is not known what an idle session costs."""
     voice: str | None = None
     """Voice with this backend, whatever the agent's is: names of voices differ from service to service."""
     prices: PriceSettings | None = None
@@ -164,6 +171,8 @@ class EmbeddedSettings(Settings):
     mode: EmbeddedMode = EmbeddedMode.AGENT
     """`agent` listens and answers from the script, `echo` gives the sound back, `talk` speaks without end, `silent`
     takes everything and says nothing."""
+    warm: Annotated[int, Field(ge=0, le=MOST_WARM_SOCKETS)] = 0
+    """Sockets that are opened before calls want them."""
     script: InputPath | None = None
     """YAML file with the phrases that it understands and the words that it says. Relative to this
     file; when absent, the demo's script."""

@@ -10,6 +10,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Final
 
+from gateway.backends.openai.dialect import DIALECTS
 from gateway.carrier import Carrier, Network
 from gateway.config.access_rule import (
     credentials_are_usable,
@@ -388,6 +389,8 @@ def backends_are_usable(subject: Subject) -> Iterator[Finding]:
             case OpenAiSettings():
                 if backend.sends_key_in_clear:
                     yield Finding((*path, "url"), "would send the key unencrypted; use wss://")
+                if backend.warm and DIALECTS[backend.dialect.value].capabilities.rest_s is None:
+                    yield Finding((*path, "warm"), f"the dialect {backend.dialect.value!r} has no sockets that wait")
                 if backend.dialect is not Dialect.OPENAI and backend.url == OPENAI_URL:
                     reason = f"is needed for the dialect {backend.dialect.value!r}; {OPENAI_URL} speaks 'openai'"
                     yield Finding((*path, "url"), reason)

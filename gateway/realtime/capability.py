@@ -41,7 +41,8 @@ class RealtimeCapabilities:
     `detects_turns`: the backend hears by itself when the caller starts and stops speaking. `takes_turns`: it decides by
     itself when to speak, so `create_response` is a request and not a command. `calls_tools`, `resumes` (a lost session
     can be taken up again by a handle), `answers_aside` (it gives words beside the conversation), `session_limit_s` (the
-    service ends a session after this time; None: it does not say).
+    service ends a session after this time; None: it does not say), `rest_s` (how long a socket may wait, opened and not
+    yet told anything, for a call; None: not at all, since that costs or the service ends it).
     """
 
     input_formats: tuple[AudioFormat, ...]

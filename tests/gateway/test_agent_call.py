@@ -43,8 +43,7 @@ def configuration(
     url: str,
     sip_port: int,
     agent: Mapping[str, object],
-    prices: Mapping[str, float],
-    dialect: str = "compatible",
+    backend: Mapping[str, object],
 ) -> GatewayConfiguration:
     first_port, last_port = free_rtp_range(4)
     return GatewayConfiguration.model_validate(
@@ -60,11 +59,11 @@ def configuration(
             "backends": {
                 "model": {
                     "type": "openai",
-                    "dialect": dialect,
+                    "dialect": "compatible",
                     "url": url,
                     "model": "fake",
-                    "prices": prices,
                     "api_key": "key",
+                    **backend,
                 }
             },
             "records": {"directory": str(folder / "records")},
@@ -78,14 +77,13 @@ async def called(
     folder: Path,
     script: Script,
     *,
-    prices: Mapping[str, float] | None = None,
-    dialect: str = "compatible",
+    backend: Mapping[str, object] | None = None,
     **agent: object,
 ) -> AsyncIterator[tuple[House, PlacedCall]]:
     """A call to an agent with these settings, whose model server does as the script says."""
     async with realtime_server(script) as model:
         (port,) = free_udp_ports(1)
-        service = Service(configuration(folder, model.url, port, agent, prices or {}, dialect))
+        service = Service(configuration(folder, model.url, port, agent, backend or {}))
         ready = asyncio.Event()
         running = asyncio.create_task(service.run(ready))
         try:
@@ -258,7 +256,10 @@ async def test_the_model_summarises_a_call_that_has_ended_and_nobody_hears_it(tm
         await peer.send(audio_delta(b"\x20" * 800, response_id="resp_2"), response_done("resp_2", "completed", words))
         await peer.drain()
 
-    async with called(tmp_path, sums_up, dialect="openai", summary={"instructions": "Sum up."}) as (house, call):
+    async with called(tmp_path, sums_up, backend={"dialect": "openai"}, summary={"instructions": "Sum up."}) as (
+        house,
+        call,
+    ):
         await until(lambda: bytes(call.captured).count(b"\x10") == 800)
         await asyncio.sleep(0.6)
         call.hang_up()
@@ -344,7 +345,12 @@ async def test_a_server_of_the_model_context_protocol_answers_in_a_call(tmp_path
         await peer.drain()
 
     program = Path(__file__).parents[1] / "fakes" / "mcp_program.py"
-    server: dict[str, object] = {"type": "mcp", "command": sys.executable, "args": [str(program), "stdio"], "allow": ["look_up", "wait"]}
+    server: dict[str, object] = {
+        "type": "mcp",
+        "command": sys.executable,
+        "args": [str(program), "stdio"],
+        "allow": ["look_up", "wait"],
+    }
     server |= {"timeout_seconds": 0.5, "fallback": "I cannot see that just now."}
     async with called(tmp_path, calls_tools, tools={"crm": server}) as (house, _):
         await until(lambda: "late" in seen)
@@ -378,8 +384,7 @@ async def test_a_call_has_only_so_many_tool_calls(tmp_path: Path) -> None:
     async def calls_tools(peer: Peer) -> None:
         await peer.greet()
         await peer.receive("response.create")
-        for number in range(3):
-            answers.append(await use(peer, "look_up", number, '{"name": "Ada"}'))
+        answers.extend([await use(peer, "look_up", number, '{"name": "Ada"}') for number in range(3)])
         await peer.drain()
 
     tools = {"look_up": here("look_up")}
@@ -407,10 +412,28 @@ async def test_a_call_that_has_cost_enough_is_ended(tmp_path: Path) -> None:
         await peer.drain()
 
     prices = {"input_audio": 32, "output_audio": 64}
-    async with called(tmp_path, costs, prices=prices, max_cost=0.1) as (house, call):
+    async with called(tmp_path, costs, backend={"prices": prices}, max_cost=0.1) as (house, call):
         async with asyncio.timeout(10):
             await call.ended()
         assert call.ended_by_peer
     record = await house.record()
     assert record["end"]["reason"] == "cost_limit"
     assert record["model"]["cost"] == 0.16  # a thousandth of 32 and two thousandths of 64
+
+
+async def test_a_call_takes_a_socket_that_waits(tmp_path: Path) -> None:
+    async def greets(peer: Peer) -> None:
+        await peer.greet()
+        await peer.drain()
+
+    async with called(tmp_path, greets, backend={"warm": 1}) as (house, _):
+        assert house.service._running is not None
+        (pool,) = house.service._running.pools
+        await until(lambda: pool.resting == 1)
+        taken = pool.counters["warm_taken"]
+        async with Caller(LOOPBACK) as caller:
+            call = caller.place(house.target, caller="+15552224444")
+            await call.answered()
+            assert pool.counters["warm_taken"] == taken + 1
+            call.hang_up()
+            await call.ended()

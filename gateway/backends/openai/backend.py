@@ -1,14 +1,15 @@
 """A server of the OpenAI Realtime protocol, as sessions are had from it."""
 
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from gateway.backends.endpoint import WireEndpoint
 from gateway.backends.openai.dialect import OPENAI, Dialect
 from gateway.backends.openai.protocol import OpenAiProtocol
-from gateway.backends.session import SessionTiming, WireSession
+from gateway.backends.session import SessionTiming, WarmStart, WireSession
+from gateway.backends.warm import WarmPool
 from gateway.realtime.capability import RealtimeCapabilities
 from gateway.realtime.session import EventSink
 
@@ -50,7 +51,7 @@ class OpenAiBackend:
 
     def __init__(self, name: str, endpoint: OpenAiEndpoint) -> None:
         self.name: Final = name
-        self.capabilities: Final[RealtimeCapabilities] = endpoint.dialect.capabilities
+        self.capabilities: RealtimeCapabilities = endpoint.dialect.capabilities
         self._dialect = endpoint.dialect
         self._voice = endpoint.voice
         self._timing = SessionTiming(endpoint.settings_timeout_s, endpoint.append_ms)
@@ -66,10 +67,29 @@ class OpenAiBackend:
             write_stall_s=endpoint.write_stall_s,
         )
 
+        self._warm: WarmStart | None = None
+
+    def keep_warm(self, sockets: int) -> WarmPool | None:
+        """Makes a pool of sockets that wait for sessions, still to be started; None where the service has none.
+
+        A session that begins on one is as old as its socket, so all are taken to end that much earlier.
+        """
+        rest_s, limit_s = self.capabilities.rest_s, self.capabilities.session_limit_s
+        if rest_s is None:
+            return None
+        if limit_s is not None:
+            self.capabilities = replace(self.capabilities, session_limit_s=limit_s - rest_s)
+        pool = WarmPool(self.name, self._wire, sockets, rest_s)
+        self._warm = WarmStart(pool, self._create_protocol)
+        return pool
+
     def create_session(self, sink: EventSink) -> WireSession:
         """Makes a session that is still to be opened."""
-        protocol = OpenAiProtocol(self._dialect)
-        return WireSession(self._wire, protocol, self.capabilities, sink, self._timing, self._voice)
+        protocol = self._create_protocol()
+        return WireSession(self._wire, protocol, self.capabilities, sink, self._timing, self._voice, self._warm)
+
+    def _create_protocol(self) -> OpenAiProtocol:
+        return OpenAiProtocol(self._dialect)
 
 
 def _credentials(endpoint: OpenAiEndpoint) -> tuple[tuple[str, str], ...]:
