@@ -673,12 +673,8 @@ def aside_created(request_id: str, response_id: str) -> Event:
 
 
 def aside_done(response_id: str, status: str, *words: str) -> Event:
-    message = {
-        "id": "item_aside",
-        "type": "message",
-        "role": "assistant",
-        "content": [{"type": "output_text", "text": text} for text in words],
-    }
+    content = [{"type": "output_text", "text": text} for text in words]
+    message: Event = {"id": "item_aside", "type": "message", "role": "assistant", "content": content}
     return response_done(response_id, status, message)
 
 
