@@ -11,12 +11,13 @@ import hashlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from sip.agenda import Agenda, Timed
 from sip.body import take_description
 from sip.configuration import AgentConfiguration
-from sip.dialog import Dialog, DialogId, target_of
+from sip.dialog import Dialog, DialogId, leaves_transport_open, target_of
 from sip.errors import SipError, SipParseError
 from sip.event import AgentEvent
 from sip.grammar import parse_number
@@ -80,6 +81,8 @@ class UserAgent:
             self.listening.add(Listening(transport, None, address))
         # Told by the driver's side of a 503 with Retry-After: the flow that it came on, and for how many seconds.
         self.on_pause: Callable[[Flow, float], None] = lambda flow, seconds: None
+        # Asks the driver which transport a domain wants; it calls back with the answer and `now`. None: always UDP.
+        self.choose: Callable[[Target, Callable[[str, float], None]], None] | None = None
         self._pauses: dict[Target, float] = {}
         self._dialogs: dict[DialogId, InviteSession] = {}
         self._sessions: set[InviteSession] = set()
@@ -151,19 +154,18 @@ class UserAgent:
         headers: Iterable[tuple[str, str]] = (),
         route: Iterable[str] = (),
         authenticator: Authenticator | None = None,
-        transport: str | None = None,
     ) -> ClientSession:
         """Places a call. An empty offer asks the callee for one.
 
-        `route` is a preloaded route set, such as an outbound proxy, as header values. `transport` is the one to use
-        where the URI of the first hop names none (RFC 3263 §4.1); see `SipEndpoint.place_call`.
+        `route` is a preloaded route set, such as an outbound proxy, as header values. Where the URI of the first hop
+        names neither transport nor port, its domain chooses (RFC 3263 §4.1), and the INVITE goes out once it has.
         Raises SessionLimitError, UnroutableUriError where the first hop is no SIP URI, and ServerPauseError.
         """
         if len(self._sessions) >= self.configuration.max_sessions:
             raise SessionLimitError(f"{len(self._sessions)} sessions live, which is the limit")
         self._now = now
         draft = self._draft_dialog(target, from_, to, route)
-        hop = self._first_hop(draft, transport)
+        hop = self._first_hop(draft)
         secure = target.scheme == "sips"
         fields = self.refresh_headers(hop.transport, secure=secure, product_field="User-Agent", near=hop)
         if not offer:  # an offer in a reliable 1xx would want its answer in our PRACK, before our user has seen it
@@ -173,7 +175,10 @@ class UserAgent:
         )
         session = ClientSession(self, request, hop, authenticator)
         self._sessions.add(session)
-        session.begin(now)
+        if self.choose is None or not leaves_transport_open(draft.next_hop()):
+            session.begin(now)
+        else:
+            self.choose(hop, partial(self._begin_over, session, secure))
         return session
 
     def request(
@@ -348,21 +353,25 @@ class UserAgent:
         reason: str | None = None,
     ) -> None:
         """Answers without a transaction, as RFC 3261 §8.2.7 allows: every retransmission gets the same answer anew."""
-        response = request.create_response(status, reason, to_tag=self._stateless_tag(request), headers=headers)
+        response = request.create_response(
+            status, reason, to_tag=self._stateless_tag(request, request.top_via.branch), headers=headers
+        )
         self.send(bytes(response), flow)
 
     # -- the rest ----------------------------------------------------------------------------------------------------
 
     def _answer_malformed(self, partial: PartialRequest, error: SipParseError, flow: Flow) -> None:
+        branch = None
         if partial.has_sound_via:
+            branch = partial.top_via.branch
             note_source(partial, flow)
-        response = partial.create_response(error.status, to_tag=self._stateless_tag(partial))
+        response = partial.create_response(error.status, to_tag=self._stateless_tag(partial, branch))
         self.send(bytes(response), flow)
 
-    def _stateless_tag(self, request: Message) -> str:
+    def _stateless_tag(self, request: Message, branch: str | None) -> str:
         """The same tag for the same request: "the UAS MUST ... generate To tags in a stateless manner" (§8.2.7)."""
         headers = request.headers
-        parts = (self._secret, request.top_via.branch or "", *(headers.get(name) or "" for name in _TAG_FIELDS))
+        parts = (self._secret, branch or "", *(headers.get(name) or "" for name in _TAG_FIELDS))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     def _draft_dialog(
@@ -379,12 +388,15 @@ class UserAgent:
             is_secure=target.scheme == "sips",
         )
 
-    def _first_hop(self, draft: Dialog, transport: str | None) -> Target:
+    def _begin_over(self, session: ClientSession, secure: bool, transport: str, now: float) -> None:
+        """The domain has chosen: Via and Contact say so, and the INVITE goes out."""
+        self._now = now
+        hop = replace(session.target, transport=transport)
+        session.begin_at(hop, self.via(transport, hop), self.contact(transport, secure=secure, near=hop), now)
+
+    def _first_hop(self, draft: Dialog) -> Target:
         """Where a new call goes. A server that asked to be left alone is (§21.5.4)."""
-        uri = draft.next_hop()
-        hop = replace(target_of(uri), is_new=True)
-        if transport is not None and uri.transport is None and uri.scheme != "sips":
-            hop = replace(hop, transport=transport)
+        hop = replace(target_of(draft.next_hop()), is_new=True)
         until = self._pauses.get(hop)
         if until is not None and until > self._now:
             raise ServerPauseError(f"{hop.host} wants no new calls for another {until - self._now:.0f} s")

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from sip.errors import SipError
 from sip.header import NameAddr
 from sip.message import Request, Response
-from sip.transport.flow import Target
+from sip.transport.flow import Target, is_ip_literal
 from sip.uri import Uri
 
 MAX_FORWARDS: Final = "70"  # RFC 3261 §8.1.1.6; Twilio fails calls that arrive with less than 20
@@ -149,6 +149,15 @@ class Dialog:
         # A strict router: it takes the Request-URI, and the remote target moves to the end of the route.
         stripped = Uri(first.scheme, first.user, first.password, first.host, first.port, first.params.without("method"))
         return stripped, (*self.route_set[1:], f"<{self.remote_target}>")
+
+
+def leaves_transport_open(uri: Uri) -> bool:
+    """Whether the domain of a URI is to say over which transport it wants requests (RFC 3263 §4.1).
+
+    A sips: URI leaves none but TLS; names of one label are the hosts file's, which knows no transports.
+    """
+    is_open = uri.scheme == "sip" and uri.transport is None and uri.port is None
+    return is_open and "." in uri.host.rstrip(".") and not is_ip_literal(uri.host)
 
 
 def target_of(uri: Uri) -> Target:

@@ -73,6 +73,16 @@ class ClientSession(InviteSession):
         )
         self.changed()
 
+    def begin_at(self, target: Target, via: str, contact: str, now: float) -> None:
+        """Sends the INVITE to where its domain wants it, unless our user has given up meanwhile."""
+        if self.state is SessionState.CANCELLING:
+            self._refused(Failure.TIMEOUT.status, "Cancelled", None, now)
+        elif self.state is SessionState.CALLING:
+            self.target = target
+            self.request.headers.set("Via", via)
+            self.request.headers.set("Contact", contact)
+            self.begin(now)
+
     # -- what the user does ------------------------------------------------------------------------------------------
 
     def cancel(self, *, now: float, headers: HeaderFields = ()) -> bool:

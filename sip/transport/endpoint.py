@@ -4,23 +4,19 @@ import asyncio
 import itertools
 import ssl
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from sip.agent import UserAgent
-from sip.dialog import target_of
 from sip.errors import SipParseError
 from sip.event import AgentEvent
-from sip.header import NameAddr
-from sip.session.uac import ClientSession
 from sip.transport.census import ConnectionLimits
 from sip.transport.connections import Connections, DomainsOf
-from sip.transport.delivery import Delivery
-from sip.transport.flow import Address, Flow, Transmit
-from sip.transport.resolver import Resolver, default_resolver
+from sip.transport.delivery import RESOLUTION_LIMIT, Delivery
+from sip.transport.flow import Address, Flow, Target, Transmit
+from sip.transport.resolver import RESOLVE_SECONDS, Resolver, default_resolver
 from sip.transport.stream import StreamConnection, TcpListener
 from sip.transport.tls import TlsListener
 from sip.transport.udp import Admit, UdpListener, UdpSocket
-from sip.uri import Uri
 
 CLOSE_STEP: Final = 0.02  # seconds between looks at what is still under way
 
@@ -99,6 +95,8 @@ class SipEndpoint:
             listening=agent.listening,
         )
         agent.on_pause = self._delivery.pause
+        agent.choose = self._choose
+        self._choices: set[asyncio.Task[None]] = set()
 
     @property
     def addresses(self) -> list[Address]:
@@ -147,19 +145,6 @@ class SipEndpoint:
         finally:
             self._drain()
 
-    async def place_call(self, *, target: Uri, route: Sequence[str] = (), **details: Any) -> ClientSession:
-        """Places a call as `UserAgent.invite` does, over the transport that the first hop's domain wants.
-
-        A URI that names no transport leaves the choice to NAPTR and SRV records (RFC 3263 §4.1), among the transports
-        that we listen on. Raises as `invite` does.
-        """
-        hop = NameAddr.parse(route[0]).uri if route else target
-        transport: str | None = None
-        if hop.is_sip and hop.transport is None:
-            ours = [transport_of(listener) for listener in self._listeners]
-            transport = await self._running_resolver().choose_transport(target_of(hop), ours)
-        return self.perform(self.agent.invite, target=target, route=route, transport=transport, **details)
-
     async def aclose(self, patience: float = 0.0) -> None:
         """Stops. Waits at most `patience` seconds for unanswered requests, such as the BYEs of the last calls."""
         if self._is_closed:
@@ -171,9 +156,38 @@ class SipEndpoint:
         self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
+        for task in self._choices:
+            task.cancel()
+        await asyncio.gather(*self._choices, return_exceptions=True)
         await self._delivery.aclose()
         await self._connections.aclose()
         self._close_sockets()
+
+    # -- look-ups --------------------------------------------------------------------------------------------------
+
+    def _choose(self, target: Target, chosen: Callable[[str, float], None]) -> None:
+        """Asks DNS for the transport that a domain wants, among those that we listen on (RFC 3263 §4.1)."""
+        if len(self._choices) >= RESOLUTION_LIMIT:
+            self.agent.counters["resolution_limit"] += 1
+            chosen(target.transport, self._running_loop().time())
+            return
+        task = self._running_loop().create_task(self._ask(target, chosen))
+        self._choices.add(task)
+        task.add_done_callback(self._choices.discard)
+
+    async def _ask(self, target: Target, chosen: Callable[[str, float], None]) -> None:
+        """Owned by this object until it is done; `aclose` cancels what is left."""
+        transport = target.transport
+        try:
+            async with asyncio.timeout(RESOLVE_SECONDS):
+                ours = [transport_of(listener) for listener in self._listeners]
+                transport = await self._running_resolver().choose_transport(target, ours)
+        except TimeoutError:
+            self.agent.counters["transport_not_chosen"] += 1
+        try:
+            chosen(transport, self._running_loop().time())
+        finally:
+            self._drain()
 
     # -- in --------------------------------------------------------------------------------------------------------
 

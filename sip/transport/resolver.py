@@ -144,7 +144,7 @@ class CachedDns:
 class DnsResolver:
     """RFC 3263: NAPTR, SRV and addresses, and the hosts file for names that DNS does not know.
 
-    The transport is the target's: the Via says it already. Where nobody has chosen one, ask `choose_transport` first.
+    The transport is the target's: the Via says it already. Where nobody has chosen one, `choose_transport` comes first.
     Weights are drawn anew for every call, so load spreads as the domain wants it.
     """
 

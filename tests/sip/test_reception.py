@@ -93,9 +93,9 @@ def test_a_uri_of_another_scheme_gets_416_but_tel_passes__rfc3261_8_2_2_1(
 def test_an_extension_that_we_lack_gets_420_and_unsupported__rfc3261_8_2_2_3(
     network: Network, alice: WireHost, bob: AgentHost, method: str
 ) -> None:
-    alice.send(request(method, headers=(("Require", "foo, 100rel"),)), bob)
+    alice.send(request(method, headers=(("Require", "Foo, 100rel"),)), bob)
     network.run(0.1)
-    assert alice.last(420).headers.get("Unsupported") == "foo, 100rel"
+    assert alice.last(420).headers.get("Unsupported") == "Foo, 100rel"
 
 
 def test_require_is_ignored_in_cancel__rfc3261_8_2_2_3(network: Network, alice: WireHost, bob: AgentHost) -> None:

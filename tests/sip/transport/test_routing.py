@@ -1,5 +1,6 @@
 """Where calls that we place go: transport (RFC 3263 §4.1), proxy, pauses that servers ask for (RFC 3261 §21.5.4)."""
 
+import asyncio
 import socket
 from collections.abc import Iterable
 from functools import partial
@@ -8,9 +9,10 @@ import pytest
 
 from sip.agent import ServerPauseError
 from sip.configuration import AgentConfiguration
-from sip.event import AgentEvent, Answered, Failed
+from sip.event import AgentEvent, Answered, Ended, Failed
 from sip.header import NameAddr
 from sip.reception import Refusal
+from sip.session.state import EndCause
 from sip.transport.flow import Address, Target
 from sip.transport.resolver import SystemResolver
 from sip.transport.udp import UdpListener
@@ -50,7 +52,7 @@ async def test_a_call_goes_over_the_transport_that_the_domain_wants__rfc3263_4_1
         async with started(alice):
             target = "sip:bob@elsewhere.example.org" if through_proxy else f"sip:bob@{NAME}"
             route = [f"<sip:{NAME};lr>"] if through_proxy else []
-            await alice.endpoint.place_call(target=Uri.parse(target), route=route, from_=ALICE, offer=OFFER)
+            alice.endpoint.perform(alice.agent.invite, target=Uri.parse(target), route=route, from_=ALICE, offer=OFFER)
             await alice.wait_for(Answered)
             (session,) = bob.agent.sessions
             assert session.request.top_via.transport == "TCP"
@@ -64,9 +66,58 @@ async def test_a_uri_that_names_its_transport_asks_nobody() -> None:
         domain = Domain(bob.endpoint.addresses[0])
         alice = Phone(tcp(), resolver=domain)
         async with started(alice):
-            await alice.endpoint.place_call(target=Uri.parse(f"sip:b@{NAME};transport=tcp"), from_=ALICE, offer=OFFER)
+            alice.call(f"sip:b@{NAME};transport=tcp")
             await alice.wait_for(Answered)
         assert domain.asked == []
+
+
+class Silent(Domain):
+    """A domain whose name servers say nothing."""
+
+    async def choose_transport(self, target: Target, ours: Iterable[str]) -> str:
+        self.asked.append((target, tuple(ours)))
+        await asyncio.Event().wait()
+        return "tcp"
+
+
+async def test_a_domain_that_says_nothing_gets_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sip.transport.endpoint.RESOLVE_SECONDS", 0.05)
+    bob = Phone(UdpListener("127.0.0.1", 0))
+    async with started(bob):
+        alice = Phone(UdpListener("127.0.0.1", 0), resolver=Silent(bob.endpoint.addresses[0]))
+        async with started(alice):
+            alice.call(f"sip:bob@{NAME}")
+            await alice.wait_for(Answered)
+            assert alice.agent.counters["transport_not_chosen"] == 1
+
+
+async def test_a_call_that_is_cancelled_before_its_transport_is_chosen_is_never_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sip.transport.endpoint.RESOLVE_SECONDS", 0.05)
+    bob = Phone(UdpListener("127.0.0.1", 0))
+    async with started(bob):
+        alice = Phone(UdpListener("127.0.0.1", 0), resolver=Silent(bob.endpoint.addresses[0]))
+        async with started(alice):
+            call = alice.call(f"sip:bob@{NAME}")
+            assert alice.endpoint.perform(call.cancel)
+            ended = await alice.wait_for(Ended)
+            assert isinstance(ended, Ended)
+            assert ended.cause is EndCause.CANCELLED
+            assert alice.agent.session_count == 0
+        assert bob.events == []
+
+
+async def test_choices_are_bounded_and_end_with_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sip.transport.endpoint.RESOLUTION_LIMIT", 1)
+    bob = Phone(UdpListener("127.0.0.1", 0))
+    async with started(bob):
+        alice = Phone(UdpListener("127.0.0.1", 0), resolver=Silent(bob.endpoint.addresses[0]))
+        async with started(alice):
+            alice.call(f"sip:bob@{NAME}")
+            alice.call(f"sip:bob@{NAME}")
+            await alice.wait_for(Answered)
+            assert alice.agent.counters["resolution_limit"] == 1
 
 
 async def test_the_hosts_file_knows_no_transport() -> None:
