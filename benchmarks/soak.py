@@ -1,9 +1,10 @@
 """Many short calls whose models suffer from random faults, and what is left of them: nothing.
 
 Usage, from the project's root: `.venv/bin/python -m benchmarks.soak` (200 calls, about half a minute) or
-`… -m benchmarks.soak --calls 2000`. Every call goes to the real gateway process over SIP, every fault is acted out by a
-real embedded server on its own WebSocket, and callers hang up when they like, also while it rings. It prints one table
-and exits with 1 where a call did not end, or where a task, a socket, a port, a dialog or a call is left.
+`… -m benchmarks.soak --calls 2000 --rounds 3`: several rounds show whether memory levels off. Every call goes to the
+real gateway process over SIP, every fault is acted out by a real embedded server on its own WebSocket, and callers hang
+up when they like, also while it rings. It prints one table and exits with 1 where a call did not end, or where a task,
+a socket, a port, a dialog or a call is left.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -153,7 +155,7 @@ def idle(gateway: GatewayProcess) -> Record:
     return gateway.wait_until_state(lambda state: not any(state[kind] for kind in held), IDLE_WITHIN_S)
 
 
-async def measure(folder: Path, calls: int, seed: int) -> bool:
+async def measure(folder: Path, calls: int, rounds: int, seed: int) -> bool:
     """Runs the soak, prints its table, and says whether nothing was left."""
     table, chance = lines(), random.Random(seed)
     async with EmbeddedServer(mode=Mode.TALK) as server:
@@ -164,15 +166,18 @@ async def measure(folder: Path, calls: int, seed: int) -> bool:
             async with Caller(LOOPBACK) as caller:
                 await soak(caller, gateway, lines(), WARM_UP_CALLS, chance)
                 before = await asyncio.to_thread(idle, gateway)
-                descriptors, resident, began = gateway.descriptor_count(), gateway.resident_bytes(), time.monotonic()
-                await soak(caller, gateway, table, calls, chance)
+                descriptors, began = gateway.descriptor_count(), time.monotonic()
+                resident = [gateway.resident_bytes()]
+                for _ in range(rounds):
+                    await soak(caller, gateway, table, calls, chance)
+                    after = await asyncio.to_thread(idle, gateway)
+                    resident.append(gateway.resident_bytes())
                 took_s = time.monotonic() - began
-                after = await asyncio.to_thread(idle, gateway)
             left = {kind: after[kind] for kind in ("calls", "dialogs", "transactions", "ports")}
             left |= {kind: after[kind] - before[kind] for kind in ("tasks", "sockets")}
             left["descriptors"] = gateway.descriptor_count() - descriptors
-            growth = gateway.resident_bytes() - resident
-    show(table, left, f"{calls} calls in {took_s:.0f} s, seed {seed}; memory {growth / 2**20:+.1f} MB")
+    growth = ", ".join(f"{(later - earlier) / 2**20:+.1f}" for earlier, later in pairwise(resident))
+    show(table, left, f"{calls * rounds} calls in {took_s:.0f} s, seed {seed}; memory {growth} MB")
     return not any(left.values()) and not any(line.outcomes["stuck"] for line in table)
 
 
@@ -195,12 +200,13 @@ def main() -> int:
     """Measures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=QUICK_CALLS, help=f"how many calls (default: {QUICK_CALLS})")
+    parser.add_argument("--rounds", type=int, default=1, help="so often; memory is told for each")
     parser.add_argument("--seed", type=int, default=1, help="of the faults and the moments at which callers hang up")
     parser.add_argument("--folder", type=Path, help="where the gateway's log and records go (default: nowhere)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.folder or Path(scratch)
-        return int(not asyncio.run(measure(folder, arguments.calls, arguments.seed)))
+        return int(not asyncio.run(measure(folder, arguments.calls, arguments.rounds, arguments.seed)))
 
 
 if __name__ == "__main__":
