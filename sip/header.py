@@ -6,6 +6,7 @@ All are frozen; `parse` takes unfolded text and raises SipParseError and nothing
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 from sip.errors import SipParseError
@@ -93,13 +94,7 @@ class NameAddr:
     @classmethod
     def parse(cls, text: str) -> NameAddr:
         """Reads one name-addr or addr-spec with the parameters behind it. Raises SipParseError."""
-        if match := NAME_ADDR.fullmatch(text):
-            quoted, plain, uri, params = match.groups()
-            name = unquote(quoted) if quoted is not None else plain.strip(" \t") or None
-            return cls(name, Uri.parse(uri), parse_params(params))
-        if match := ADDR_SPEC.fullmatch(text):
-            return cls(None, Uri.parse(match[1]), parse_params(match[2]))
-        raise SipParseError(f"{text[:200]!r} is not an address")
+        return _known_address(text) if len(text) <= REMEMBERED_LENGTH else _read_address(text)
 
     @classmethod
     def parse_list(cls, text: str) -> list[NameAddr]:
@@ -120,6 +115,22 @@ class NameAddr:
             return f"<{self.uri}>{self.params}"
         name = self.display_name
         return f"{name if TOKEN.fullmatch(name) else quote(name)} <{self.uri}>{self.params}"
+
+
+def _read_address(text: str) -> NameAddr:
+    if match := NAME_ADDR.fullmatch(text):
+        quoted, plain, uri, params = match.groups()
+        name = unquote(quoted) if quoted is not None else plain.strip(" \t") or None
+        return NameAddr(name, Uri.parse(uri), parse_params(params))
+    if match := ADDR_SPEC.fullmatch(text):
+        return NameAddr(None, Uri.parse(match[1]), parse_params(match[2]))
+    raise SipParseError(f"{text[:200]!r} is not an address")
+
+
+# From and To come with each request of a dialog, and a peer's Contact in each of its calls; none of the values changes.
+REMEMBERED_ADDRESSES: Final = 1024
+REMEMBERED_LENGTH: Final = 256
+_known_address: Final = lru_cache(maxsize=REMEMBERED_ADDRESSES)(_read_address)
 
 
 @dataclass(frozen=True, slots=True)

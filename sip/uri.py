@@ -134,17 +134,7 @@ class Uri:
     @classmethod
     def parse(cls, text: str) -> Uri:
         """Reads one URI, without brackets or white space around it. Raises SipParseError."""
-        if match := SIP_URI.fullmatch(text):
-            uri = cls._from_sip(match)
-        elif match := TEL_URI.fullmatch(text):
-            scheme, number, params = match.groups()
-            uri = cls(scheme.lower(), number, params=collect_params(URI_PARAM.findall(params), text))
-        elif (match := ABSOLUTE_URI.fullmatch(text)) and match[1].lower() not in {"sip", "sips", "tel"}:
-            uri = cls(match[1].lower(), match[2])
-        else:
-            raise SipParseError(f"{text[:200]!r} is not a URI")
-        object.__setattr__(uri, "_text", text)
-        return uri
+        return _known_uri(text) if len(text) <= REMEMBERED_LENGTH else _read_uri(text)
 
     @classmethod
     def _from_sip(cls, match: re.Match[str]) -> Uri:
@@ -228,6 +218,26 @@ class Uri:
         if not _VISIBLE.fullmatch(text):
             raise ValueError(f"{text!r} holds characters that no URI may hold")
         return text
+
+
+def _read_uri(text: str) -> Uri:
+    if match := SIP_URI.fullmatch(text):
+        uri = Uri._from_sip(match)
+    elif match := TEL_URI.fullmatch(text):
+        scheme, number, params = match.groups()
+        uri = Uri(scheme.lower(), number, params=collect_params(URI_PARAM.findall(params), text))
+    elif (match := ABSOLUTE_URI.fullmatch(text)) and match[1].lower() not in {"sip", "sips", "tel"}:
+        uri = Uri(match[1].lower(), match[2])
+    else:
+        raise SipParseError(f"{text[:200]!r} is not a URI")
+    object.__setattr__(uri, "_text", text)
+    return uri
+
+
+# The numbers that a trunk dials and the Contacts of its far ends come again and again; a value never changes.
+REMEMBERED_URIS: Final = 1024
+REMEMBERED_LENGTH: Final = 256
+_known_uri: Final = lru_cache(maxsize=REMEMBERED_URIS)(_read_uri)
 
 
 def _pair(text: str) -> tuple[str, str]:
