@@ -187,7 +187,8 @@ class PlacedCall(NullSink):
                 if not self._answered.done():
                     self._answered.set_exception(CallFailedError(487, "Request Terminated"))
                 # Nobody need wait for the answer; an exception nobody asks for is not a fault.
-                self._answered.exception()
+                if not self._answered.cancelled():
+                    self._answered.exception()
             case _:
                 pass
 
