@@ -31,6 +31,8 @@ _NOT_CONTENT: Final[Mapping[str, IncEx | bool]] = {
     "shared_tools": True,
     "model_loss": {"filler": {"file"}, "apology": {"file"}},
     "dead_air": {"filler": {"file"}},
+    "hold": {"music"},
+    "announcements": {"__all__": {"file"}},
 }
 
 
@@ -133,20 +135,22 @@ def version_of(agent: AgentSettings, tools: Mapping[str, ToolValue]) -> str:
         [settings, {name: tool.model_dump(mode="json") for name, tool in tools.items()}], sort_keys=True
     )
     content = hashlib.sha256(described.encode())
-    for file in prompt_files(agent):
+    for file in sound_files(agent):
         content.update(_contents(file))
     digest = content.hexdigest()[:VERSION_DIGITS]
     return digest if agent.version is None else f"{agent.version}+{digest}"
 
 
-def prompt_files(agent: AgentSettings) -> tuple[Path, ...]:
+def sound_files(agent: AgentSettings) -> tuple[Path, ...]:
     """The sound files of an agent's own."""
     prompts: tuple[PromptSettings | None, ...] = (
         agent.model_loss.filler,
         agent.model_loss.apology,
         agent.dead_air.filler,
     )
-    return tuple(prompt.file for prompt in prompts if prompt is not None)
+    music = () if agent.hold is None else (agent.hold.music,)
+    announcements = (agent.announcements[name].file for name in sorted(agent.announcements))
+    return (*(prompt.file for prompt in prompts if prompt is not None), *music, *announcements)
 
 
 def _contents(file: Path) -> bytes:

@@ -51,7 +51,11 @@ def guard_policy(agent: AgentSettings) -> GuardPolicy:
 def dead_air_policy(agent: AgentSettings) -> DeadAirPolicy:
     """What is done about a model that does not answer."""
     settings = agent.dead_air
-    return DeadAirPolicy(settings.nudge_after_seconds, settings.filler_after_seconds, settings.replace_after_seconds)
+    return DeadAirPolicy(
+        settings.nudge_after_seconds or None,
+        settings.filler_after_seconds or None,
+        settings.replace_after_seconds or None,
+    )
 
 
 def voice_policy(agent: AgentSettings) -> VoicePolicy | None:

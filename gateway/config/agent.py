@@ -110,20 +110,20 @@ class DeadAirSettings(Settings):
     last word, or from the last sound of an answer that stopped.
     """
 
-    nudge_after_seconds: Annotated[float, Field(ge=0.5, le=60)] | None = 4.0
-    """Then the model is asked once more for an answer; null: never."""
-    filler_after_seconds: Annotated[float, Field(ge=0.5, le=60)] | None = 5.0
-    """Then the caller hears stored words; null: never."""
+    nudge_after_seconds: Annotated[float, Field(ge=0, le=60)] = 4.0
+    """Then the model is asked once more for an answer; 0: never."""
+    filler_after_seconds: Annotated[float, Field(ge=0, le=60)] = 5.0
+    """Then the caller hears stored words; 0: never."""
     filler: PromptSettings | None = None
     """Those words. When absent: the filler of `model_loss`."""
-    replace_after_seconds: Annotated[float, Field(ge=1, le=120)] | None = 9.0
+    replace_after_seconds: Annotated[float, Field(ge=0, le=120)] = 9.0
     """Then another session takes the conversation over: of the same backend first, and of the others after that;
-    null: never."""
+    0: never."""
 
     @model_validator(mode="after")
     def _keep_their_order(self) -> Self:
         times = [self.nudge_after_seconds, self.filler_after_seconds, self.replace_after_seconds]
-        given = [seconds for seconds in times if seconds is not None]
+        given = [seconds for seconds in times if seconds]
         if given != sorted(given):
             raise ValueError("the nudge comes before the filler, and both before the replacement")
         return self

@@ -90,13 +90,20 @@ def test_tools_are_content_and_their_secrets_are_not() -> None:
     assert version_of(agent(), {}) != plain
 
 
-def test_the_sound_of_stored_words_is_content(tmp_path: Path) -> None:
-    apology = tmp_path / "apology.wav"
-    settings = agent(model_loss={"apology": {"file": str(apology)}})
-    apology.write_bytes(b"one")
-    first = version_of(settings, {})
-    apology.write_bytes(b"another")
-    assert version_of(settings, {}) != first
+@pytest.mark.parametrize("place", ["apology", "music", "announcement"])
+def test_a_sound_is_content_and_its_path_is_not(tmp_path: Path, place: str) -> None:
+    def version(path: Path, sound: bytes) -> str:
+        path.write_bytes(sound)
+        values: dict[str, dict[str, object]] = {
+            "apology": {"model_loss": {"apology": {"file": str(path)}}},
+            "music": {"hold": {"music": str(path)}},
+            "announcement": {"announcements": {"rules": {"file": str(path)}}},
+        }
+        return version_of(agent(**values[place]), {})
+
+    first = version(tmp_path / "one.wav", b"one")
+    assert version(tmp_path / "one.wav", b"another") != first
+    assert version(tmp_path / "other.wav", b"one") == first
 
 
 def test_a_name_stands_before_the_hash() -> None:
