@@ -97,7 +97,7 @@ def test_a_sound_is_content_and_its_path_is_not(tmp_path: Path, place: str) -> N
         values: dict[str, dict[str, object]] = {
             "apology": {"model_loss": {"apology": {"file": str(path)}}},
             "music": {"hold": {"music": str(path)}},
-            "announcement": {"announcements": {"rules": {"file": str(path)}}},
+            "announcement": {"announcements": {"rules": {"file": str(path), "description": "The rules."}}},
         }
         return version_of(agent(**values[place]), {})
 
