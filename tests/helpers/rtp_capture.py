@@ -29,6 +29,10 @@ TIMESPEC: Final = struct.Struct("@qq")
 HEADER: Final = struct.Struct("!BBHII")
 EVENT_CODES: Final = {**{str(n): n for n in range(10)}, "*": 10, "#": 11}
 
+KEYPAD: Final = ("123A", "456B", "789C", "*0#D")
+LOW_TONES_HZ: Final = (697, 770, 852, 941)
+HIGH_TONES_HZ: Final = (1209, 1336, 1477, 1633)
+
 
 @dataclass(frozen=True, slots=True)
 class ReceivedPacket:
@@ -55,6 +59,18 @@ def tone_frame(frequency_hz: float = 1000.0) -> bytes:
         encode_mu_law(round(20_000 * math.sin(2 * math.pi * frequency_hz * n / 8000 + math.pi / 4)))
         for n in range(FRAME_BYTES)
     )
+
+
+def dtmf_frames(key: str, frames: int) -> list[bytes]:
+    """So many frames of the two tones of a key (ITU-T Q.23), at -10 dBm0 each."""
+    row = next(row for row in range(4) if key in KEYPAD[row])
+    low, high = LOW_TONES_HZ[row], HIGH_TONES_HZ[KEYPAD[row].index(key)]
+    samples = [
+        round(6000 * (math.sin(2 * math.pi * low * n / 8000) + math.sin(2 * math.pi * high * n / 8000)))
+        for n in range(frames * FRAME_BYTES)
+    ]
+    octets = bytes(encode_mu_law(sample) for sample in samples)
+    return [octets[start : start + FRAME_BYTES] for start in range(0, len(octets), FRAME_BYTES)]
 
 
 def encode_mu_law(sample: int) -> int:

@@ -28,6 +28,7 @@ NOTES_HZ: Final = {"pcmu": 520.0, "g722": 880.0, "opus": 1360.0}
 JOIN_HZ: Final = 2000.0
 MUSIC_HZ: Final = 300.0
 RATE_HZ: Final = 8000
+WINDOW: Final = RATE_HZ // 10
 FULL_SCALE: Final = 32_767
 Samples = NDArray[np.int16]
 
@@ -36,11 +37,23 @@ def note(hertz: float, seconds: float, amplitude: float = 6000) -> Samples:
     return (amplitude * np.sin(2 * np.pi * hertz * np.arange(int(seconds * RATE_HZ)) / RATE_HZ)).astype(np.int16)
 
 
+def windows_of(heard: Samples) -> NDArray[np.float64]:
+    """Stretches of 100 ms. A busy machine spoils some of them, and what is asked of all is their median."""
+    size = min(WINDOW, len(heard))
+    return heard[: len(heard) // size * size].reshape(-1, size).astype(np.float64)
+
+
+def levels(heard: Samples, hertz: float) -> NDArray[np.float64]:
+    """The amplitude of one note in each stretch, in the samples' own unit."""
+    windows = windows_of(heard)
+    shape = np.hanning(windows.shape[1])
+    turns = np.exp(-2j * np.pi * hertz * np.arange(windows.shape[1]) / RATE_HZ)
+    return np.asarray(2 * np.abs((windows * shape) @ turns) / shape.sum())
+
+
 def level(heard: Samples, hertz: float) -> float:
-    """The amplitude of one note in what was heard, in the samples' own unit."""
-    shape = np.hanning(len(heard))
-    turns = np.exp(-2j * np.pi * hertz * np.arange(len(heard)) / RATE_HZ)
-    return float(2 * np.abs((heard * shape) @ turns) / shape.sum())
+    """The amplitude of one note."""
+    return float(np.median(levels(heard, hertz)))
 
 
 def policy(codec: str) -> MediaPolicy:
@@ -152,9 +165,9 @@ async def test_loud_voices_together_are_bent_and_not_cut(gateway: GatewayProcess
         wide = samples.astype(np.int32)
         flat = (np.abs(wide[1:]) > FULL_SCALE * 0.97) & (np.diff(wide) == 0)
         assert not flat.any(), "no two neighbours stand at the rail"
-        wanted = sum(level(samples, NOTES_HZ[other]) ** 2 / 2 for other in set(NOTES_HZ) - {codec})
-        power = float(np.mean(wide.astype(np.float64) ** 2))
-        assert (power - wanted) / power < 0.03, "what is neither note is 15 dB below them"
+        wanted = sum(levels(samples, NOTES_HZ[other]) ** 2 / 2 for other in set(NOTES_HZ) - {codec})
+        power = np.mean(windows_of(samples) ** 2, axis=1)
+        assert np.median((power - wanted) / power) < 0.03, "what is neither note is 15 dB below them"
 
 
 async def test_a_coach_is_heard_by_the_host_alone_and_a_listener_by_nobody(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.gateway_process import ECHO, SILENT, TALK, GatewayProcess
-from tests.helpers.rtp_capture import FRAME_BYTES, PCMU, SILENT_FRAME, RtpPeer, tone_frame
+from tests.helpers.rtp_capture import FRAME_BYTES, PCMU, SILENT_FRAME, RtpPeer, dtmf_frames, tone_frame
 from tests.helpers.sipp import SippRun, run_sipp
 
 pytestmark = [pytest.mark.sipp, pytest.mark.process]
@@ -18,14 +18,14 @@ pytestmark = [pytest.mark.sipp, pytest.mark.process]
 
 @asynccontextmanager
 async def a_call(
-    gateway: GatewayProcess, folder: Path, number: str, hold_ms: int
+    gateway: GatewayProcess, folder: Path, number: str, hold_ms: int, scenario: str = "uac-external-media"
 ) -> AsyncIterator[tuple[RtpPeer, "asyncio.Task[SippRun]"]]:
     """A call that SIPp holds for so long; the peer and SIPp's outcome."""
     async with RtpPeer.open() as peer:
         keys: dict[str, str | int] = {"rtp_ip": "127.0.0.1", "rtp_port": peer.port}
         sipp = asyncio.create_task(
             asyncio.to_thread(
-                run_sipp, "uac-external-media", gateway.sip_address, folder, number=number, hold_ms=hold_ms, keys=keys
+                run_sipp, scenario, gateway.sip_address, folder, number=number, hold_ms=hold_ms, keys=keys
             )
         )
         try:
@@ -88,6 +88,28 @@ async def test_keys_pressed_during_the_call_are_in_the_record__rfc4733_2_5(
     run.assert_clean()
     record = gateway.wait_for_record(run.sip_call_id)
     assert "".join(press["digit"] for press in record["digits"]) == "0*9#55"
+
+
+async def test_keys_that_come_as_tones_are_keys_and_the_model_hears_next_to_nothing_of_them__q23(
+    gateway: GatewayProcess, tmp_path: Path
+) -> None:
+    """The echo gives back what a model hears: of each tone of 100 ms at most its first packet."""
+    keys = "159#0*"
+    async with a_call(gateway, tmp_path, ECHO, 5000, "uac-external-media-inband") as (peer, sipp):
+        await peer.play([SILENT_FRAME] * 20)
+        for key in keys:
+            await peer.play(dtmf_frames(key, 5))
+            await peer.play([SILENT_FRAME] * 5)
+        await peer.play([tone_frame()] * 10)  # a tone that is no key passes as it is
+        await peer.play([SILENT_FRAME] * 40)
+        run = await sipp
+
+    run.assert_clean()
+    record = gateway.wait_for_record(run.sip_call_id)
+    assert "".join(press["digit"] for press in record["digits"]) == keys
+    assert all(60 <= press["duration_ms"] <= 140 for press in record["digits"])
+    loud = sum(packet.first_loud_sample is not None for packet in peer.packets)
+    assert loud - 11 <= len(keys) * 2, "a packet's worth of each key may lie across two packets"
 
 
 async def test_noise_on_the_media_port_ends_nothing(gateway: GatewayProcess, tmp_path: Path) -> None:
