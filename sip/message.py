@@ -9,7 +9,7 @@ from typing import Final
 from sip.errors import SipParseError
 from sip.fields import Message
 from sip.grammar import BARE_CONTROL, FOLD, REQUEST_LINE, STATUS_LINE, TOKEN, VIA, parse_number
-from sip.header import NameAddr, Via
+from sip.header import LIST_LIMIT, NameAddr, Via
 from sip.headers import Headers, canonical_name
 from sip.status import REASON_PHRASES
 from sip.uri import Uri
@@ -317,12 +317,14 @@ def answerable(data: bytes) -> PartialRequest | None:
     if not all(name in headers for name in _COPIED):
         return None
     # A Via that is sound up to its parameters goes back as it came: RFC 4475 §3.1.2.1 wants a 400 for it.
-    return partial if partial.has_sound_via or _names_sender(headers.get_all("Via")[0]) else None
+    return partial if partial.has_sound_via or _name_sender(headers.get_all("Via")) else None
 
 
-def _names_sender(via: str) -> bool:
-    match = VIA.fullmatch(via)
+def _name_sender(vias: list[str]) -> bool:
+    match = VIA.fullmatch(vias[0])
+    if match is None or sum(1 + line.count(",") for line in vias) > LIST_LIMIT:
+        return False
     try:
-        return match is not None and bool(Via.parse(via[: match.start(6)]))
+        return bool(Via.parse(match[0][: match.start(6)]))
     except SipParseError:
         return False
