@@ -393,17 +393,24 @@ async def measure_first_sound(folder: Path, lines: Lines) -> Iterator[Measure]:
     async with staged(folder, lines, {"main": ()}) as stage:
         tap = stage.taps["main"]
 
-        async def ask(peer: RtpPeer) -> None:
-            for pulse in range(PULSES):
-                await peer.press("#")
-                await listen(peer, 1.0 + pulse * 0.003)  # not in step with the media clock
+        def ask(number: int) -> Callable[[RtpPeer], Awaitable[None]]:
+            async def press(peer: RtpPeer) -> None:
+                for pulse in range(PULSES):
+                    await peer.press(f"{number}#")
+                    await listen(peer, 1.0 + pulse * 0.003)  # not in step with the media clock
+
+            return press
 
         async with asyncio.TaskGroup() as group:
-            calls = [
-                group.create_task(stage.call(f"pulse-{number}", PULSES * 1.6, ask)) for number in range(PULSE_CALLS)
-            ]
-        packets = [packet for call in calls for packet in call.result().packets]
-        delays = first_delays(tap, packets)
+            calls = {
+                number: group.create_task(stage.call(f"pulse-{number}", PULSES * 2, ask(number)))
+                for number in range(PULSE_CALLS)
+            }
+        delays = [
+            delay
+            for number, call in calls.items()
+            for delay in first_delays(speeches_of(tap, connection_of(tap, number)), call.result().packets)
+        ]
     return iter(
         (
             at_most(f"first delta → first RTP packet, p95 of {len(delays)}", percentile(delays, 95), 20, "ms"),
@@ -412,22 +419,19 @@ async def measure_first_sound(folder: Path, lines: Lines) -> Iterator[Measure]:
     )
 
 
-def first_delays(tap: ModelTap, packets: Sequence[ReceivedPacket]) -> list[float]:
-    """For each item the time to its first packet. Equal words are equal bytes: the next such packet is meant."""
-    delays = []
-    taken: set[int] = set()
-    for speech in sorted(tap.speeches.values(), key=lambda speech: speech.first_at):
-        first = bytes(speech.audio[:FRAME_BYTES])
-        arrived = [
-            (packet.arrived_s, index)
-            for index, packet in enumerate(packets)
-            if packet.payload == first and packet.arrived_s > speech.first_at and index not in taken
-        ]
-        if arrived:
-            at, index = min(arrived)
-            taken.add(index)
-            delays.append((at - speech.first_at) * 1000)
-    return delays
+def connection_of(tap: ModelTap, number: int) -> int:
+    """The session of the call whose caller pressed this number."""
+    return next(
+        message.connection
+        for message in tap.messages
+        if message.type == "conversation.item.create" and f"pressed {number}#" in str(message.event)
+    )
+
+
+def first_delays(speeches: Sequence[Speech], packets: Sequence[ReceivedPacket]) -> list[float]:
+    """For each item of one call the time from its first delta to its first packet."""
+    heard = [(speech, heard_of(speech, packets)) for speech in speeches]
+    return [(found.first.arrived_s - speech.first_at) * 1000 for speech, found in heard if found is not None]
 
 
 async def measure_loss(folder: Path, lines: Lines) -> Iterator[Measure]:

@@ -45,6 +45,11 @@ class CallModel:
         self._succession.sink = sink
 
     @property
+    def resumption_handle(self) -> str | None:
+        """See `RealtimeSession`. A call's model is resumed by itself."""
+        return self._succession.period.session.resumption_handle
+
+    @property
     def capabilities(self) -> RealtimeCapabilities:
         """Of the session that is there now."""
         return self._succession.period.session.capabilities

@@ -11,7 +11,7 @@ from gateway.call.conversion import Conversion, conversion_between
 from gateway.realtime.conversation import ConversationTurn
 from gateway.realtime.errors import ModelTimeoutError
 from gateway.realtime.event import AudioDelta, RealtimeEvent, SpeechStarted, SpeechStopped
-from gateway.realtime.session import RealtimeBackend, RealtimeSession
+from gateway.realtime.session import RealtimeBackend, RealtimeSession, ResumingBackend
 from gateway.realtime.settings import SessionSettings
 
 
@@ -22,16 +22,28 @@ class Period:
         number: 0 for the first session of a call, and then counted up.
         backend: whose session it is.
         receive: is told every event, with the period that it belongs to.
+        handle: by which the service goes on with what an earlier session knew; only for a `ResumingBackend`.
     """
 
     __slots__ = ("_heard", "_settings", "_spoken", "append", "backend", "number", "opened", "session")
 
-    def __init__(self, number: int, backend: RealtimeBackend, receive: Callable[["Period", RealtimeEvent], None]):
+    def __init__(
+        self,
+        number: int,
+        backend: RealtimeBackend,
+        receive: Callable[["Period", RealtimeEvent], None],
+        handle: str | None = None,
+    ) -> None:
         self.number = number
         self.backend = backend
         self.opened: float | None = None
         """When it was opened, in monotonic seconds."""
-        self.session: RealtimeSession = backend.create_session(partial(receive, self))
+        sink = partial(receive, self)
+        self.session: RealtimeSession = (
+            backend.resume_session(sink, handle)
+            if handle is not None and isinstance(backend, ResumingBackend)
+            else backend.create_session(sink)
+        )
         self.append: Callable[[bytes], None] = self.session.append_audio
         """Takes the caller's audio in the call's format."""
         self._settings = SessionSettings()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from gateway.call.period import Period
 from gateway.call.surroundings import ModelSurroundings
 from gateway.realtime.errors import ModelError
 
@@ -55,11 +56,8 @@ async def renew(succession: "Succession", around: ModelSurroundings, deadline: f
     while former is succession.period and succession.is_open:
         if succession.is_quiet or around.clock() >= deadline:
             revision, began = succession.progress.revision, around.clock()
-            fresh = succession.next_period(former.backend)
-            try:
-                await succession.open_period(fresh, around.history(), OPENING_SECONDS)
-            except ModelError as error:
-                around.logger.warning("model not renewed", extra={"reason": error.label})
+            fresh = await _open_beside(succession, former, around)
+            if fresh is None:
                 await asyncio.sleep(OPENING_SECONDS)
                 continue
             unchanged = succession.is_quiet and revision == succession.progress.revision
@@ -68,3 +66,22 @@ async def renew(succession: "Succession", around: ModelSurroundings, deadline: f
                 return
             await fresh.aclose()
         await asyncio.sleep(WATCH_SECONDS)
+
+
+async def _open_beside(succession: "Succession", former: Period, around: ModelSurroundings) -> Period | None:
+    """Opens the next session of the same backend: resumed where the service can do that, else with a replay.
+
+    In a quiet moment the service's own memory is the better one, with the caller's voice in it. A session that was lost
+    in mid-sentence is replayed instead: its handle is from before the sentence.
+    """
+    handle = former.session.resumption_handle if succession.is_quiet else None
+    for attempt in (handle, None) if handle is not None else (None,):
+        fresh = succession.next_period(former.backend, attempt)
+        try:
+            await succession.open_period(fresh, () if attempt is not None else around.history(), OPENING_SECONDS)
+        except ModelError as error:
+            extra = {"reason": error.label, "resumed": attempt is not None}
+            around.logger.warning("model not renewed", extra=extra)
+        else:
+            return fresh
+    return None

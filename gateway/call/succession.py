@@ -175,9 +175,9 @@ class Succession:
 
     # Sessions come and go.
 
-    def next_period(self, backend: RealtimeBackend) -> Period:
-        """A session that is still to be opened."""
-        period = Period(self._periods, backend, self._receive)
+    def next_period(self, backend: RealtimeBackend, handle: str | None = None) -> Period:
+        """A session that is still to be opened; with a handle it will know what another one knew."""
+        period = Period(self._periods, backend, self._receive, handle)
         period.adapt(self.settings)
         self._periods += 1
         return period

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gateway.realtime.capability import RealtimeCapabilities
 from gateway.realtime.conversation import ConversationTurn
@@ -38,6 +38,11 @@ class RealtimeSession(Protocol):
     @property
     def dropped_input_ms(self) -> int:
         """Milliseconds of the caller's audio that were dropped, oldest first, because the backend took none."""
+        ...
+
+    @property
+    def resumption_handle(self) -> str | None:
+        """By which another session can go on where this one stands now; None where the service has no such thing."""
         ...
 
     @property
@@ -122,4 +127,13 @@ class RealtimeBackend(Protocol):
 
     def create_session(self, sink: EventSink) -> RealtimeSession:
         """Makes a session that is still to be opened."""
+        ...
+
+
+@runtime_checkable
+class ResumingBackend(RealtimeBackend, Protocol):
+    """A backend whose capabilities say that it resumes."""
+
+    def resume_session(self, sink: EventSink, handle: str) -> RealtimeSession:
+        """Makes a session that is still to be opened, and that will know what the one with this handle knew."""
         ...

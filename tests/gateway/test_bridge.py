@@ -38,6 +38,7 @@ class FakeModel:
         self.truncated: list[tuple[str, int]] = []
         self.sink: EventSink = lambda event: None
         self.dropped_input_ms = 0
+        self.resumption_handle = None
         self.append_ms = 20
         self.capabilities = RealtimeCapabilities((AudioFormat.PCMU,), (AudioFormat.PCMU,))
 

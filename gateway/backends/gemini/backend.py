@@ -55,9 +55,16 @@ class GeminiBackend:
             open_timeout_s=endpoint.open_timeout_s,
         )
 
-    def create_session(self, sink: EventSink, resumption_handle: str | None = None) -> WireSession:
-        """Makes a session that is still to be opened; with a handle it goes on where the lost one ended."""
-        protocol = GeminiProtocol(self._model, resumption_handle)
+    def create_session(self, sink: EventSink) -> WireSession:
+        """Makes a session that is still to be opened."""
+        return self._session(sink, None)
+
+    def resume_session(self, sink: EventSink, handle: str) -> WireSession:
+        """Makes a session that will go on where the one with this handle stood."""
+        return self._session(sink, handle)
+
+    def _session(self, sink: EventSink, handle: str | None) -> WireSession:
+        protocol = GeminiProtocol(self._model, handle)
         return WireSession(self._wire, protocol, self.capabilities, sink, self._timing, self._voice)
 
 

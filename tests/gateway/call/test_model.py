@@ -59,6 +59,8 @@ class FakeSession:
         self.told: list[tuple[object, ...]] = []
         self.audio: list[bytes] = []
         self.history: Sequence[ConversationTurn] = ()
+        self.resumption_handle: str | None = None
+        self.resumed: str | None = None
         self.settings = SessionSettings()
         self.is_closed = False
         self._refusal = backend.refusals.pop(0) if backend.refusals else None
@@ -567,3 +569,42 @@ async def test_nobody_waits_for_words_of_a_session_that_is_lost_or_silent() -> N
         await call.until(lambda: len(main.sessions[0].told) == 2)
         call.tell(LOST)
         assert await asking is None
+
+
+class ResumingFakeBackend(FakeBackend):
+    """A backend whose sessions can be taken up again."""
+
+    def resume_session(self, sink: EventSink, handle: str) -> FakeSession:
+        session = self.create_session(sink)
+        session.resumed = handle
+        return session
+
+
+async def test_a_renewed_session_of_a_service_with_handles_goes_on_by_its_handle() -> None:
+    main = ResumingFakeBackend("main")
+    async with stage(main) as call:
+        main.sessions[0].resumption_handle = "handle-1"
+        call.tell(SessionExpiring(10.0))
+        await call.until(lambda: bool(call.model.changes))
+        assert main.sessions[1].resumed == "handle-1"
+        assert main.sessions[1].history == ()
+
+
+async def test_a_handle_that_the_service_does_not_take_leads_to_a_replay() -> None:
+    main = ResumingFakeBackend("main", None, ModelRefusedError("expired"))
+    async with stage(main) as call:
+        main.sessions[0].resumption_handle = "handle-1"
+        call.tell(SessionExpiring(10.0))
+        await call.until(lambda: bool(call.model.changes))
+        assert [session.resumed for session in main.sessions] == [None, "handle-1", None]
+        assert main.sessions[2].history == call.history
+
+
+async def test_a_session_lost_in_mid_sentence_is_replayed_whatever_handle_there_was() -> None:
+    main = ResumingFakeBackend("main")
+    async with stage(main) as call:
+        main.sessions[0].resumption_handle = "from before the sentence"
+        call.tell(ResponseStarted("r1"), AudioDelta("r1", "i1", b"Your"), LOST)
+        await call.until(lambda: bool(call.model.changes))
+        assert main.sessions[1].resumed is None
+        assert main.sessions[1].history == call.history
