@@ -4,7 +4,11 @@ Whatever we send inside a dialog has to go to the first Route, with the private 
 """
 
 import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,8 +28,9 @@ from sip.transport.flow import Address
 from sip.transport.stream import TcpListener
 from sip.transport.tls import TlsListener
 from sip.transport.udp import UdpListener
+from tests.fakes.realtime_server import Peer, function_call, realtime_server, response_created, response_done
 from tests.helpers.certificate import CertificateFiles
-from tests.helpers.gateway_process import BRIEF, SILENT
+from tests.helpers.gateway_process import BRIEF, SILENT, GatewayProcess, Record
 from tests.helpers.kamailio import KamailioEdge
 from tests.helpers.party import Party, description
 from tests.helpers.peer_process import free_ports
@@ -141,3 +146,102 @@ async def test_reinvite_and_refer_follow_the_route_through_the_edge__rfc3515_2_4
         assert_route_was_followed(edge, "INVITE", "REFER", "BYE")
 
     assert (transferred.status, transferred.is_accepted) == (200, True)
+
+
+class Handing:
+    """A model whose agent hands the caller over as soon as it speaks."""
+
+    def __init__(self) -> None:
+        self.results: list[dict[str, Any]] = []
+
+    async def __call__(self, peer: Peer) -> None:
+        await peer.greet()
+        await peer.receive("response.create")
+        call = function_call("call_1", "transfer_call", '{"destination": "sales"}')
+        await peer.send(response_created(), response_done("resp_1", "completed", call))
+        item = await peer.receive("conversation.item.create")
+        output: Any = item["item"]
+        self.results.append(json.loads(output["output"]))
+        await peer.drain()
+
+
+@pytest.fixture
+def handing_gateway(
+    certificates: CertificateFiles, tmp_path: Path
+) -> Callable[[str], AbstractAsyncContextManager[ReachableGateway]]:
+    """A gateway process of its own, whose agent's model is at a URL and may transfer."""
+
+    @asynccontextmanager
+    async def running(url: str) -> AsyncIterator[ReachableGateway]:
+        tcp_port, tls_port = free_ports(2)
+
+        def adapt(configuration: Record) -> None:
+            tls = {"certificate": str(certificates.certificate), "key": str(certificates.key)}
+            configuration["network"]["sip"] += [
+                {"transport": "tcp", "bind": LOOPBACK, "port": tcp_port},
+                {"transport": "tls", "bind": LOOPBACK, "port": tls_port, **tls},
+            ]
+            configuration["network"]["tls_ca"] = str(certificates.authority)
+            backend = {"type": "openai", "dialect": "compatible", "url": url, "model": "fake"}
+            configuration["backends"]["handing"] = backend
+            configuration["agents"]["silent"] |= {
+                "backends": ["handing"],
+                "greeting": "Hello.",
+                "built_in_tools": ["transfer_call"],
+                "transfer": {"destinations": {"sales": "+15557778888"}},
+            }
+
+        process = GatewayProcess(tmp_path / "gateway", calls=4, adapt=adapt)
+        await asyncio.to_thread(process.__enter__)
+        try:
+            yield ReachableGateway(process, tcp_port, tls_port)
+        finally:
+            await asyncio.to_thread(process.__exit__, None, None, None)
+
+    return running
+
+
+@TRANSPORTS
+@pytest.mark.parametrize("status", [200, 486])
+async def test_refer_and_reinvite_of_the_gateway_follow_the_route_through_the_edge__rfc3261_12_2_1_1(
+    handing_gateway: Callable[[str], AbstractAsyncContextManager[ReachableGateway]],
+    certificates: CertificateFiles,
+    tmp_path: Path,
+    transport: str,
+    status: int,
+) -> None:
+    """The agent's REFER; where it fails and the edge's side holds us for ever, also our re-INVITE, and then a BYE."""
+    (media_port,) = free_udp_ports(1)
+    caller, handing = inner_party(), Handing()
+
+    def follow(event: AgentEvent) -> None:
+        match event:
+            case ReferReceived(session=session):
+                caller.endpoint.perform(session.accept_refer)
+                caller.endpoint.perform(session.reinvite, description(media_port, 2, "sendonly"))
+            case ReinviteAnswered(session=session):
+                caller.endpoint.perform(session.notify_refer, status)
+            case ReinviteReceived(session=session):
+                caller.endpoint.perform(session.answer_reinvite, description(media_port, 3))
+            case _:
+                pass
+
+    caller.on_event = follow
+    async with realtime_server(handing) as model, handing_gateway(model.url) as gateway:
+        with KamailioEdge(tmp_path / "edge", (LOOPBACK, gateway.port(transport)), transport, certificates) as edge:
+            async with caller.running():
+                call = caller.call(edge.inner, SILENT, description(media_port))
+                refer = await caller.first(ReferReceived)
+                if status == 486:
+                    await caller.first(ReinviteReceived)
+                    caller.endpoint.perform(call.bye)
+                else:
+                    await caller.first(ByeReceived)
+                await caller.first(Ended)
+            assert_route_was_followed(edge, "REFER", *(["INVITE"] if status == 486 else ["BYE"]))
+        record = await asyncio.to_thread(gateway.process.wait_for_record, call.sip_call_id)
+
+    assert str(refer.refer_to.uri) == "tel:+15557778888"
+    assert refer.request.uri.host == PRIVATE_HOST
+    assert [transfer["status"] for transfer in record["transfers"]] == [status]
+    assert record["end"]["reason"] == ("transferred" if status == 200 else "caller_hung_up")
