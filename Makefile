@@ -25,9 +25,11 @@ system-test-tools:
 test: $(STAMP) system-test-tools
 	$(BIN)/python -m pytest
 
-# What calls cost on one core, as a table and a picture in bench-media/. It wants two cores, for two minutes.
+# What calls cost on one core, as tables and pictures in bench-media/. It wants two cores, for five minutes.
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks.media_calls
+	$(BIN)/python -m benchmarks.media_calls --calls 10 100 200 400 500
+	$(BIN)/python -m benchmarks.media_calls --calls 100 350 --srtp
+	$(BIN)/python -m benchmarks.media_calls --calls 100 200 --pcm
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -1,11 +1,14 @@
 """What a call costs the real gateway process, and how it sounds, from 10 to 400 calls on one core.
 
-    python -m benchmarks.media_calls [--calls 10 100 200 400] [--seconds 12] [--mode echo|talk|silent] [--folder DIR]
+    python -m benchmarks.media_calls [--calls 10 100 200 400] [--seconds 12] [--mode echo|talk|silent] [--srtp] [--pcm]
 
 `trunkline serve` runs on one core; every far end (SIP, RTP and the model, benchmarks.plane_peer) is another process on
 the other core. CPU is /proc/PID/stat of the gateway, memory its resident set. The far ends' own CPU and lateness stand
 in the table: while they are small, they were not the limit. On a machine that others use too, trust the CPU figures,
 which count only this process, more than the delays.
+
+`--srtp` lets every caller speak SRTP. `--pcm` puts a model of linear samples behind the gateway, 16 kHz in and 24 kHz
+out, so that everything is decoded, resampled and encoded; it talks, and no tone comes back through it.
 """
 
 import argparse
@@ -68,8 +71,20 @@ class Usage:
         return cls(int(fields[11]) / TICKS_A_SECOND, int(fields[12]) / TICKS_A_SECOND, pages * 4)
 
 
+def backend(model_port: int, mode: str) -> dict[str, Any]:
+    """The model: Gemini's protocol for the mode `pcm`, else OpenAI's with the mode as the model's name."""
+    if mode == "pcm":
+        return {"type": "gemini", "url": f"ws://{HOST}:{model_port}/live", "model": "pcm", "api_key": "none"}
+    return {
+        "type": "openai",
+        "dialect": "compatible",
+        "url": f"ws://{HOST}:{model_port}/v1/realtime",
+        "model": f"embedded-{mode}",
+    }
+
+
 def configuration(folder: Path, sip_port: int, model_port: int, mode: str, calls: int, *, srtp: str) -> dict[str, Any]:
-    """One trunk, one agent, one backend, with `mode` as its model's name."""
+    """One trunk, one agent, one backend."""
     return {
         "network": {
             "sip": [{"transport": "udp", "bind": HOST, "port": sip_port}],
@@ -78,14 +93,7 @@ def configuration(folder: Path, sip_port: int, model_port: int, mode: str, calls
         },
         "trunks": {"loopback": {"allow": [f"{HOST}/32"], "numbers": {"*": "agent"}, "srtp": srtp}},
         "agents": {"agent": {"backends": ["model"], "instructions": "Measure."}},
-        "backends": {
-            "model": {
-                "type": "openai",
-                "dialect": "compatible",
-                "url": f"ws://{HOST}:{model_port}/v1/realtime",
-                "model": f"embedded-{mode}",
-            }
-        },
+        "backends": {"model": backend(model_port, mode)},
         "records": {"directory": str(folder / "records")},
         "recording": {"enabled": False},
         # What is measured is the cost of calls, not the refusal of more of them on a machine that others use too.
@@ -108,9 +116,20 @@ def free_port() -> int:
 class FarEnds:
     """The other process."""
 
-    def __init__(self, core: int, niceness: int) -> None:
+    def __init__(self, core: int, niceness: int, *, srtp: bool = False) -> None:
+        command = [
+            "nice",
+            "-n",
+            str(niceness),
+            "taskset",
+            "-c",
+            str(core),
+            sys.executable,
+            "-m",
+            "benchmarks.plane_peer",
+        ]
         self._process = subprocess.Popen(  # noqa: S603 - our own file
-            ["nice", "-n", str(niceness), "taskset", "-c", str(core), sys.executable, "-m", "benchmarks.plane_peer"],  # noqa: S607
+            [*command, "--srtp"] if srtp else command,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
         )  # fmt: skip
         self.model_port = int(self._hear()["model_port"])
@@ -183,10 +202,11 @@ class Gateway:
 def measure(arguments: argparse.Namespace, folder: Path) -> list[Figures]:
     """All steps, in one life of the gateway."""
     cores = sorted(os.sched_getaffinity(0))
-    far_ends = FarEnds(cores[-1], arguments.nice)
+    far_ends = FarEnds(cores[-1], arguments.nice, srtp=arguments.srtp)
     sip_port = free_port()
     most = max(arguments.calls)
-    settings = configuration(folder, sip_port, far_ends.model_port, arguments.mode, most + 10, srtp="allowed")
+    mode, srtp = "pcm" if arguments.pcm else arguments.mode, "required" if arguments.srtp else "allowed"
+    settings = configuration(folder, sip_port, far_ends.model_port, mode, most + 10, srtp=srtp)
     settings["logging"]["level"] = "info"  # the clock's lag is told in the log
     gateway = Gateway(folder, sip_port, settings, cores[0], arguments.nice)
     idle: float | None = None
@@ -274,6 +294,8 @@ def main() -> int:
     parser.add_argument("--calls", type=int, nargs="+", default=[10, 100, 200, 400])
     parser.add_argument("--seconds", type=float, default=12.0)
     parser.add_argument("--mode", choices=["echo", "talk", "silent"], default="echo")
+    parser.add_argument("--srtp", action="store_true", help="every caller speaks SRTP")
+    parser.add_argument("--pcm", action="store_true", help="the model takes samples at 16 kHz and gives them at 24 kHz")
     parser.add_argument("--nice", type=int, default=0, help="below 0 (root only): before others on the same machine")
     parser.add_argument("--folder", type=Path, default=ROOT / "bench-media")
     arguments = parser.parse_args()
@@ -283,8 +305,9 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     steps = measure(arguments, folder)
     show(steps)
-    (folder / "media-calls.json").write_text(json.dumps(steps, indent=2) + "\n")
-    draw(steps, folder / "media-calls.png")
+    name = "media-calls" + ("-srtp" if arguments.srtp else "") + ("-pcm" if arguments.pcm else "")
+    (folder / f"{name}.json").write_text(json.dumps(steps, indent=2) + "\n")
+    draw(steps, folder / f"{name}.png")
     return 0
 
 

@@ -1,12 +1,14 @@
 """A model server that costs next to nothing, for measuring what stands before it: `echo`, `talk` and `silent`.
 
-It speaks the OpenAI Realtime protocol over real WebSockets as far as a gateway needs it to hear and to speak. Frames
+It speaks the OpenAI Realtime protocol over real WebSockets as far as a gateway needs it to hear and to speak, and of
+Gemini Live what a model of linear samples needs, 16 kHz in and 24 kHz out; there it only talks. Frames
 are read and written by hand, for the server shares its core with the packets' source and must not be the limit.
 """
 
 import asyncio
 import base64
 import json
+import random
 from typing import ClassVar, Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -99,6 +101,11 @@ class ModelConnection(asyncio.Protocol):
         elif b'"session.update"' in message[:64]:
             session = json.loads(message)["session"]
             self._write(_event("session.updated", session=session))
+        elif message.startswith(_LINEAR_APPEND):
+            start = message.index(_DATA_KEY) + len(_DATA_KEY)
+            self._hear_samples(message.index(b'"', start) - start)
+        elif b'"setup"' in message[:16]:
+            self._write(_text(b'{"setupComplete":{}}'))
 
     def _hear(self, audio: bytes) -> None:
         octets = len(audio) * 3 // 4 - audio[-2:].count(b"=")
@@ -120,6 +127,16 @@ class ModelConnection(asyncio.Protocol):
         self._number += 1
         self._write(_text(_DELTA_EVENT + b"%024d" % self._number + self._head + audio + b'"}'))
 
+    def _hear_samples(self, length: int) -> None:
+        """So much base64 of samples at 16 kHz: four octets for each that G.711 would have."""
+        octets = length * 3 // 4 // 4
+        ModelConnection.heard_octets += octets
+        ModelConnection.messages += 1
+        self._owed_octets += octets
+        if self._owed_octets >= TALK_MS * 8:
+            self._owed_octets -= TALK_MS * 8
+            self._write(_LINEAR_SPEECH)
+
     def interrupt(self) -> None:
         """The caller is said to have spoken: the gateway drops what waits, and a new response begins."""
         response = {"id": f"resp_{self._response}", "status": "cancelled", "output": []}
@@ -129,6 +146,13 @@ class ModelConnection(asyncio.Protocol):
 
 
 _SPEECH: Final = base64.b64encode(bytes(range(200)) * (TALK_MS * 8 // 200))
+_LINEAR_APPEND: Final = b'{"realtimeInput":{"audio"'
+_DATA_KEY: Final = b'"data":"'
+_LINEAR_SPEECH: Final = _text(
+    b'{"serverContent":{"modelTurn":{"parts":[{"inlineData":{"mimeType":"audio/pcm;rate=24000","data":"'
+    + base64.b64encode(random.Random(1).randbytes(TALK_MS * 48))
+    + b'"}}]}}}'
+)
 _DELTA_EVENT: Final = b'{"type":"response.output_audio.delta","event_id":"event_'
 _DELTA_HEAD: Final = b'","response_id":"resp_%d","item_id":"item_%d","output_index":0,"content_index":0,"delta":"'
 

@@ -10,6 +10,7 @@ that this process used. Arrivals are stamped by the kernel (SO_TIMESTAMPNS), so 
 
 import argparse
 import asyncio
+import base64
 import json
 import re
 import secrets
@@ -18,10 +19,12 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 import uvloop
+from pylibsrtp import Policy, Session
 
 from benchmarks.plane_model import ModelConnection, interrupt_all, serve_model
 
@@ -35,6 +38,8 @@ TONE: Final = bytes((0x0A, 0x8A)) * 80  # loud, and nothing that silence could b
 SETTLE_S: Final = 0.5
 TONE_FRAMES: Final = 4
 TONE_EVERY_FRAMES: Final = 50
+_SUITE: Final = "AES_CM_128_HMAC_SHA1_80"
+_PROFILE: Final = Policy.SRTP_PROFILE_AES128_CM_SHA1_80
 _HEADER: Final = struct.Struct("!BBHII")
 _STAMP: Final = struct.Struct("@qq")
 _ANCILLARY: Final = socket.CMSG_SPACE(_STAMP.size)
@@ -51,6 +56,9 @@ class FarEnd:
     to: str = ""
     target: str = ""
     sequence: int = 0
+    key: bytes = b""
+    protect: Callable[[bytes], bytes] = bytes
+    unprotect: Callable[[bytes], bytes] = bytes
     arrivals: list[float] = field(default_factory=list)
     tone_at: float = 0.0
     delays_ms: list[float] = field(default_factory=list)
@@ -58,14 +66,41 @@ class FarEnd:
     def packet(self, payload: bytes) -> bytes:
         """The next packet."""
         self.sequence += 1
+        return self.protect(self._plain(payload))
+
+    def _plain(self, payload: bytes) -> bytes:
         return _HEADER.pack(0x80, 0, self.sequence & 0xFFFF, self.sequence * 160, self.number + 1) + payload
+
+    def offer(self, *, secure: bool) -> str:
+        """PCMU and telephone-events, as carriers offer them, with a key of our own or in the clear."""
+        crypto = ""
+        if secure:
+            self.key = secrets.token_bytes(30)
+            self.protect = Session(Policy(self.key, Policy.SSRC_ANY_OUTBOUND, srtp_profile=_PROFILE)).protect
+            crypto = f"a=crypto:1 {_SUITE} inline:{base64.b64encode(self.key).decode()}\r\n"
+        return (
+            f"v=0\r\no=- 1 1 IN IP4 {HOST}\r\ns=-\r\nc=IN IP4 {HOST}\r\nt=0 0\r\n"
+            f"m=audio {self.rtp.getsockname()[1]} RTP/{'SAVP' if secure else 'AVP'} 0 101\r\n"
+            f"a=rtpmap:101 telephone-event/8000\r\na=ptime:20\r\n{crypto}"
+        )
+
+    def take_answer(self, text: str) -> None:
+        """Learns where to send, and the gateway's key."""
+        media = re.search(r"^m=audio (\d+)", text, re.MULTILINE)
+        key = re.search(r"^a=crypto:1 \S+ inline:([^|\s]+)", text, re.MULTILINE)
+        if key is not None:
+            policy = Policy(base64.b64decode(key[1]), Policy.SSRC_ANY_INBOUND, srtp_profile=_PROFILE)
+            self.unprotect = Session(policy).unprotect
+        if media is not None:
+            self.remote = (HOST, int(media[1]))
 
 
 class Peers(asyncio.DatagramProtocol):
-    """All callers, and their signalling over one socket."""
+    """All callers, and their signalling over one socket. `secure`: all of them speak SRTP."""
 
-    def __init__(self, gateway_port: int, dialled: str) -> None:
+    def __init__(self, gateway_port: int, dialled: str, *, secure: bool) -> None:
         self._gateway = (HOST, gateway_port)
+        self._secure = secure
         self._dialled = dialled
         self._peers: list[FarEnd] = []
         self._by_call_id: dict[str, FarEnd] = {}
@@ -108,17 +143,8 @@ class Peers(asyncio.DatagramProtocol):
             self._by_call_id[peer.call_id] = peer
             self._by_descriptor[rtp.fileno()] = peer
             self._epoll.register(rtp.fileno(), select.EPOLLIN)
-            port = rtp.getsockname()[1]
             self._peers.append(peer)
-            self._send(
-                self._request(
-                    peer,
-                    "INVITE",
-                    1,
-                    f"v=0\r\no=- 1 1 IN IP4 {HOST}\r\ns=-\r\nc=IN IP4 {HOST}\r\nt=0 0\r\n"
-                    f"m=audio {port} RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\na=ptime:20\r\n",
-                )
-            )
+            self._send(self._request(peer, "INVITE", 1, peer.offer(secure=self._secure)))
             await asyncio.sleep(DIAL_INTERVAL_S)
         for _ in range(100):
             if all(peer.remote is not None for peer in self._peers):
@@ -137,10 +163,8 @@ class Peers(asyncio.DatagramProtocol):
             peer.to = head["to"]
             contact = re.search(r"<([^>]+)>", head["contact"])
             peer.target = "" if contact is None else contact[1]
-            media = re.search(r"^m=audio (\d+)", text, re.MULTILINE)
             self._send(self._request(peer, "ACK", 1))
-            if media is not None:
-                peer.remote = (HOST, int(media[1]))
+            peer.take_answer(text)
         elif text.startswith("SIP/2.0 ") and text[8] in "3456" and head["cseq"].endswith("INVITE"):
             self.refused_with.append(int(text[8:11]))
         elif text.startswith("BYE"):
@@ -186,7 +210,8 @@ class Peers(asyncio.DatagramProtocol):
                 seconds, nanoseconds = _STAMP.unpack(ancillary[0][2])
                 arrived = seconds + nanoseconds * 1e-9
                 peer.arrivals.append(arrived)
-                if peer.tone_at and TONE[:2] in data[12:]:
+                # On a secure stream only what may hold the tone is worth the deciphering: this core is the other's.
+                if peer.tone_at and TONE[:2] in peer.unprotect(data)[12:]:
                     peer.delays_ms.append((arrived - peer.tone_at) * 1000)
                     peer.tone_at = 0.0
 
@@ -232,7 +257,7 @@ def _percentile(values: list[float], percent: float) -> float:
     return values[min(len(values) - 1, int(len(values) * percent / 100))] if values else 0.0
 
 
-async def run(dialled: str) -> None:
+async def run(dialled: str, *, secure: bool) -> None:
     """Says where the model is, learns where the gateway is, and does what it is told."""
     loop = asyncio.get_running_loop()
 
@@ -246,7 +271,7 @@ async def run(dialled: str) -> None:
 
     say({"model_port": await serve_model()})
     port = int((await told())["sip_port"])
-    _, peers = await loop.create_datagram_endpoint(lambda: Peers(port, dialled), local_addr=(HOST, 0))
+    _, peers = await loop.create_datagram_endpoint(lambda: Peers(port, dialled, secure=secure), local_addr=(HOST, 0))
     speaking = asyncio.create_task(peers.speak())
     while True:
         order = await told()
@@ -265,4 +290,6 @@ async def run(dialled: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dialled", default="1000")
-    uvloop.run(run(parser.parse_args().dialled))
+    parser.add_argument("--srtp", action="store_true")
+    arguments = parser.parse_args()
+    uvloop.run(run(arguments.dialled, secure=arguments.srtp))
