@@ -110,6 +110,11 @@ class Baresip(PeerProcess):
             self._connection.close()
         super().__exit__(*exc_info)
 
+    @property
+    def uri(self) -> str:
+        """Where it can be called, over UDP."""
+        return f"sip:baresip@{LOOPBACK}:{self._sip_port}"
+
     def dial(self, uri: str) -> str:
         """Places a call, waits until it is established, and gives its Call-ID."""
         self.command("dial", uri)

@@ -8,7 +8,8 @@ import pytest
 
 from tests.helpers.baresip import TONE_HZ, Baresip, tone_share
 from tests.helpers.certificate import CertificateFiles
-from tests.helpers.gateway_process import BRIEF, ECHO, UNKNOWN_NUMBER
+from tests.helpers.gateway_process import BRIEF, ECHO, UNKNOWN_NUMBER, GatewayProcess, Record
+from tests.helpers.sipp import LOOPBACK
 from tests.integration.conftest import ReachableGateway
 
 pytestmark = [pytest.mark.peer("baresip"), pytest.mark.process]
@@ -107,3 +108,26 @@ def test_transfer_by_the_phone_is_declined__rfc3515_2_4_2(gateway: ReachableGate
     assert record["end"]["reason"] == "caller_hung_up"
     assert refused["rule"] == "far ends do not transfer calls"
     assert "SIP/2.0 603" in phone.console
+
+
+def test_transfer_by_the_phone_is_followed_to_another_phone__rfc3515_2_4(tmp_path: Path) -> None:
+    """The conversation goes on with the second phone: it hears its own tone from the echo."""
+    desk = Baresip(tmp_path / "desk", parameters=";answermode=auto")
+
+    def adapt(configuration: Record) -> None:
+        configuration["trunks"]["loopback"]["refer"] = {"allow": [desk.uri]}
+
+    with GatewayProcess(tmp_path / "gateway", calls=4, adapt=adapt) as gateway:
+        with Baresip(tmp_path / "phone") as phone, desk:
+            sip_call_id = phone.dial(f"sip:{ECHO}@{LOOPBACK}:{gateway.sip_address[1]}")
+            phone.command("transfer", desk.uri)
+            desk.wait_for("CALL_ESTABLISHED")
+            phone.wait_for("CALL_CLOSED")
+            time.sleep(TALK_S)
+            desk.hang_up()
+        record = gateway.wait_for_record(sip_call_id)
+
+    assert [(transfer["kind"], transfer["status"]) for transfer in record["transfers"]] == [("followed", 200)]
+    assert [side["media"]["codec"] for side in record["sides"]] == ["PCMU", "PCMU"]
+    assert record["end"]["reason"] == "caller_hung_up"
+    assert tone_share(desk.heard()[SETTLING_SAMPLES:], TONE_HZ) > 0.8
