@@ -155,6 +155,7 @@ class GatewayProcess(AbstractContextManager["GatewayProcess"]):
         self._changed = threading.Condition()
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
+        self._has_crashed = False
         self.sip_address: Address = (LOOPBACK, 0)
 
     def __enter__(self) -> Self:
@@ -208,9 +209,16 @@ class GatewayProcess(AbstractContextManager["GatewayProcess"]):
         with self._changed:
             return list(self._events)
 
+    def crash(self) -> None:
+        """Ends the gateway as a crash does: nothing is written, flushed or told any more. `stop` asks for no more."""
+        self._kill()
+        self._has_crashed = True
+
     def stop(self) -> None:
         """Ends the gateway as an operator does, and asserts that it goes cleanly."""
         assert self._process is not None
+        if self._has_crashed:
+            return
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
         try:
