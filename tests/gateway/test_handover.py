@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -266,7 +267,29 @@ async def test_a_call_that_ends_meanwhile_cancels_what_it_was_calling(
     assert record["transfers"][0]["status"] is None
 
 
-async def test_an_attended_transfer_takes_the_replaced_dialog_along__rfc5589_7(
+async def test_an_attended_transfer_goes_into_the_call_that_was_consulted__rfc5589_7(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alice asks the desk first, and then has the gateway take her place there."""
+    alice, desk = Phone("alice"), Phone("desk")
+    desk.on_event = desk.picks_up
+    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, talk):
+        call = alice.place(gateway.target)
+        await alice.first(Answered)
+        consultation = alice.place(desk.uri)
+        await until(lambda: len(alice.of(Answered)) == 2)
+        _, value = replacing(consultation)
+        alice.endpoint.perform(call.refer, f"<{desk.uri}?Replaces={quote(value, safe='')}>")
+        assert (await alice.first(ReferEnded)).status == 200
+        invite = desk.of(IncomingInvite)[-1]
+        assert invite.replaces is desk.of(IncomingInvite)[0].session
+        desk.endpoint.perform(invite.replaces.bye)
+        await hears(desk)
+        await hang_up(desk, invite.session)
+    assert talk.sessions == 1
+
+
+async def test_an_attended_transfer_to_a_dialog_that_is_gone_leaves_the_call_as_it_was__rfc5589_7(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice, desk = Phone("alice"), Phone("desk")

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from sip.event import Answered, IncomingInvite, ReferEnded
 from tests.fakes.realtime_server import Peer, audio_delta, audio_done, function_call, response_created, response_done
 from tests.gateway.test_agent_call import called, here
+from tests.gateway.test_handover import scene, settled
+from tests.gateway.test_service import until
+from tests.helpers.phone import Phone
 
 # The caller of these tests is made of gateway.leg and gateway.caller, which may leave what they like.
 OURS = ("gateway.call.", "gateway.bridge", "gateway.tools.")
@@ -44,5 +48,24 @@ async def test_ended_call_is_freed_at_once(tmp_path: Path, garbage: list[object]
     async with called(tmp_path, talks_and_calls_a_tool, tools=tools, interruption=interruption):
         async with asyncio.timeout(5):
             await tools_used.wait()
+    gc.collect()
+    assert Counter(name for found in garbage if (name := type(found).__module__).startswith(OURS)) == {}
+
+
+async def test_a_call_whose_side_changed_is_freed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, garbage: list[object]
+) -> None:
+    alice, desk, busy = Phone("alice"), Phone("desk"), Phone("busy")
+    desk.on_event, busy.on_event = desk.picks_up, busy.is_busy
+    async with scene(tmp_path, monkeypatch, alice, desk, busy, allow=(desk.uri, busy.uri)) as (gateway, _):
+        alice.place(gateway.target)
+        await alice.first(Answered)
+        alice.refer(busy.uri)
+        await until(lambda: len(alice.of(ReferEnded)) == 1)
+        alice.refer(desk.uri)
+        await until(lambda: len(alice.of(ReferEnded)) == 2)
+        session = (await desk.first(IncomingInvite)).session
+        desk.endpoint.perform(session.bye)
+        await settled(gateway)
     gc.collect()
     assert Counter(name for found in garbage if (name := type(found).__module__).startswith(OURS)) == {}
