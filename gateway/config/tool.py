@@ -46,6 +46,8 @@ class BuiltInTool(enum.StrEnum):
     TRANSFER_CALL = "transfer_call"
     PAUSE_RECORDING = "pause_recording"
     RESUME_RECORDING = "resume_recording"
+    HOLD_CALLER = "hold_caller"
+    PLAY_ANNOUNCEMENT = "play_announcement"
 
 
 class ParameterType(enum.StrEnum):
