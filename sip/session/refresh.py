@@ -34,9 +34,11 @@ class SessionExpires:
             value = ParameterValue.parse(text)
         except SipParseError:
             return None
+        if not (value.value.isascii() and value.value.isdigit()):
+            return None
         seconds = parse_number(value.value, INTERVAL_LIMIT)
         refresher = (value.params.get("refresher") or "").lower()
-        return None if not seconds else cls(seconds, refresher if refresher in {"uac", "uas"} else None)
+        return cls(INTERVAL_LIMIT if seconds is None else seconds, refresher if refresher in {"uac", "uas"} else None)
 
     def __str__(self) -> str:
         return f"{self.seconds}" if self.refresher is None else f"{self.seconds};refresher={self.refresher}"
@@ -45,6 +47,11 @@ class SessionExpires:
 def min_se(message: Message) -> int:
     """The least interval that a message allows; 0 where it names none."""
     return parse_number((message.headers.get("Min-SE") or "").partition(";")[0].strip(), INTERVAL_LIMIT) or 0
+
+
+def knows_timers(message: Message) -> bool:
+    """Whether its sender does: who requires an extension supports it, though some leave that unsaid."""
+    return TIMER in message.supported or TIMER in message.require
 
 
 class RefreshedSession(Protocol):
@@ -85,7 +92,7 @@ class SessionRefresher:
         """Agrees on what a request that we accept asks for; gives the fields of its 2xx (§9)."""
         asked = SessionExpires.of(request)
         is_asked = asked is not None or self.interval is not None
-        if self._wanted is None or TIMER not in request.supported or not is_asked:
+        if self._wanted is None or not knows_timers(request) or not is_asked:
             # Who knows timers but asks for none (Twilio's <Sip>, with Min-SE alone) is held to none: a peer that then
             # forgot to refresh would lose its call.
             self.stop()
@@ -107,12 +114,13 @@ class SessionRefresher:
         through from a network behind it, and nobody would refresh.
         """
         agreed = SessionExpires.of(response)
-        is_known = TIMER in response.supported or TIMER in response.require
-        is_leaked = agreed is not None and agreed.refresher == "uas" and not is_known
+        is_leaked = agreed is not None and agreed.refresher == "uas" and not knows_timers(response)
         if self._wanted is None or agreed is None or is_leaked:
             self.stop()
         else:
-            self._begin(agreed.seconds, is_ours=agreed.refresher != "uas", now=now)
+            # §9: never below the Min-SE of our request. Less would end the call, or flood the peer with refreshes.
+            interval = max(agreed.seconds, self._minimum)
+            self._begin(interval, is_ours=agreed.refresher != "uas", now=now)
 
     def _begin(self, interval: int, *, is_ours: bool, now: float) -> None:
         self.interval = interval

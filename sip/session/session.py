@@ -200,7 +200,7 @@ class InviteSession(SessionCore):
         self.host.transactions.bind(transaction, self)
         if dialog is None or not dialog.is_in_order(request):
             self._refuse_invite(transaction, 500, "cseq_out_of_order", now)
-        elif self.state not in ANSWERED_STATES or self._is_user_busy():
+        elif self.state not in ANSWERED_STATES or self._is_user_busy() or self._offered.request is not None:
             self._refuse_invite(transaction, 500, "overlapping_invite", now, self.retry_after())
         elif self._reinviter.is_outstanding or self._is_answer_outstanding():
             self._refuse_invite(transaction, 491, "glare", now)
@@ -318,7 +318,7 @@ class InviteSession(SessionCore):
     def _may_take_offer(self, request: Request) -> bool:
         """Whether the offers before this one have been answered, so that the peer may make another."""
         del request
-        return self.state is SessionState.CONFIRMED and not self._is_user_busy() and self._offered.request is None
+        return self.state is SessionState.CONFIRMED and not self._is_user_busy() and not self._is_answer_outstanding()
 
     def _dialog_for_update(self, remote_tag: str | None) -> Dialog | None:
         """The dialog in which we may make an offer by UPDATE now, if any."""

@@ -110,7 +110,7 @@ class ServerSession(InviteSession):
             self.local_description = body
         elif self.local_description != self._settled:
             # The session was changed since its first answer: a 2xx that repeated that would take the change back, and
-            # RFC 6337 §3.1.1 wants none in a 2xx whose offer was answered before.
+            # RFC 6337 §3.1.1 wants no new answer in it.
             body = b""
         refresh = self._refresher.answer(self.request, now)
         self._invite.respond(200, None, [*self.refresh_headers(), *refresh, *headers, *typed(body)], body, now)
@@ -139,7 +139,7 @@ class ServerSession(InviteSession):
     ) -> bool:
         """As for every session; but an offer in a PRACK is refused with the call.
 
-        RFC 6337 §3.2.3, table 2: a PRACK that acknowledges gets its 2xx, "followed by ... termination of the dialog".
+        RFC 6337 table 2: a PRACK that acknowledges gets its 2xx, "followed by ... termination of the dialog".
         """
         if self._offered.request is None or self._offered.request.method != "PRACK":
             return super().reject_reinvite(status, reason, headers, now=now)

@@ -277,8 +277,8 @@ def test_an_update_with_an_offer_is_our_user_s_to_answer__rfc3311_5_2() -> None:
     alice.send(in_dialog(invite, ok, "UPDATE", cseq=3, branch="z9hG4bKc", body=OFFER), bob)
     alice.send(in_dialog(invite, ok, "INVITE", cseq=4, branch="z9hG4bKd"), bob)
     network.run(0.1)
-    assert alice.last(500).cseq.number == 3
-    assert alice.last(491).cseq.number == 4
+    # RFC 6337, UAS-UsU and UAS-UsI: each gets 500 while the first waits.
+    assert [m.cseq.number for m in alice.inbox if isinstance(m, Response) and m.status == 500] == [3, 4]
     assert bob.only(ReinviteReceived).offer == OFFER
     assert not bob.do(session.reinvite, OFFER)
     assert bob.do(session.answer_reinvite, ANSWER)
@@ -328,6 +328,31 @@ def test_an_update_that_the_user_leaves_alone_gets_500() -> None:
     network.run(11.0)
     assert alice.responses()[-1] == 500
     assert not session.is_ended
+
+
+def test_a_reinvite_while_an_update_waits_gets_500_and_retry_after__rfc6337_uas_usi() -> None:
+    network = Network()
+    alice, bob, invite, ok, session = confirmed(network)
+    alice.send(in_dialog(invite, ok, "UPDATE", body=OFFER), bob)
+    alice.send(in_dialog(invite, ok, "INVITE", cseq=3, branch="z9hG4bKc"), bob)
+    network.run(0.1)
+    assert "Retry-After" in alice.last(500).headers
+    assert alice.last(500).cseq.method == "INVITE"
+    bob.do(session.answer_reinvite, ANSWER)
+    network.run(0.1)
+    assert (alice.last(200).cseq.method, alice.last(200).body) == ("UPDATE", ANSWER)
+
+
+def test_an_update_while_our_offer_waits_for_its_ack_gets_500__rfc6337_uas_isu() -> None:
+    network = Network()
+    alice, bob, invite, ok, session = confirmed(network)
+    alice.send(in_dialog(invite, ok, "INVITE", body=b""), bob)
+    network.run(0.1)
+    bob.do(session.answer_reinvite, OFFER)
+    network.run(0.1)
+    alice.send(in_dialog(invite, ok, "UPDATE", cseq=3, branch="z9hG4bKc", body=ANSWER), bob)
+    network.run(0.1)
+    assert alice.last(500).cseq.method == "UPDATE"
 
 
 def test_a_refresh_that_falls_into_a_reinvite_is_not_sent__rfc4028_7_4() -> None:

@@ -167,7 +167,7 @@ def test_the_prack_brings_the_answer_to_an_offer_in_a_183__rfc3262_5(
     assert bob.only(ProvisionalAcknowledged).body == ANSWER
 
 
-def test_a_prack_with_a_second_offer_before_the_first_is_answered_gets_488_and_ends_the_repetition__rfc6337_3_1_2(
+def test_a_prack_with_a_second_offer_before_the_first_is_answered_gets_488_and_ends_the_repetition__rfc6337_table_1(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
     invite, session = invited(network, alice, bob)
@@ -219,7 +219,7 @@ def test_a_200_may_repeat_the_answer_of_its_183__rfc3261_13_2_1(
     assert alice.last(200).body == ANSWER
 
 
-def test_an_offer_in_a_prack_that_cannot_be_met_ends_the_call_and_not_the_prack__rfc6337_3_2_3(
+def test_an_offer_in_a_prack_that_cannot_be_met_ends_the_call_and_not_the_prack__rfc6337_table_2(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
     progressed(network, alice, bob)
