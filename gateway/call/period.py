@@ -25,7 +25,7 @@ class Period:
         handle: by which the service goes on with what an earlier session knew; only for a `ResumingBackend`.
     """
 
-    __slots__ = ("_heard", "_settings", "_spoken", "append", "backend", "number", "opened", "session")
+    __slots__ = ("_heard", "_settings", "_spoken", "append", "backend", "charged", "number", "opened", "session")
 
     def __init__(
         self,
@@ -39,6 +39,8 @@ class Period:
         self.opened: float | None = None
         """When it was opened, in monotonic seconds."""
         sink = partial(receive, self)
+        self.charged: tuple[float, float] | None = None
+        """Seconds that the service said it had charged, and when it said so."""
         self.session: RealtimeSession = (
             backend.resume_session(sink, handle)
             if handle is not None and isinstance(backend, ResumingBackend)
@@ -75,6 +77,13 @@ class Period:
             await self.aclose()
             raise
         self.opened = clock()
+
+    def charged_seconds(self, now: float) -> float | None:
+        """The time that the service charges for, by its own count where it tells it; None before it was opened."""
+        if self.charged is not None:
+            seconds, told_at = self.charged
+            return seconds + now - told_at
+        return None if self.opened is None else now - self.opened
 
     async def aclose(self) -> None:
         """Ends it, and lets go of what it told its events to."""

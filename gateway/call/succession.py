@@ -25,6 +25,7 @@ from gateway.realtime.event import (
     ResponseDone,
     SessionExpiring,
     SessionFailed,
+    SessionUsage,
     TextAnswer,
 )
 from gateway.realtime.session import EventSink, RealtimeBackend, RealtimeSession
@@ -108,7 +109,7 @@ class Succession:
         """What all sessions have cost so far; None where no backend has prices."""
         if not any(self._bill.has_prices(backend.name) for backend in self._backends):
             return None
-        return self._bill.cost(self.backend_name, self._lived)
+        return self._bill.cost(self.backend_name, self.period.charged_seconds(self._around.clock()))
 
     @property
     def is_quiet(self) -> bool:
@@ -202,7 +203,7 @@ class Succession:
     def _adopt(self, period: Period) -> Period:
         """Makes a session the current one: the caller's audio and our commands are for it from now on."""
         self._dropped_before_ms += self.period.session.dropped_input_ms
-        self._bill.add_time(self.backend_name, self._lived)
+        self._bill.add_time(self.backend_name, self.period.charged_seconds(self._around.clock()))
         self.period = period
         self.append = period.append
         return period
@@ -432,6 +433,8 @@ class Succession:
         self.watch_dead_air()
         if isinstance(event, ResponseDone) and event.usage is not None:
             self._bill.add_usage(self.backend_name, event.usage)
+        elif isinstance(event, SessionUsage):
+            period.charged = event.seconds, self._around.clock()
         elif isinstance(event, SessionExpiring):
             self._renewal.arm(0.0, event.time_left_s, self._renew)
         self.sink(event)

@@ -160,6 +160,13 @@ class ToolCallCancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionUsage:
+    """The time that the service has charged for this session so far."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class SessionExpiring:
     """The service will end the session in `time_left_s`: time to open the next one beside it."""
 
@@ -199,6 +206,7 @@ RealtimeEvent = (
     | TextAnswer
     | Truncated
     | ToolCallCancelled
+    | SessionUsage
     | SessionExpiring
     | BackendError
     | SessionFailed

@@ -39,6 +39,7 @@ from gateway.realtime.event import (
     ResponseStarted,
     ResponseStatus,
     SessionFailed,
+    SessionUsage,
     TextAnswer,
     ToolCall,
 )
@@ -49,6 +50,8 @@ _APPEND_HEAD: Final = b'{"type":"session.input_audio.append","audio":"'
 _APPEND_TAIL: Final = b'"}'
 # An item is over when so long no audio of it has come.
 OUTPUT_GAP_S: Final = 1.0
+# No session lasts for a week: such a count is none.
+LONGEST_USAGE_S: Final = 7 * 86_400.0
 # What the model is told when it is to speak, and nobody says what about.
 DEFAULT_COMMENTARY: Final = "Say something to the caller now."
 
@@ -233,7 +236,15 @@ class OpenAiLiveProtocol:
             for call in self._tools.complete(delegation_id, objects(response, "output")):
                 self.events.append(ToolCall(response_id, call.call_id, call.name, call.arguments))
 
+    def _receive_usage(self, event: JsonObject) -> None:
+        """The service charges by the second, and its count is the one that is paid."""
+        seconds = optional_object(event, "usage").get("seconds")
+        if isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 <= seconds < LONGEST_USAGE_S:
+            self.events.append(SessionUsage(float(seconds)))
+
     def _receive_closed(self, event: JsonObject) -> None:
+        if "usage" in event:
+            self._receive_usage(event)
         reason = optional_text(event, "reason")
         failure, retryable = _CLOSE_REASONS.get(reason, (FailureReason.CLOSED, True))
         self.events.append(
@@ -270,6 +281,7 @@ EVENTS: Final[Mapping[str, Callable[[OpenAiLiveProtocol, JsonObject], None]]] = 
     "session.input_transcript.delta": OpenAiLiveProtocol._receive_caller_words,
     "response.event": OpenAiLiveProtocol._receive_response_event,
     "session.closed": OpenAiLiveProtocol._receive_closed,
+    "session.usage.updated": OpenAiLiveProtocol._receive_usage,
 } | dict.fromkeys(
     (
         "info",
@@ -280,7 +292,6 @@ EVENTS: Final[Mapping[str, Callable[[OpenAiLiveProtocol, JsonObject], None]]] = 
         "session.instructions.appended",
         "session.thinking.appended",
         "session.updated",
-        "session.usage.updated",
     ),
     OpenAiLiveProtocol._ignore,
 )

@@ -25,6 +25,7 @@ from gateway.realtime.event import (
     ResponseStarted,
     ResponseStatus,
     SessionFailed,
+    SessionUsage,
     ToolCall,
 )
 from gateway.realtime.session import TextRole
@@ -274,6 +275,24 @@ def test_errors_are_told_and_quota_is_the_end() -> None:
     assert conversation.tell(error("weird")) == [BackendError("weird", "why")]
     assert conversation.tell(error("insufficient_quota")) == [SessionFailed(FailureReason.QUOTA, "why", False)]
     assert conversation.tell(error("session_expired")) == [SessionFailed(FailureReason.EXPIRED, "why", True)]
+
+
+def test_the_time_that_is_charged_is_told_as_the_service_counts_it() -> None:
+    conversation = Conversation()
+    usage: Event = {
+        "type": "session.usage.updated",
+        "event_id": "event_u",
+        "usage": {"type": "duration", "seconds": 12.5},
+    }
+    assert conversation.tell({**usage, "context_window": {"usage_ratio": 0.2}}) == [SessionUsage(12.5)]
+
+
+@pytest.mark.parametrize("seconds", [-1, True, "12", None, 1e300])
+def test_a_count_that_is_none_is_not_charged(seconds: object) -> None:
+    conversation = Conversation()
+    message = {"type": "session.usage.updated", "usage": {"seconds": seconds}}
+    conversation.protocol.receive_message(json.dumps(message).encode())
+    assert not conversation.protocol.events
 
 
 def test_every_server_event_of_a_media_connection_is_in_the_table() -> None:

@@ -30,6 +30,7 @@ from gateway.realtime.event import (
     ResponseStatus,
     SessionExpiring,
     SessionFailed,
+    SessionUsage,
     SpeechStarted,
     SpeechStopped,
     TextAnswer,
@@ -608,3 +609,12 @@ async def test_a_session_lost_in_mid_sentence_is_replayed_whatever_handle_there_
         await call.until(lambda: bool(call.model.changes))
         assert main.sessions[1].resumed is None
         assert main.sessions[1].history == call.history
+
+
+async def test_time_is_charged_by_the_count_of_the_service_where_it_tells_it() -> None:
+    main = FakeBackend("main")
+    async with stage(main) as call:
+        call.ahead_s += 600
+        call.tell(SessionUsage(120.0))  # of ten minutes, two were charged
+        call.ahead_s += 60
+        assert call.model.cost == pytest.approx(3 * 0.6, abs=0.01)
