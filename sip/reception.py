@@ -10,7 +10,7 @@ from sip.header import MediaType
 from sip.message import Request
 from sip.replaces import OPTION_TAG as REPLACES
 from sip.replaces import Replaces
-from sip.session.refresh import TIMER, SessionExpires
+from sip.session.refresh import TIMER, SessionExpires, knows_timers
 from sip.transport.flow import Flow
 from sip.transport.source import note_source
 
@@ -125,7 +125,7 @@ class Reception:
         if TIMER not in self._configuration.supported or request.method not in {"INVITE", "UPDATE"}:
             return None
         asked = SessionExpires.of(request)
-        if asked is None or asked.seconds >= self._configuration.min_se or TIMER not in request.supported:
+        if asked is None or asked.seconds >= self._configuration.min_se or not knows_timers(request):
             return None
         return Refusal(422, "session_interval", headers=(("Min-SE", str(self._configuration.min_se)),))
 

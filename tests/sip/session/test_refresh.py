@@ -6,7 +6,7 @@ import pytest
 
 from sip.event import Answered, Ended, ReinviteAnswered, ReinviteFailed, ReinviteReceived, SessionRefreshed
 from sip.message import Request, Response
-from sip.session.refresh import SessionExpires, SessionRefresher, min_se
+from sip.session.refresh import INTERVAL_LIMIT, SessionExpires, SessionRefresher, min_se
 from sip.session.state import EndCause
 from sip.session.uas import ServerSession
 from tests.helpers.sip import ANSWER, OFFER, AgentHost, Network, WireHost, established, in_dialog, request
@@ -32,14 +32,23 @@ class Driven:
         ("1800", SessionExpires(1800)),
         ("90;refresher=UAS", SessionExpires(90, "uas")),
         ("90 ;refresher=someone", SessionExpires(90)),
-        ("0", None),
+        ("0", SessionExpires(0)),
         ("-5", None),
-        ("99999999999", None),
+        ("99999999999", SessionExpires(INTERVAL_LIMIT)),
         (";;", None),
     ],
 )
 def test_session_expires_is_read_leniently__rfc4028_4(text: str, expected: SessionExpires | None) -> None:
     assert SessionExpires.of(request(headers=(("Session-Expires", text),))) == expected
+
+
+@pytest.mark.parametrize("text", ["0;refresher=uac", "1", "30;refresher=uas"])
+def test_an_answer_below_our_least_neither_ends_the_call_nor_floods_the_peer__rfc4028_9(text: str) -> None:
+    timer = SessionRefresher(Driven(), wanted=1800, minimum=90)
+    headers = (("Supported", "timer"), ("Session-Expires", text))
+    timer.accept(request().create_response(200, headers=headers), 0.0)
+    assert timer.interval == 90
+    assert (timer.next_timer() or 0) >= 45
 
 
 def test_min_se_is_read_with_its_parameters__rfc4028_5() -> None:
@@ -55,6 +64,8 @@ def test_min_se_is_read_with_its_parameters__rfc4028_5() -> None:
         ((("Supported", "timer"), ("Session-Expires", "300;refresher=uac")), 300, "uac"),
         ((("Supported", "timer"), ("Session-Expires", "9000"), ("Min-SE", "3600")), 3600, "uac"),
         ((("Supported", "timer"), ("Session-Expires", "9000")), 1800, "uac"),
+        ((("Supported", "timer"), ("Session-Expires", "99999999999")), 1800, "uac"),
+        ((("Require", "timer"), ("Session-Expires", "300")), 300, "uac"),  # who requires it knows it
         ((("Supported", "timer"), ("Min-SE", "120")), None, None),  # Twilio's <Sip> knows timers and asks for none
         ((("Session-Expires", "300"),), None, None),  # Twilio lets a carrier's Session-Expires leak through
         ((), None, None),
@@ -144,9 +155,10 @@ def confirmed(
     return alice, bob, invite, ok, bob.incoming
 
 
-def test_an_interval_below_our_least_gets_422_and_min_se__rfc4028_9() -> None:
+@pytest.mark.parametrize(("field", "text"), [("Supported", "60"), ("Supported", "0"), ("Require", "89")])
+def test_an_interval_below_our_least_gets_422_and_min_se__rfc4028_9(field: str, text: str) -> None:
     network = Network()
-    alice, bob, _ = called(network, (("Supported", "timer"), ("Session-Expires", "60")))
+    alice, bob, _ = called(network, ((field, "timer"), ("Session-Expires", text)))
     assert alice.last(422).headers.get("Min-SE") == "90"
     assert bob.events == []
     assert bob.agent.counters["session_interval"] == 1
