@@ -8,9 +8,18 @@ from gateway.config.trunk import Codec, InbandDigits, MediaSource, Srtp, TrunkSe
 from rtp.source_lock import SourcePolicy
 from sip.sdp.capability import AudioCapabilities, SrtpMode, SrtpPolicy
 from sip.sdp.codec import G722, L16_8K, L16_16K, OPUS, PCMA, PCMU, CodecSpec
+from sip.sdp.crypto import CryptoSuite
 
 # What the media clock can serve beside 20 ms. The far end's wish is kept (RFC 8866 §6.4).
 FURTHER_PTIMES_MS: Final = (10, 30, 40, 50, 60)
+
+# All that libsrtp has. What every carrier takes comes first, and the shortened authentication last.
+SRTP_SUITES: Final = (
+    CryptoSuite.AES_CM_128_HMAC_SHA1_80,
+    CryptoSuite.AEAD_AES_256_GCM,
+    CryptoSuite.AEAD_AES_128_GCM,
+    CryptoSuite.AES_CM_128_HMAC_SHA1_32,
+)
 
 _SPECS: Final[dict[Codec, tuple[CodecSpec, ...]]] = {
     Codec.PCMU: (PCMU,),
@@ -28,7 +37,11 @@ _SRTP_MODES: Final = {
 
 def _capabilities(codecs: tuple[CodecSpec, ...], srtp: SrtpMode = SrtpMode.ALLOWED) -> AudioCapabilities:
     return AudioCapabilities(
-        codecs, srtp=SrtpPolicy(srtp), further_ptimes_ms=FURTHER_PTIMES_MS, comfort_noise=True, rtcp_mux=True
+        codecs,
+        srtp=SrtpPolicy(srtp, SRTP_SUITES),
+        further_ptimes_ms=FURTHER_PTIMES_MS,
+        comfort_noise=True,
+        rtcp_mux=True,
     )
 
 
