@@ -61,7 +61,8 @@ def serve(pipe: Connection, each_address: int) -> None:
             if isinstance(event, IncomingInvite):
                 endpoint.perform(event.session.answer, ANSWER)
 
-        limits = ConnectionLimits(each_address=each_address, inbound=4096 if each_address > 64 else 1024)
+        inbound = 4096 if each_address > 64 else 1024
+        limits = ConnectionLimits(each_address=each_address, new_burst=2 * each_address, inbound=inbound)
         endpoint = SipEndpoint(agent, listeners=[TcpListener(LOOPBACK, 0)], on_event=on_event, limits=limits)
         await endpoint.start()
         pipe.send(endpoint.addresses[0].port)
