@@ -96,12 +96,17 @@ class Period:
         number, _, own = item_id.rpartition("~")
         return own if number == (str(self.number) if self.number else "") else None
 
+    def translated_speech(self, event: AudioDelta) -> AudioDelta:
+        """Speech in the call's format and under the call's names: see `translated`."""
+        if self._spoken is None and not self.number:
+            return event
+        audio = event.audio if self._spoken is None else self._spoken.convert(event.audio)
+        if not self.number:
+            return AudioDelta(event.response_id, event.item_id, audio)
+        return AudioDelta(f"{self.number}~{event.response_id}", f"{self.number}~{event.item_id}", audio)
+
     def translated(self, event: RealtimeEvent) -> RealtimeEvent:
-        """The event with the call's audio, and with names that are unique within the call: servers exist that count
-        their items from 1.
-        """
-        if self._spoken is not None and isinstance(event, AudioDelta):
-            event = replace(event, audio=self._spoken.convert(event.audio))
+        """The event with names that are unique within the call: servers exist that count their items from 1."""
         if not self.number:
             return event
         names: dict[str, str | None] = {

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Final
 
+from gateway.call.aside import Asides
 from gateway.call.bill import Bill
 from gateway.call.comfort import Comfort
 from gateway.call.dead_air import DeadAir, DeadAirAct, DeadAirCount
@@ -89,8 +90,7 @@ class Succession:
         self._dead_air = DeadAir(around.dead_air)
         self._dead_air_check: asyncio.TimerHandle | None = None
         self._unanswered_lives = 0
-        self._asides: dict[str, asyncio.Future[str | None]] = {}
-        self._aside_count = 0
+        self._asides = Asides()
         self._bridging: asyncio.Task[None] | None = None
         self._works: set[asyncio.Task[None]] = set()
 
@@ -239,8 +239,7 @@ class Succession:
         self.is_open = False
         self._disarm()
         self._dead_air.forget()
-        for request_id in list(self._asides):
-            self._settle_aside(request_id, None)
+        self._asides.give_up()
         due = self.progress.reply_is_due and not self.progress.caller_speaks
         self._end_response("session lost")
         if not self.progress.caller_speaks:
@@ -323,14 +322,17 @@ class Succession:
         act = self._dead_air.check(self._around.clock(), waits=waits, speaks=self._around.is_speaking())
         if act is not DeadAirAct.NOTHING:
             self._around.logger.warning("model does not answer", extra={"backend": self.backend_name, "act": act.value})
+        takes_turns = self.period.session.capabilities.takes_turns
         match act:
             case DeadAirAct.NUDGE if not self.progress.responds:
                 self.dead_air_count.nudges += 1
                 self.command(lambda session: session.create_response())
+            case _ if takes_turns:
+                pass  # it may have good reason to be silent, and nobody can tell
             case DeadAirAct.FILL if (words := self._around.prompts.waiting) is not None:
                 self.dead_air_count.fillers += 1
                 self._comfort.say(words, self.sink, self.settings.output_format)
-            case DeadAirAct.REPLACE if not self.period.session.capabilities.takes_turns:
+            case DeadAirAct.REPLACE:
                 self._replace_silent()
             case _:
                 pass
@@ -386,50 +388,23 @@ class Succession:
 
     async def ask_aside(self, instructions: str, seconds: float) -> str | None:
         """Words of the model about the conversation that nobody hears; None where none come in time."""
-        if not self.is_open:
-            return None
-        self._aside_count += 1
-        request_id = f"aside-{self._aside_count}"
-        answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-        self._asides[request_id] = answer
-        self.period.session.ask_aside(request_id, instructions)
-        try:
-            async with asyncio.timeout(seconds):
-                return await answer
-        except TimeoutError:
-            return None
-        finally:
-            self._asides.pop(request_id, None)
-
-    def _settle_aside(self, request_id: str, words: str | None) -> None:
-        answer = self._asides.pop(request_id, None)
-        if answer is not None and not answer.done():
-            answer.set_result(words)
+        return await self._asides.ask(self.period.session, instructions, seconds) if self.is_open else None
 
     def _receive(self, period: Period, event: RealtimeEvent) -> None:
-        if type(event) is AudioDelta and period is self.period and self._bridging is None and not self._closed:
-            speech = period.translated(event)
-            if isinstance(speech, AudioDelta) and speech.item_id in self.progress.open_items:
-                # More of an item, as nearly always: what follows here would change nothing.
-                self._dead_air.sounded = True
-                self.sink(speech)
-                return
-        if isinstance(event, TextAnswer):  # awaited also when the call has ended and nothing else counts
-            self._settle_aside(event.request_id, event.text)
+        is_current = period is self.period and not self._closed
+        if is_current and type(event) is AudioDelta:
+            self._receive_speech(period.translated_speech(event))
             return
-        if period is not self.period or self._closed:
+        if isinstance(event, TextAnswer):  # awaited also when the call has ended and nothing else counts
+            self._asides.settle(event)
+            return
+        if not is_current:
             return
         if isinstance(event, SessionFailed):
             self._lost(event)
             return
         event = period.translated(event)
         self.progress.follow(event)
-        if isinstance(event, AudioDelta):
-            self._dead_air.sounded = True
-            if self._bridging is not None:
-                self._end_bridging()
-            self.sink(event)
-            return
         self.watch_dead_air()
         if isinstance(event, ResponseDone) and event.usage is not None:
             self._bill.add_usage(self.backend_name, event.usage)
@@ -438,3 +413,11 @@ class Succession:
         elif isinstance(event, SessionExpiring):
             self._renewal.arm(0.0, event.time_left_s, self._renew)
         self.sink(event)
+
+    def _receive_speech(self, speech: AudioDelta) -> None:
+        if speech.item_id not in self.progress.open_items:  # nearly always it is more of an item
+            self.progress.follow(speech)
+        self._dead_air.sounded = True
+        if self._bridging is not None:
+            self._end_bridging()
+        self.sink(speech)

@@ -114,11 +114,14 @@ class FakeBackend:
         *refusals: ModelError | str | None,
         session_limit_s: float | None = None,
         formats: tuple[AudioFormat, AudioFormat] = (AudioFormat.PCMU, AudioFormat.PCMU),
+        takes_turns: bool = False,
     ) -> None:
         self.name = name
         self.refusals = list(refusals)
         heard, spoken = formats
-        self.capabilities = RealtimeCapabilities((heard,), (spoken,), session_limit_s=session_limit_s)
+        self.capabilities = RealtimeCapabilities(
+            (heard,), (spoken,), takes_turns=takes_turns, session_limit_s=session_limit_s
+        )
         self.sessions: list[FakeSession] = []
 
     def create_session(self, sink: EventSink) -> FakeSession:
@@ -618,3 +621,30 @@ async def test_time_is_charged_by_the_count_of_the_service_where_it_tells_it() -
         call.tell(SessionUsage(120.0))  # of ten minutes, two were charged
         call.ahead_s += 60
         assert call.model.cost == pytest.approx(3 * 0.6, abs=0.01)
+
+
+@pytest.mark.usefixtures("_frequent_checks")
+async def test_a_model_that_takes_its_turns_by_itself_is_asked_again_and_left_alone(impatient: DeadAirPolicy) -> None:
+    main = FakeBackend("main", takes_turns=True)
+    async with stage(main, dead_air=impatient) as call:
+        call.model.create_response("Greet.")
+        await wait_in_silence(call, 30)
+        assert main.sessions[0].told == [("respond", "Greet."), ("respond", None)]
+        assert (call.of(AudioDelta), call.model.changes) == ([], [])
+
+
+async def test_speech_in_another_format_is_converted_once_and_in_order() -> None:
+    """A stream's converter holds back a little: a piece that went through it twice would be heard."""
+    main = FakeBackend("main", None, ModelForbiddenError("no"))
+    second = FakeBackend("second", formats=(AudioFormat.PCM16_16K, AudioFormat.PCM16_24K))
+    async with stage(main, second) as call:
+        call.tell(LOST)
+        await call.until(lambda: bool(call.model.changes))
+        tone = (8000 * np.sin(np.arange(24_000) * 2 * np.pi * 400 / 24_000)).astype("<i2").tobytes()
+        for number, start in enumerate(range(0, len(tone), 4800)):
+            second.sessions[0].sink(AudioDelta("r1", f"i{number}", tone[start : start + 4800]))
+        spoken = b"".join(event.audio for event in call.of(AudioDelta) if isinstance(event, AudioDelta))
+        samples = samples_of(spoken, AudioFormat.PCMU).astype(np.float64)
+        steps = np.abs(np.diff(samples[80:]))
+        assert steps.max() < 1.3 * 8000 * 2 * np.pi * 400 / 8000  # a tone without a crack
+        assert abs(len(spoken) - 8000) <= 32
