@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gateway.caller import Caller, PlacedCall
 from gateway.config.model import GatewayConfiguration
 from gateway.service import Service
@@ -233,6 +235,36 @@ async def test_the_agent_pauses_while_it_is_undecided_and_goes_on_in_the_midst_o
     paused_ms = (end - begin - len(speech)) / 8
     assert 100 <= paused_ms <= 600
     assert not any(turn["interrupted"] for turn in (await house.record())["turns"])
+
+
+async def test_the_gateway_finds_the_turns_of_a_caller_whose_model_finds_none(tmp_path: Path) -> None:
+    """The service is asked to detect nothing; it gets the caller's sound, and is told where a turn ends."""
+    told: list[str] = []
+    seen: dict[str, Any] = {}
+
+    async def hears_no_turns(peer: Peer) -> None:
+        seen["session"] = (await peer.greet())["session"]
+        await peer.receive("response.create")
+        await peer.send(response_created(), audio_delta(b"\x10" * 16_000), audio_done(), response_done())
+        while "input_audio_buffer.commit" not in told:
+            told.append(str((await peer.receive())["type"]))
+        await peer.receive("response.create")
+        await peer.send(response_created("r2"), audio_delta(b"\x20" * 1600, response_id="r2", item_id="i2"))
+        await peer.send(audio_done(response_id="r2", item_id="i2"), response_done("r2"))
+        await peer.drain()
+
+    tone = (8000 * np.sin(np.arange(4000) * 2 * np.pi * 400 / 8000)).astype(np.int16)
+    async with called(tmp_path, hears_no_turns, turn_detection={"type": "client_vad"}) as (house, call):
+        await until(lambda: bytes(call.captured).count(b"\x10") > 2000)
+        await call.say(tone)  # half a second, over the agent's words
+        await until(lambda: bytes(call.captured).count(b"\x20") == 1600)
+        heard = bytes(call.captured)
+    record = await house.record()
+    assert seen["session"]["audio"]["input"]["turn_detection"] is None
+    assert told.index("conversation.item.truncate") < told.index("input_audio_buffer.commit")
+    assert heard.count(b"\x10") < 16_000  # what was left of the first answer was dropped
+    assert [turn["interrupted"] for turn in record["turns"]] == [True, False]
+    assert record["turns"][1]["latency_ms"] is not None
 
 
 async def test_the_model_summarises_a_call_that_has_ended_and_nobody_hears_it(tmp_path: Path) -> None:

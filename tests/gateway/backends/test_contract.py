@@ -20,6 +20,7 @@ from gateway.realtime.event import (
     ResponseDone,
     ResponseStarted,
     SessionFailed,
+    TextAnswer,
     ToolCall,
 )
 from gateway.realtime.session import RealtimeBackend, RealtimeSession
@@ -333,6 +334,21 @@ async def test_only_a_service_that_can_forget_is_told_what_was_not_heard(service
 
     sent = await overheard(service, cut)
     assert ("truncate" in sent) == service.make("ws://unused").capabilities.can_truncate
+
+
+@every_service
+async def test_words_beside_the_conversation_are_asked_for_where_they_can_be_had(service: Service) -> None:
+    """A backend that has none says so at once: whoever asked does not wait."""
+    answers: list[TextAnswer] = []
+
+    def ask(caller: Caller) -> None:
+        caller.session.ask_aside("a1", "Sum up.")
+        answers.extend(event for event in caller.events if isinstance(event, TextAnswer))
+
+    sent = await overheard(service, ask)
+    asks = service.make("ws://unused").capabilities.answers_aside
+    assert ("Sum up." in sent) == asks
+    assert answers == ([] if asks else [TextAnswer("a1", None)])
 
 
 @every_service
