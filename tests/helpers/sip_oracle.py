@@ -1,6 +1,7 @@
 """What must hold of the parser for any bytes whatever. Shared by the hypothesis tests and the atheris target."""
 
-from sip.errors import SipParseError
+from sip.body import session_description
+from sip.errors import SipError, SipParseError
 from sip.framing import StreamFramer
 from sip.message import Message, Request, Response, parse_message
 from sip.wire import HEADER_COUNT_LIMIT
@@ -26,11 +27,23 @@ def check_message(data: bytes) -> Message | None:
         check_refusal(error)
         return None
     read_everything(message)
+    check_body(message)
     if len(message.headers) < HEADER_COUNT_LIMIT and len(data) < 16_384:  # writing adds a Content-Length and long names
         check_round_trip(message)
     if isinstance(message, Request):
         check_answer(message)
     return message
+
+
+def check_body(message: Message) -> None:
+    """A session description is found, there is none, or the body is refused; it is never anything but a piece of it."""
+    status = 200
+    try:
+        description = session_description(message)
+    except SipError as error:
+        description, status = b"", error.status
+    assert description in message.body
+    assert status in {200, 400, 415}
 
 
 def check_round_trip(message: Message) -> None:

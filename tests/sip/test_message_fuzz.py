@@ -25,7 +25,8 @@ BY_CHANCE = 12_000 if DEEP else 300  # for each of two properties
 MUTATED = 240_000 if DEEP else 3_200
 BATCHES = 8
 
-pytestmark = pytest.mark.timeout(900 if DEEP else 120)
+# In CI the deep run has what the other tests leave of a core.
+pytestmark = pytest.mark.timeout(1800 if DEEP else 120)
 
 
 def fuzz(cases: int) -> settings:
