@@ -4,14 +4,14 @@ import enum
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from gateway.config.fallback import FallbackSettings, HangUpSettings
 from gateway.config.hold import AnnouncementSettings, HoldSettings
 from gateway.config.template import TemplateText, names
 from gateway.config.tool import BuiltInTool, ToolName, ToolSettings
 from gateway.config.transfer import TransferSettings
-from gateway.config.value import InputPath, Language, Name, Settings
+from gateway.config.value import InputPath, Language, Name, Settings, leave_out_empty
 from gateway.realtime.settings import Eagerness
 
 # Services end a session after an hour or less, but a call's session is renewed before that: sense bounds a call.
@@ -204,7 +204,7 @@ class AgentSettings(Settings):
     """Language that the caller is expected to speak (en, de, pt-BR). A hint for transcription and for the voice."""
     greeting: TemplateText | None = None
     """What the agent says first; it may be filled in as the instructions. When absent the caller speaks first."""
-    variables: Mapping[str, str] = {}
+    variables: Annotated[Mapping[str, str], BeforeValidator(leave_out_empty)] = {}
     """Values of your own for instructions and greeting."""
     turn_detection: TurnDetectionSettings = ServerVadSettings(type="server_vad")
     """How the end of the caller's turn is found."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Annotated, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from gateway.config.value import InputPath, Settings
+from gateway.config.value import InputPath, Settings, leave_out_empty
 
 # What OpenAI takes as the name of a function; the other services take no less.
 _TOOL_NAME: Final = r"^[A-Za-z0-9_\-]{1,64}$"
@@ -131,13 +131,13 @@ class McpToolSettings(_Waiting):
     """Program that the gateway starts and speaks with over its standard input and output. Either this or `url`."""
     args: tuple[str, ...] = ()
     """Arguments of the program."""
-    env: Mapping[str, SecretStr] = {}
+    env: Annotated[Mapping[str, SecretStr], BeforeValidator(leave_out_empty)] = {}
     """Environment of the program. Of the gateway's own it gets only PATH, HOME and the like, no keys."""
     directory: InputPath | None = None
     """Folder in which the program runs; relative to this file. When absent the gateway's own."""
     url: ToolUrl | None = None
     """Address of a server that is running already (streamable HTTP). Without encryption only on this machine."""
-    headers: Mapping[str, SecretStr] = {}
+    headers: Annotated[Mapping[str, SecretStr], BeforeValidator(leave_out_empty)] = {}
     """Header fields of every request to `url`, such as Authorization. Write secrets as ${NAME}, never in the file."""
     allow: tuple[str, ...] | None = None
     """The server's tools that the model may use, by the server's own names. When absent, all of them."""

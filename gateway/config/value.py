@@ -63,6 +63,11 @@ class Settings(BaseModel):
         return data
 
 
+def leave_out_empty(value: object) -> object:
+    """A mapping without the entries that hold nothing, such as a variable of the environment that is not set."""
+    return {key: inner for key, inner in value.items() if inner is not None} if isinstance(value, dict) else value
+
+
 def parse_address(value: object) -> AddressValue:
     """An IP address, never a name: it goes into sockets, and into SDP where names are a gamble."""
     if isinstance(value, IPv4Address | IPv6Address):

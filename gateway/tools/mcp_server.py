@@ -30,6 +30,8 @@ CONNECT_SECONDS: Final = 15.0
 REFRESH_SECONDS: Final = 30.0
 # How long a request waits for a server that is just being connected again.
 PATIENCE_SECONDS: Final = 2.0
+# What the end of a program may take: it is asked, terminated, and killed, with two seconds for each.
+CLOSE_SECONDS: Final = 10.0
 # Between two attempts to connect: doubled from the first to the last. A session that lived for a while starts anew.
 FIRST_PAUSE_SECONDS: Final = 0.25
 LONGEST_PAUSE_SECONDS: Final = 30.0
@@ -100,6 +102,7 @@ class McpServer:
         self._connected = asyncio.Event()
         self._look = asyncio.Event()
         self._is_lost = False
+        self._is_closing = False
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -115,9 +118,11 @@ class McpServer:
 
     async def aclose(self) -> None:
         """Ends the session; a program that does not end is killed after a few seconds."""
-        if self._task is not None:
+        self._is_closing = True
+        while self._task is not None and not self._task.done():
             self._task.cancel()
-            await asyncio.wait((self._task,))
+            # Not again at once: a second one would interrupt the ending of a program.
+            await asyncio.wait((self._task,), timeout=CLOSE_SECONDS)
 
     async def call(self, tool_name: str, arguments: Mapping[str, object]) -> mcp_types.CallToolResult:
         """Calls a tool. Cancelling this tells the server that the result is not wanted any more.
@@ -169,6 +174,8 @@ class McpServer:
             finally:
                 self._client = None
                 self._connected.clear()
+            if self._is_closing:  # a connection that breaks in the same moment can swallow the cancellation
+                return
             if not self.users:
                 _log.info("tool server released", extra={"event": "tool_server_released", "server": self.name})
                 return
