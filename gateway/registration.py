@@ -64,7 +64,8 @@ class TrunkRegistrations:
     def _create(self, name: str, settings: RegisterSettings) -> Registration:
         registrar = settings.registrar_uri
         user = quote(settings.user, safe=_USER_PUNCTUATION)
-        contact = NameAddr.parse(self._agent.contact(target_of(registrar).transport)).uri
+        hop = target_of(registrar)
+        contact = NameAddr.parse(self._agent.contact(hop.transport, near=hop)).uri
         return Registration(
             self._agent,
             RegistrationSettings(
