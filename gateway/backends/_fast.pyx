@@ -83,3 +83,27 @@ def read_audio(bytes message not None, bytes head not None, bytes middle not Non
         return None
     found += middle_size
     return _decoded(<const uint8_t *>found, text + size - 2 - found)
+
+
+cdef class AppendPath:
+    """See `gateway.backends.append.AppendPath`."""
+
+    cdef public object outlet
+    cdef public bint is_flowing
+    cdef public bytes batch
+    cdef public Py_ssize_t batch_bytes
+
+    def append_audio(self, bytes payload not None):
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
+        if not self.is_flowing or self.outlet is None or self.outlet.paused:
+            (<object>self)._hold(payload)
+            return
+        if PyBytes_GET_SIZE(self.batch) or size < self.batch_bytes:
+            if PyBytes_GET_SIZE(self.batch):
+                payload = self.batch + payload
+                size = PyBytes_GET_SIZE(payload)
+            if size < self.batch_bytes:
+                self.batch = payload
+                return
+            self.batch = b""
+        (<object>self)._send_audio(payload)

@@ -11,6 +11,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import Final
 
+from gateway.backends.append import AppendPath
 from gateway.backends.endpoint import WireEndpoint
 from gateway.backends.input import InputAudio
 from gateway.backends.protocol import ModelProtocol
@@ -61,7 +62,7 @@ class WarmStart:
     create_protocol: Callable[[], ModelProtocol]
 
 
-class WireSession:
+class WireSession(AppendPath):
     """The `RealtimeSession` of every backend that speaks over a WebSocket."""
 
     def __init__(
@@ -90,8 +91,10 @@ class WireSession:
         self._over = False
         self._input = InputAudio()
         self._bytes_per_ms = SessionSettings().input_format.bytes_per_ms
-        self._batch = b""
-        self._batch_bytes = 0
+        self.outlet = None
+        self.is_flowing = False
+        self.batch = b""
+        self.batch_bytes = 0
         self._encode_append = protocol.encode_append
 
     # --- RealtimeSession ---
@@ -109,11 +112,11 @@ class WireSession:
     @property
     def append_ms(self) -> int:
         """How much of the caller's audio goes into one message at least. It may change at any time, with the load."""
-        return self._batch_bytes // self._bytes_per_ms
+        return self.batch_bytes // self._bytes_per_ms
 
     @append_ms.setter
     def append_ms(self, append_ms: int) -> None:
-        self._batch_bytes = append_ms * self._bytes_per_ms
+        self.batch_bytes = append_ms * self._bytes_per_ms
 
     async def open(self, settings: SessionSettings, history: Sequence[ConversationTurn] = ()) -> None:
         """See `RealtimeSession`."""
@@ -174,20 +177,6 @@ class WireSession:
         finally:
             del configured  # its exception's traceback leads through this frame
 
-    def append_audio(self, payload: bytes) -> None:
-        """See `RealtimeSession`. Before the session is open, and while the wire is paused, the audio is held."""
-        wire = self._wire
-        if wire is None or not self._ready or wire.paused or self._input.held_bytes:
-            if not self._over:
-                self._input.hold(payload)
-            return
-        if self._batch or len(payload) < self._batch_bytes:
-            self._batch += payload
-            if len(self._batch) < self._batch_bytes:
-                return
-            payload, self._batch = self._batch, b""
-        wire.send(self._encode_append(payload))
-
     def create_response(self, instructions: str | None = None) -> None:
         """See `RealtimeSession`."""
         self._command(lambda: self._protocol.create_response(instructions))
@@ -227,7 +216,7 @@ class WireSession:
             if self._wire is not None:
                 await self._wire.close()
         finally:
-            self._wire = self._configured = self._opening_error = None
+            self._wire = self.outlet = self._configured = self._opening_error = None
             self.sink = _ignore
 
     # --- WireReceiver ---
@@ -261,11 +250,20 @@ class WireSession:
 
     def _command(self, command: Callable[[], None]) -> None:
         if self._ready and not self._over:
-            if self._batch and self._wire is not None:  # what the caller said before stays before
-                self._wire.send(self._encode_append(self._batch))
-                self._batch = b""
+            if self.batch:  # what the caller said before stays before
+                self._send_audio(self.batch)
+                self.batch = b""
             command()
             self._pump()
+
+    def _hold(self, payload: bytes) -> None:
+        if not self._over:
+            self._input.hold(payload)
+            self.is_flowing = False
+
+    def _send_audio(self, payload: bytes) -> None:
+        if self._wire is not None:
+            self._wire.send(self._encode_append(payload))
 
     def _pump(self) -> None:
         """Drains the protocol. The sink may command the session in turn; the order of events holds all the same."""
@@ -302,6 +300,8 @@ class WireSession:
         wire = self._wire
         while wire is not None and self._input and not wire.paused and not self._over:
             wire.send(self._encode_append(self._input.take()))
+        self.outlet = wire
+        self.is_flowing = self._ready and not self._input
 
     def _check(self) -> None:
         loop = asyncio.get_running_loop()
@@ -327,7 +327,7 @@ class WireSession:
 
     def _end(self) -> None:
         self._over = True
-        self._ready = False
+        self._ready = self.is_flowing = False
         if self._tick is not None:
             self._tick.cancel()
             self._tick = None
