@@ -180,6 +180,7 @@ class Reception:
             *self._agent.refresh_headers(flow.transport, near=flow),
             ("Accept", ACCEPT),
             ("Accept-Encoding", "identity"),
+            ("Accept-Language", "en"),  # that of our reason phrases and warnings
         ]
         if not self._configuration.supported:
             fields.append(("Supported", ""))  # §20.37: an empty one says that no extensions are supported

@@ -33,6 +33,7 @@ def test_options_tells_allow_accept_supported_and_encodings__rfc3261_11_2(
     assert ok.allow == ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO")
     assert ok.headers.get("Accept") == "application/sdp, multipart/mixed, multipart/alternative"
     assert ok.headers.get("Accept-Encoding") == "identity"
+    assert ok.headers.get("Accept-Language") == "en"
     assert ok.headers.get("Supported") == ""
     assert ok.to.tag is not None
     assert len(bob.agent.transactions) == 0
