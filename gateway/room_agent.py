@@ -259,6 +259,11 @@ class RoomAgent:
     # gateway.call.agent.AgentHost, as far as there is a call.
 
     @property
+    def line(self) -> "RoomAgent":
+        """What tools may do here."""
+        return self
+
+    @property
     def is_speaking(self) -> bool:
         """Whether speech waits to be heard."""
         return self._voice.queued_ms > 0

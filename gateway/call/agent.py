@@ -32,11 +32,15 @@ from sip.message import Request
 WATCH_SECONDS: Final = 1.0
 
 
-class AgentHost(Line, Protocol):
+class AgentHost(Protocol):
     """The call, as its agent sees it."""
 
     call_id: str
     route: Route
+
+    @property
+    def line(self) -> Line:
+        """What tools may do with the call."""
 
     @property
     def is_speaking(self) -> bool:
@@ -242,7 +246,7 @@ class CallAgent:
             tool_call_id,
             values.caller,
             values.dialled,
-            self._host,
+            self._host.line,
             trunk=values.trunk,
             agent=values.agent,
             verdict=values.verdict,

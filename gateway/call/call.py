@@ -7,9 +7,6 @@ SIP, the model, the media leg and timers put inputs into the inbox; `run` takes 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
-from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 from gateway.admission import Route
@@ -17,9 +14,8 @@ from gateway.call.account import Account, CallParts
 from gateway.call.agent import CallAgent
 from gateway.call.environment import CallEnvironment
 from gateway.call.handover import Handovers
-from gateway.call.hold import CallHold
-from gateway.call.last_resort import LastResort
-from gateway.call.opening import OpenModel
+from gateway.call.line import CallLine
+from gateway.call.lobby import check_identity, open_model
 from gateway.call.side import CallerSide, Side
 from gateway.call.tape import Tape
 from gateway.call.timer import Timers
@@ -28,9 +24,7 @@ from gateway.call.transition import CALL_TABLE, CallAct, CallInput, CallState, E
 from gateway.identity.check import IdentityCheck
 from gateway.leg import AudioLeg
 from gateway.log import ContextLogger
-from gateway.realtime.errors import ModelError
 from gateway.realtime.session import TextRole
-from gateway.tools.tool import TransferOutcome
 from sip.event import (
     Acknowledged,
     ByeReceived,
@@ -53,8 +47,6 @@ from sip.session.uas import ServerSession
 # Inputs that may wait. A call meets a few a second; a full inbox means an actor that has stopped taking them out, and
 # the input is counted as lost rather than kept without bound.
 INBOX_LIMIT: Final = 64
-# How long an agent that wants to end the call may go on speaking: a goodbye, not a story.
-FAREWELL_SECONDS: Final = 15.0
 # A BYE is answered within a round trip; 64*T1 of retransmissions (RFC 3261 timer F) is the session's own limit.
 RELEASE_SECONDS: Final = 33.0
 
@@ -109,18 +101,16 @@ class Call:
         self._inbox: asyncio.Queue[CallInput] = asyncio.Queue(INBOX_LIMIT)
         self._timers = Timers()
         self._account = Account(call_id, environment.clock)
-        self._agent = CallAgent(
+        self.agent = CallAgent(
             self, session.request, environment, self._account, self._timers, self._spawn, self._logger
         )
         dialler, perform = environment.dialler, environment.perform
         self._transfers = Transfers(session, perform, dialler.caps, self._logger)
         self._handovers = Handovers(self, route.trunk, dialler, perform, self._account, self._timers, self._logger)
         self._tape = Tape(call_id, environment, self._logger)
-        self._hold = CallHold(environment.announcements, self._timers, self._logger)
-        self._falling_back: asyncio.Task[None] | None = None
-        self._last_resort = LastResort(call_id, environment.messages, self._transfers, self._logger)
-        self._leaving: CallInput | None = None
-        self._spoken = asyncio.Event()
+        self.line = CallLine(
+            self, environment, self._account, self._transfers, self._tape, self._timers, self._spawn, self._logger
+        )
         self._tasks: asyncio.TaskGroup
 
     # The life.
@@ -137,8 +127,8 @@ class Call:
         """Takes the inputs one by one until the call has ended, and then stops what still runs for it."""
         self._log_start()
         self._arm("setup", self._environment.setup_timeout_seconds, CallInput.SETUP_EXPIRED)
-        checking = self._spawn(self._check_identity())
-        opening = self._spawn(self._open_model(checking))
+        checking = self._spawn(check_identity(self, self._identity, self._account, self._logger))
+        opening = self._spawn(open_model(self, self._identity, checking, self._account, self._tape))
         try:
             self._caller.ring()
             while self.state is not CallState.ENDED:
@@ -147,11 +137,8 @@ class Call:
             checking.cancel()
             opening.cancel()
             self._handovers.close()
-            if self._falling_back is not None:
-                self._falling_back.cancel()
-            self._hold.end()
-            self._transfers.close()
-            self._agent.stop()
+            self.line.stop()
+            self.agent.stop()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Starts a task that ends with the call at the latest."""
@@ -192,7 +179,7 @@ class Call:
         self._timers.cancel("setup")
         self._caller.answer()
         self._account.answer()
-        if (opened := self._agent.opened) is not None:  # always: only a model that is ready leads here
+        if (opened := self.agent.opened) is not None:  # always: only a model that is ready leads here
             self._tell_recording()
             self.side.start(opened.bridge, opened.settings, self._on_media_lost)
         self._arm("duration", self.route.agent.max_duration_seconds, CallInput.LIMIT_REACHED)
@@ -212,7 +199,7 @@ class Call:
 
     def _act_greet(self) -> None:
         self.side.leg.resume()
-        self._agent.greet()
+        self.agent.greet()
 
     def _act_hang_up(self) -> None:
         self._handovers.close()
@@ -220,69 +207,9 @@ class Call:
             self.post(CallInput.DIALOG_ENDED)  # it left the call to a handover that is no more
         self.side.hang_up()
 
-    # The identity and the model.
-
-    async def _check_identity(self) -> None:
-        """Gets the verdict about the caller's number, and refuses or routes the call by it."""
-        if self._identity is None:
-            return
-        verdict = await self._identity.settle()
-        self._logger.info(
-            "identity",
-            extra={
-                "event": "identity",
-                "status": verdict.status.value,
-                "attestation": verdict.attestation,
-                "source": verdict.source.value,
-                "detail": verdict.detail,
-            },
-        )
-        self.route = replace(self.route, verdict=verdict.status.value)
-        if self._identity.is_refused:
-            self._account.detail = self._identity.detail
-            self.post(CallInput.IDENTITY_REFUSED)
-        elif (edition := self._identity.agent) is not None:
-            self.route = replace(self.route, edition=edition)
-
-    async def _open_model(self, checking: asyncio.Task[None]) -> None:
-        """Opens a session with the first backend of the agent's list that can be had.
-
-        The verdict about the caller's number comes first where it chooses the agent, otherwise meanwhile. It is there
-        before the call is answered, and the agent is told with its instructions or, if it came late, right after them.
-        """
-        identity = self._identity
-        comes_first = self.route.agent.tells_verdict or (
-            identity is not None and (identity.chooses_agent or identity.verdict is not None)
-        )
-        if identity is not None and comes_first:
-            await checking
-            if identity.is_refused:
-                return
-        context = None if identity is None else identity.sentence
-        try:
-            await self._agent.open(self.side.leg, self._tape.recorder(), context)
-        except ModelError as error:
-            self._account.detail = str(error)
-            self.post(CallInput.MODEL_REFUSED)
-            return
-        await checking
-        if identity is not None and context is None and identity.sentence is not None:
-            self._agent.tell(identity.sentence, TextRole.SYSTEM)
-        self.post(CallInput.MODEL_READY)
-
-    # The recording.
-
-    def pause_recording(self) -> bool:
-        """Records silence from now on, while a card's number is said for example. False where nothing is recorded."""
-        return self._tape.pause()
-
-    def resume_recording(self) -> bool:
-        """Records again. False where nothing is recorded."""
-        return self._tape.resume()
-
     def _tell_recording(self) -> None:
         """The recording learns what the channels are made of."""
-        if (opened := self._agent.opened) is not None:
+        if (opened := self.agent.opened) is not None:
             self._tape.take_formats(opened.settings.input_format, self.side.leg.playout_format)
 
     # What SIP says.
@@ -306,7 +233,7 @@ class Call:
                 if self.side.answer_reinvite(offer):
                     self._tell_recording()
             case InfoReceived(content_type=content_type, body=body):
-                self._agent.on_info(content_type, body)
+                self.agent.on_info(content_type, body)
             case ReferReceived() | ReferAccepted() | ReferProgress() | ReferEnded():
                 self._take_transfer_event(event)
             case ReinviteAnswered(body=body):  # ours came after a hold, see `_take_transfer_event`
@@ -358,7 +285,7 @@ class Call:
         The session knows of the ACK a moment before the inbox has told the call.
         """
         is_up = self.state in _CONVERSING and self.side.session.state is SessionState.CONFIRMED
-        return is_up and not self._transfers.is_under_way
+        return is_up and not self._transfers.is_under_way and not self.line.is_falling_back
 
     def join(self, session: InviteSession) -> None:
         """Events of this session are the call's from now on."""
@@ -366,12 +293,12 @@ class Call:
 
     def take_over(self, side: Side, party: str) -> None:
         """Another far end goes on with the conversation. What the agent was saying ends, as by an interruption."""
-        opened, former = self._agent.opened, self.side
+        opened, former = self.agent.opened, self.side
         if opened is None or self.state not in _CONVERSING:
             side.hang_up()
             side.close()
             return
-        self._hold.end()
+        self.line.end_hold()
         opened.bridge.on_playout_flushed(former.leg.flush())
         self._account.change_side(former, former.close(), party)
         self.side = side
@@ -381,7 +308,7 @@ class Call:
         side.leg.resume()
         self._tell_recording()
         former.hang_up()
-        self._agent.tell("Somebody else is on the line now, to whom this call was handed over.", TextRole.SYSTEM)
+        self.agent.tell("Somebody else is on the line now, to whom this call was handed over.", TextRole.SYSTEM)
         self._logger.info("side changed", extra={"event": "side_changed", "party": party})
 
     def on_referrer_lost(self, detail: str) -> None:
@@ -389,7 +316,7 @@ class Call:
         self._account.detail = detail
         self.post(CallInput.CALLER_HUNG_UP)
 
-    # What its agent sees of the call (gateway.call.agent.AgentHost), and what tools may do (gateway.tools.tool.Line).
+    # What its agent sees of the call (gateway.call.agent.AgentHost).
 
     @property
     def is_speaking(self) -> bool:
@@ -402,96 +329,13 @@ class Call:
         return self._transfers.is_under_way or self._handovers.is_under_way
 
     def on_spoken(self) -> None:
-        """The goodbye has been heard: an agent that wants to leave leaves now."""
-        self._spoken.set()
-        if self._leaving is not None:
-            self.post(self._leaving)
+        """All that the agent had to say has left the socket."""
+        self.line.on_spoken()
 
     def on_model_lost(self, detail: str) -> None:
-        """No backend goes on with the conversation. An apology may wait to be heard, and then the agent's fallback."""
+        """No backend goes on with the conversation."""
         self._account.detail = detail
-        opened = self._agent.opened
-        if self.state is CallState.TALKING and opened is not None and self.route.agent.model_loss.has_fallback:
-            self._falling_back = self._spawn(self._fall_back(opened))
-        else:
-            self._leave(CallInput.MODEL_LOST)
-
-    async def _fall_back(self, opened: OpenModel) -> None:
-        await self._until_spoken()
-        self._hold.end()
-        self._agent.stop()
-        news = await self._last_resort.serve(
-            self.route, self.side.leg, opened, self._tape.recorder(), lambda: self._account.at_ms
-        )
-        if news is not None:
-            self.post(news)
-
-    async def _until_spoken(self) -> None:
-        """Waits until all that is to be said has been heard; not for ever."""
-        self._spoken.clear()
-        if self.is_speaking:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(FAREWELL_SECONDS):
-                    await self._spoken.wait()
-
-    async def hold_caller(self, music: Path, max_seconds: float) -> bool:
-        """Plays music to the caller until the agent speaks again, or for so long; False where that cannot be."""
-        over = await self._play(music, is_endless=True)
-        if over is None:
-            return False
-        self._spawn(self._limit_hold(over, max_seconds))
-        return True
-
-    async def play_announcement(self, file: Path) -> bool:
-        """Plays a file to the caller, to its end; False where that cannot be."""
-        over = await self._play(file, is_endless=False)
-        return over is not None and await over.wait()
-
-    async def _play(self, file: Path, *, is_endless: bool) -> asyncio.Event | None:
-        await self._until_spoken()
-        if self.state is not CallState.TALKING or (opened := self._agent.opened) is None:
-            return None
-        return await self._hold.begin(self.side.leg, opened, self._tape.recorder(), file, is_endless=is_endless)
-
-    async def _limit_hold(self, over: asyncio.Event, max_seconds: float) -> None:
-        try:
-            async with asyncio.timeout(max_seconds):
-                await over.wait()
-        except TimeoutError:
-            self._hold.end()
-            if (opened := self._agent.opened) is not None:
-                self._agent.tell("The caller has waited long enough, and is with you again.", TextRole.SYSTEM)
-                opened.model.create_response()
-
-    def end_call(self) -> None:
-        """Hangs up when the agent's last word has been heard."""
-        self._hold.end()
-        self._leave(CallInput.AGENT_HUNG_UP)
-
-    def _leave(self, news: CallInput) -> None:
-        """Posts an input that ends the call once all that waits has been heard."""
-        self._leaving = news
-        if self.is_speaking:
-            self._arm("farewell", FAREWELL_SECONDS, news)
-        else:
-            self.post(news)
-
-    def send_digits(self, digits: str) -> bool:
-        """Sends keys to the caller's side; False where the far end takes none."""
-        return self.side.leg.send_digits(digits)
-
-    async def transfer_call(self, uri: str) -> TransferOutcome:
-        """Hands the caller over once the agent's last word has been heard: what the far end plays next is its own.
-
-        A far end that leaves the caller with us meanwhile has it hear the agent's music.
-        """
-        await self._until_spoken()
-        if (hold := self.route.agent.hold) is not None:
-            await self._play(hold.music, is_endless=True)
-        try:
-            return await self._transfers.transfer(uri, self._account.at_ms)
-        finally:
-            self._hold.end()
+        self.line.lose_model()
 
     # The end.
 
@@ -504,9 +348,9 @@ class Call:
         for played in self.side.leg.flush():
             self._account.conversation.agent_interrupted(played.item_id, played.sent_ms)
         media = self.side.close()
-        await self._agent.aclose()
+        await self.agent.aclose()
         await self._tape.aclose()
-        await self._last_resort.aclose()
+        await self.line.aclose()
         transfers = (*self._transfers.records(), *self._handovers.records())
         record = self._account.record(
             CallParts(
@@ -514,11 +358,11 @@ class Call:
                 side=self.side,
                 route=self.route,
                 media=media,
-                digits=tuple(self._agent.entry.digits),
+                digits=tuple(self.agent.entry.digits),
                 transfers=tuple(sorted(transfers, key=lambda transfer: transfer.at_ms)),
-                opened=self._agent.opened,
+                opened=self.agent.opened,
                 recording=self._tape.record(),
-                voicemail=self._last_resort.record(),
+                voicemail=self.line.voicemail(),
                 identity=self._identity,
             )
         )
@@ -534,8 +378,9 @@ class Call:
         What is left to the garbage collector makes its full runs long, and while one runs nobody is served: with 250
         objects a call in cycles, a run of 80 ms was a gap that every caller heard.
         """
-        self._agent.let_go()
+        self.agent.let_go()
         self._handovers.let_go()
+        self.line.let_go()
         del self._tasks
 
     def _log_start(self) -> None:
