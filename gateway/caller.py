@@ -177,7 +177,8 @@ class PlacedCall(NullSink):
                 self.referred_to.append(str(refer_to.uri))
                 self.referred_by = referred_by
                 self._begin_transfer()
-            case ReinviteAnswered():
+            case ReinviteAnswered(body=body):
+                self._leg.complete(body)
                 self._end_transfer()
             case ByeReceived(reason=reason):
                 self.ended_by_peer, self.end_reason = True, reason
