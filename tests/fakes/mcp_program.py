@@ -74,7 +74,8 @@ async def learn(context: Context) -> str:
         return "learnt"
 
     server.add_tool(learnt)
-    await context.notify_tools_changed()
+    await context.notify_tools_changed()  # to who listens for it, as of 2026
+    await context.session.send_tool_list_changed()  # before that, a message of its own
     return "ok"
 
 

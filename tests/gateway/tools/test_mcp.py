@@ -10,10 +10,12 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp import Client
 from pydantic import ValidationError
 
 from gateway.config.agent import AgentSettings
@@ -203,6 +205,27 @@ async def test_tools_that_a_server_adds_are_there_for_the_next_call() -> None:
         await until(lambda: "crm_learnt" in equipment.toolbox())
         assert "crm_learnt" not in tools  # a running call keeps what its model was told
         assert await use(equipment.toolbox()["crm_learnt"]) == {"result": "learnt"}
+
+
+async def test_a_server_of_the_protocol_before_2026_is_served_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It begins with `initialize`, and says by a message of its own that its tools have changed."""
+    monkeypatch.setattr("gateway.tools.mcp_server.Client", partial(Client, mode="legacy"))
+    log = tmp_path / "log"
+    async with equipped(agent(crm=stdio(log))) as (equipment,):
+        tools = equipment.toolbox()
+        assert await use(tools["crm_learn"]) == "ok"
+        await until(lambda: "crm_learnt" in equipment.toolbox())
+        pid = (await use(tools["crm_look_up"], name="Ada"))["pid"]
+        call = asyncio.create_task(use(tools["crm_wait"]))
+        await until(lambda: log.exists() and "begun" in log.read_text())
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(ToolFailedError, match="not known whether it was done"):
+            await call
+        (server,) = equipment.servers
+        await until(lambda: server.sessions == 2)
+        assert (await use(tools["crm_look_up"], name="Ada"))["pid"] != pid
 
 
 async def test_one_session_serves_all_agents() -> None:
