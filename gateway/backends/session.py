@@ -216,6 +216,9 @@ class WireSession(AppendPath):
             if self._wire is not None:
                 await self._wire.close()
         finally:
+            configured = self._configured
+            if configured is not None and configured.done() and not configured.cancelled():
+                configured.exception()  # where the connection was refused, nobody has waited for it
             self._wire = self.outlet = self._configured = self._opening_error = None
             self.sink = _ignore
 

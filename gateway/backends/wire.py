@@ -287,6 +287,7 @@ class Wire(asyncio.Protocol):
             core.receive_eof()
             core.parser.close()  # a generator whose frame and object hold each other, as this exception's may
             core.parser_exc = None
+            _unbind(core.handshake_exc)
         if not self._closed.done():
             self._closed.set_result(None)
 
@@ -386,6 +387,14 @@ class Wire(asyncio.Protocol):
                 self._transport.close()  # websockets' sign for the end of the stream
 
 
+def _unbind(refusal: Exception | None) -> None:
+    """Cuts what leads from a refused handshake back to itself: the frames of its traceback, and its response."""
+    if refusal is not None:
+        refusal.__traceback__ = None
+        if isinstance(refusal, InvalidStatus):
+            refusal.response._exception = None
+
+
 async def open_wire(endpoint: WireEndpoint, receiver: WireReceiver) -> Wire:
     """Connects and upgrades within `open_timeout_s`.
 
@@ -420,3 +429,4 @@ async def open_wire(endpoint: WireEndpoint, receiver: WireReceiver) -> Wire:
     finally:
         if not is_handed_over:  # also where it was cancelled in the moment in which the upgrade came
             wire.abort()
+            del wire  # what is raised holds this frame by its traceback, and the wire holds what is raised

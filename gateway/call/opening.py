@@ -19,7 +19,7 @@ from gateway.call.surroundings import ModelSurroundings
 from gateway.call.text import filled
 from gateway.call.turn_detector import OwnTurns, TurnDetector
 from gateway.call.turn_guard import TurnGuard
-from gateway.realtime.errors import ModelRefusedError
+from gateway.realtime.errors import ModelError, ModelRefusedError
 from gateway.realtime.session import EventSink, RealtimeBackend
 from gateway.realtime.settings import SessionSettings
 from gateway.tools.catalog import Toolbox
@@ -44,8 +44,7 @@ class OpenModel:
 
     def let_go(self) -> None:
         """Nothing that the model says is heard from now on, and it holds nothing of the call."""
-        self.model.sink = ignore
-        self.model.tap = None
+        let_go(self.model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +92,10 @@ class ModelOpening:
             await model.open(settings)
         except asyncio.CancelledError:
             await model.aclose()
+            let_go(model)
+            raise
+        except ModelError:
+            let_go(model)
             raise
         return OpenModel(model, bridge, settings, guard, self.surroundings.clock())
 
@@ -139,3 +142,9 @@ def _in_turn(*hearers: Callable[[bytes], None]) -> Callable[[bytes], None]:
             hearer(payload)
 
     return hear
+
+
+def let_go(model: CallModel) -> None:
+    """The model holds nothing of the call any more: what it tells, nobody hears."""
+    model.sink = ignore
+    model.tap = None

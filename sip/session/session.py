@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import Final
+from weakref import proxy
 
 from sip.body import SDP, take_description
 from sip.dialog import Dialog
@@ -52,10 +53,13 @@ class InviteSession(SessionCore):
         self._deadlines: dict[Deadline, float] = {}
         self._received: ReceivedInvite | None = None
         self._bye_headers: tuple[tuple[str, str], ...] | None = None  # a BYE that waits for the ACK
-        self._refresher = SessionRefresher(self, wanted=wanted, minimum=configuration.min_se)
-        self._reinviter = Reinviter(self, self._refresher, self._is_received_under_way)
-        self._referrals = Referrals(self)
-        self._offered = ReceivedOffer(self, self._leave_offer)
+        # The parts do not hold their whole: a session that is over goes by reference count, with the hundred objects of
+        # its messages, and leaves nothing to the garbage collector. What waits for an answer on its behalf holds it.
+        whole: InviteSession = proxy(self)
+        self._refresher = SessionRefresher(whole, wanted=wanted, minimum=configuration.min_se)
+        self._reinviter = Reinviter(whole, self._refresher, lambda: whole._is_received_under_way())  # noqa: PLW0108 - a method of it would hold it
+        self._referrals = Referrals(whole)
+        self._offered = ReceivedOffer(whole, lambda now: whole._leave_offer(now))  # noqa: PLW0108 - as above
         self._parts += [self._refresher, self._reinviter, self._referrals, self._offered]
 
     def as_session(self) -> "InviteSession":

@@ -2,6 +2,7 @@
 
 import math
 from typing import Final
+from weakref import proxy
 
 from sip.dialog import Dialog
 from sip.event import Cancelled, IncomingInvite, ProvisionalAcknowledged
@@ -31,8 +32,12 @@ class ServerSession(InviteSession):
         self._received = self._invite
         self._last_provisional: Response | None = None
         first_rseq = 1 + int(host.random_fraction() * FIRST_RSEQ_LIMIT)
+        whole: ServerSession = proxy(self)  # as for the other parts
         self._reliable = ReliableProvisionals(
-            self._invite, host.configuration.timers, first_rseq, self._not_prack_acknowledged
+            self._invite,
+            host.configuration.timers,
+            first_rseq,
+            lambda now: whole._not_prack_acknowledged(now),  # noqa: PLW0108 - a method of it would hold it
         )
         self._parts.append(self._reliable)
         self._answer: tuple[bytes, tuple[tuple[str, str], ...]] | None = None  # a 200 that waits for a PRACK

@@ -18,7 +18,7 @@ from tests.fakes.realtime_server import Peer, audio_delta, error, realtime_serve
 
 # Objects of the gateway and of what it drives; those of the test's server come from the same packages.
 OURS = {"WireSession", "Wire", "InputAudio", "OpenAiProtocol", "GeminiProtocol", "OpenAiLiveProtocol", "ResponseQueue"}
-OURS |= {"OutputLedger", "ToolCallLedger", "ClientProtocol", "Holder"}
+OURS |= {"OutputLedger", "ToolCallLedger", "ClientProtocol", "InvalidStatus", "Holder"}
 
 
 @pytest.fixture
@@ -137,4 +137,21 @@ async def test_other_backends_sessions_are_freed_as_well(kind: str, garbage: Cal
         await holder.session.aclose()
         del holder, backend
         await asyncio.sleep(0)
+        assert garbage() == {}
+
+
+@pytest.mark.parametrize("status", [401, 429, 503])
+async def test_session_that_is_refused_at_the_upgrade_is_freed_at_once(
+    status: int, garbage: Callable[[], Counter[str]]
+) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 {status} No\r\nContent-Length: 4\r\n\r\nsory".encode())
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with server:
+        await open_in_vain(openai(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/realtime"))
+        await asyncio.sleep(0.05)
         assert garbage() == {}

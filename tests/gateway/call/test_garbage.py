@@ -8,12 +8,22 @@ from pathlib import Path
 
 import pytest
 
+from gateway.caller import Caller, CallFailedError
 from sip.event import Answered, IncomingInvite, ReferEnded
-from tests.fakes.realtime_server import Peer, audio_delta, audio_done, function_call, response_created, response_done
+from tests.fakes.realtime_server import (
+    Peer,
+    audio_delta,
+    audio_done,
+    function_call,
+    realtime_server,
+    response_created,
+    response_done,
+)
 from tests.gateway.test_agent_call import called, here
 from tests.gateway.test_handover import scene, settled
-from tests.gateway.test_service import until
+from tests.gateway.test_service import house, obliging, until
 from tests.helpers.phone import Phone
+from tests.helpers.sipp import LOOPBACK
 
 # The caller of these tests is made of gateway.leg and gateway.caller, which may leave what they like.
 OURS = ("gateway.call.", "gateway.bridge", "gateway.tools.")
@@ -67,5 +77,16 @@ async def test_a_call_whose_side_changed_is_freed_at_once(
         session = (await desk.first(IncomingInvite)).session
         desk.endpoint.perform(session.bye)
         await settled(gateway)
+    gc.collect()
+    assert Counter(name for found in garbage if (name := type(found).__module__).startswith(OURS)) == {}
+
+
+async def test_a_call_that_no_model_can_be_had_for_is_freed_at_once(tmp_path: Path, garbage: list[object]) -> None:
+    async with realtime_server(obliging, refuse=401) as model, house(tmp_path, model.url) as gateway:
+        async with Caller(LOOPBACK) as caller:
+            call = caller.place(gateway.target)
+            with pytest.raises(CallFailedError):
+                await call.answered()
+        await gateway.empty()
     gc.collect()
     assert Counter(name for found in garbage if (name := type(found).__module__).startswith(OURS)) == {}

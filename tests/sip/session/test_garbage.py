@@ -1,0 +1,105 @@
+"""A session that is over leaves no cycle of objects: a run of the garbage collector stops the media of every call."""
+
+import gc
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.helpers.sip import OFFER, Network, established
+
+# 64*T1 and T4: every transaction and every tombstone is over by then.
+OVER = 120.0
+
+
+@pytest.fixture
+def garbage() -> Iterator[Callable[[], Counter[str]]]:
+    """What of SIP only the collector could free, by type."""
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+
+    def found() -> Counter[str]:
+        gc.collect()
+        counts = Counter(type(one).__qualname__ for one in gc.garbage if type(one).__module__.startswith("sip."))
+        gc.garbage.clear()
+        return counts
+
+    yield found
+    gc.set_debug(0)
+    gc.garbage.clear()
+    gc.enable()
+
+
+@pytest.mark.parametrize("hangs_up", ["caller", "called"])
+def test_a_call_that_was_talked_is_freed_at_once(hangs_up: str, garbage: Callable[[], Counter[str]]) -> None:
+    network = Network()
+    alice, bob, call, incoming = established(network)
+    alice.do(call.reinvite, OFFER)
+    network.run(0.1)
+    bob.do(incoming.answer_reinvite, OFFER)
+    network.run(0.1)
+    if hangs_up == "caller":
+        alice.do(call.bye)
+    else:
+        bob.do(incoming.bye)
+    network.run(OVER)
+    alice.events.clear()
+    bob.events.clear()
+    del call, incoming
+    assert garbage() == {}
+
+
+def test_a_call_that_is_cancelled_is_freed_at_once(garbage: Callable[[], Counter[str]]) -> None:
+    network = Network()
+    alice, bob = network.agent("192.0.2.1"), network.agent("192.0.2.2")
+    call = alice.call(bob)
+    network.run(0.1)
+    bob.do(bob.incoming.ring)
+    network.run(0.1)
+    alice.do(call.hang_up)
+    network.run(OVER)
+    alice.events.clear()
+    bob.events.clear()
+    del call
+    assert garbage() == {}
+
+
+def test_a_call_that_is_refused_is_freed_at_once(garbage: Callable[[], Counter[str]]) -> None:
+    network = Network()
+    alice, bob = network.agent("192.0.2.1"), network.agent("192.0.2.2")
+    call = alice.call(bob)
+    network.run(0.1)
+    bob.do(bob.incoming.reject, 486)
+    network.run(OVER)
+    alice.events.clear()
+    bob.events.clear()
+    del call
+    assert garbage() == {}
+
+
+def test_a_call_whose_peer_is_gone_is_freed_at_once(garbage: Callable[[], Counter[str]]) -> None:
+    network = Network()
+    alice, bob, call, incoming = established(network)
+    network.drop = lambda packet: True
+    alice.do(call.bye)
+    bob.do(incoming.bye)
+    network.run(OVER)
+    alice.events.clear()
+    bob.events.clear()
+    del call, incoming
+    assert garbage() == {}
+
+
+def test_what_waits_for_an_answer_outlives_nothing_that_it_needs(garbage: Callable[[], Counter[str]]) -> None:
+    network = Network()
+    alice, bob, call, incoming = established(network)
+    alice.do(call.reinvite, OFFER)  # it is under way when the call ends, and its answer finds a session that is over
+    alice.do(call.bye)
+    alice.events.clear()
+    bob.events.clear()
+    del call, incoming
+    network.run(OVER)
+    alice.events.clear()
+    bob.events.clear()
+    assert garbage() == {}
