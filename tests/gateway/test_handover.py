@@ -34,10 +34,19 @@ from sip.session.session import InviteSession
 from sip.session.uac import ClientSession
 from sip.transport.flow import Flow
 from sip.uri import Uri
-from tests.fakes.realtime_server import Peer, realtime_server
+from tests.fakes.realtime_server import (
+    Peer,
+    audio_delta,
+    audio_done,
+    realtime_server,
+    response_created,
+    response_done,
+)
 from tests.gateway.test_service import LOOPBACK, House, house, until
 from tests.helpers.party import description
 from tests.helpers.phone import Phone
+
+STORY_MS = 5000
 
 
 class Talk:
@@ -56,6 +65,23 @@ class Talk:
                 self.told.append(part.get("text", ""))
 
 
+class Story(Talk):
+    """A model that tells a story of five seconds, and keeps how much of it was heard."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard_ms: list[int] = []
+
+    async def __call__(self, peer: Peer) -> None:
+        self.sessions += 1
+        await peer.greet()
+        await peer.receive("response.create")
+        await peer.send(response_created(), audio_delta(bytes(STORY_MS * 8)), audio_done(), response_done())
+        truncation: Any = await peer.receive("conversation.item.truncate")
+        self.heard_ms.append(truncation["audio_end_ms"])
+        await peer.drain()
+
+
 @asynccontextmanager
 async def scene(
     folder: Path,
@@ -65,13 +91,16 @@ async def scene(
     trunk: Mapping[str, object] | None = None,
     limits: Mapping[str, object] | None = None,
     timeout_seconds: float = 5.0,
+    model_talk: Talk | None = None,
+    more_trunks: Mapping[str, object] | None = None,
 ) -> AsyncIterator[tuple[House, Talk]]:
     """A gateway with these far ends, which may have it dial what is listed; it holds nothing when they are done."""
-    plain, talk = service_test.configuration, Talk()
+    plain, talk = service_test.configuration, model_talk or Talk()
 
     def configuration(*args: Any, **more: Any) -> GatewayConfiguration:
         data = plain(*args, **more).model_dump(mode="json", by_alias=True, exclude_unset=True)
         data["limits"] |= limits or {}
+        data["trunks"] |= more_trunks or {}
         data["trunks"]["loop"] |= {"refer": {"allow": list(allow), "timeout_seconds": timeout_seconds}, **(trunk or {})}
         return GatewayConfiguration.model_validate(data)
 
@@ -533,3 +562,55 @@ async def test_who_is_being_called_can_be_picked_up_elsewhere__rfc3891_3(
         await hears(carol)
         await hang_up(carol, second)
     assert talk.sessions == 1
+
+
+@pytest.mark.parametrize(("policy", "status"), [("same_trunk", 403), ("any_trunk", None)])
+async def test_calls_of_other_trunks_are_taken_over_only_where_the_trunk_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str, status: int | None
+) -> None:
+    alice, carol = Phone("alice"), Phone("carol", "127.0.0.2")
+    other = {"allow": ["127.0.0.2/32"], "numbers": {"1000": "agent"}, "replaces": policy}
+    async with scene(tmp_path, monkeypatch, alice, carol, more_trunks={"other": other}) as (gateway, _):
+        call = alice.place(gateway.target)
+        await alice.first(Answered)
+        second = carol.place(gateway.target, replacing(call))
+        if status is None:
+            await carol.first(Answered)
+            await alice.first(ByeReceived)
+            await hang_up(carol, second)
+        else:
+            assert (await carol.first(Failed)).status == status
+            await hang_up(alice, call)
+
+
+async def test_the_model_forgets_what_neither_side_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice, carol, story = Phone("alice"), Phone("carol"), Story()
+    async with scene(tmp_path, monkeypatch, alice, carol, model_talk=story) as (gateway, _):
+        call = alice.place(gateway.target)
+        await alice.first(Answered)
+        await hears(alice, 20)
+        second = carol.place(gateway.target, replacing(call))
+        await alice.first(ByeReceived)
+        await until(lambda: bool(story.heard_ms))
+        await hang_up(carol, second)
+        await settled(gateway)
+        record = await gateway.record()
+    assert 0 < story.heard_ms[0] < STORY_MS
+    assert record["sides"][0]["media"]["packets_tx"] * 20 >= story.heard_ms[0]
+
+
+async def test_while_the_agent_transfers_the_caller_nobody_else_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second handover waits its turn: 491, for a REFER and for Replaces."""
+    alice, desk, carol = Phone("alice"), Phone("desk"), Phone("carol")
+    async with scene(tmp_path, monkeypatch, alice, desk, carol, allow=(desk.uri,)) as (gateway, _):
+        call = alice.place(gateway.target)
+        await alice.first(Answered)
+        alice.refer(desk.uri)
+        invite = (await desk.first(IncomingInvite)).session
+        carol.place(gateway.target, replacing(call))
+        assert (await carol.first(Failed)).status == 491
+        desk.endpoint.perform(invite.reject, 480)
+        assert (await alice.first(ReferEnded)).status == 480
+        await hang_up(alice, call)

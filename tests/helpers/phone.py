@@ -40,9 +40,9 @@ class Ear:
 class Phone(Party):
     """A far end with an ear of its own."""
 
-    def __init__(self, name: str) -> None:
-        (port,) = free_udp_ports(1)
-        super().__init__(UdpListener(LOOPBACK, port), Address(LOOPBACK, port), allow=METHODS, supported=("replaces",))
+    def __init__(self, name: str, host: str = LOOPBACK) -> None:
+        (port,) = free_udp_ports(1, host)
+        super().__init__(UdpListener(host, port), Address(host, port), allow=METHODS, supported=("replaces",))
         self.name, self.port, self.ear = name, port, Ear()
         self.on_event = self._answer_reinvites
 
