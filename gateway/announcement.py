@@ -8,13 +8,14 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import ClassVar, Final, Protocol
+from typing import Final, Protocol
 
 import av
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from gateway.errors import GatewayError
 from rtp.codec.audio import encoder_of
 from rtp.codec.format import OPUS, OPUS_PLAYOUT, PayloadFormat
 
@@ -31,11 +32,10 @@ LEAD_MS: Final = 1000
 _PCM: Final = "PCM"
 
 
-class AnnouncementError(Exception):
+class AnnouncementError(GatewayError):
     """A file that cannot be played. The message names it and says why."""
 
-    status: ClassVar[int] = 500
-    label: ClassVar[str] = "announcement_unreadable"
+    label = "announcement_unreadable"
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"The announcement {str(path)!r} cannot be played: {reason}")

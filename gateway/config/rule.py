@@ -162,6 +162,10 @@ def rooms_have_doors_of_their_own(subject: Subject) -> Iterator[Finding]:
         if room.agent is not None and subject.agent_names is not None and room.agent not in subject.agent_names:
             reason = f"there is no agent {room.agent!r}{suggestion(room.agent, subject.agent_names)}"
             yield Finding(("conferences", name, "agent"), reason)
+        for key in ("join_announcement", "leave_announcement", "music"):
+            file: Path | None = getattr(room, key)
+            if file is not None and not file.is_file():
+                yield Finding(("conferences", name, key), f"there is no file {file}")
         for index, seat in enumerate(room.seats):
             path = ("conferences", name, "seats", index)
             if seat.trunk is not None and seat.trunk not in trunks:

@@ -284,6 +284,7 @@ def test_a_conference_with_numbers_of_its_own_is_no_fault(inspect_text: Inspect,
             '"3000"',
             ["seats[1].number: leads to the conference 'stage' already, on the trunk 'pbx'"],
         ),
+        ("stage: {", "stage: {music: /no/such/file, ", ["music: there is no file /no/such/file"]),
         ("trunk: pbx", "trunk: pxb", ["seats[1].trunk: there is no trunk 'pxb'; did you mean 'pbx'?"]),
         ("stage: {", "stage: {agent: nobody, ", ["agent: there is no agent 'nobody'; there is reception"]),
         (
