@@ -127,14 +127,17 @@ class Call:
         """Takes the inputs one by one until the call has ended, and then stops what still runs for it."""
         self._log_start()
         self._arm("setup", self._environment.setup_timeout_seconds, CallInput.SETUP_EXPIRED)
-        checking = self._spawn(check_identity(self, self._identity, self._account, self._logger))
+        checking = None
+        if self._identity is not None:
+            checking = self._spawn(check_identity(self, self._identity, self._account, self._logger))
         opening = self._spawn(open_model(self, self._identity, checking, self._account, self._tape))
         try:
             self._caller.ring()
             while self.state is not CallState.ENDED:
                 self._step(await self._inbox.get())
         finally:
-            checking.cancel()
+            if checking is not None:
+                checking.cancel()
             opening.cancel()
             self._handovers.close()
             self.line.stop()

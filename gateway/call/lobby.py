@@ -27,12 +27,8 @@ class LobbyHost(Protocol):
         """Puts an input into the call's inbox."""
 
 
-async def check_identity(
-    host: LobbyHost, identity: IdentityCheck | None, account: Account, logger: ContextLogger
-) -> None:
+async def check_identity(host: LobbyHost, identity: IdentityCheck, account: Account, logger: ContextLogger) -> None:
     """Gets the verdict about the caller's number, and refuses or routes the call by it."""
-    if identity is None:
-        return
     verdict = await identity.settle()
     logger.info(
         "identity",
@@ -53,7 +49,7 @@ async def check_identity(
 
 
 async def open_model(
-    host: LobbyHost, identity: IdentityCheck | None, checking: asyncio.Task[None], account: Account, tape: Tape
+    host: LobbyHost, identity: IdentityCheck | None, checking: asyncio.Task[None] | None, account: Account, tape: Tape
 ) -> None:
     """Opens a session with the first backend of the agent's list that can be had.
 
@@ -63,7 +59,7 @@ async def open_model(
     comes_first = host.route.agent.tells_verdict or (
         identity is not None and (identity.chooses_agent or identity.verdict is not None)
     )
-    if identity is not None and comes_first:
+    if identity is not None and checking is not None and comes_first:
         await checking
         if identity.is_refused:
             return
@@ -74,7 +70,8 @@ async def open_model(
         account.detail = str(error)
         host.post(CallInput.MODEL_REFUSED)
         return
-    await checking
+    if checking is not None:
+        await checking
     if identity is not None and context is None and identity.sentence is not None:
         host.agent.tell(identity.sentence, TextRole.SYSTEM)
     host.post(CallInput.MODEL_READY)
