@@ -31,7 +31,7 @@ from rtp.sink import NullSink, ignore_frame
 
 # How much of a caller's audio goes into one message, by how many calls there are: (calls from which on, milliseconds).
 # A message costs the same whatever its length, so a full process trades delay for calls; a quiet one does not.
-APPEND_STEPS: Final = ((300, 60), (120, 40), (0, 20))
+APPEND_STEPS: Final = ((450, 60), (120, 40), (0, 20))
 
 
 def append_ms_for(calls: int) -> int:

@@ -126,6 +126,7 @@ class AudioLeg(TurnPath):
         self._is_sending = False
         self._quiet_since = 0.0
         self.care_due = 0.0
+        self._is_aligned = False
 
     # Offer and answer.
 
@@ -177,6 +178,7 @@ class AudioLeg(TurnPath):
             self._flushed(flushed)
         if tuned and parameters.ptime_ms != before.ptime_ms:
             self._plane.clock.register(self, parameters.ptime_ms)
+            self._is_aligned = False
         if not before.receives:
             self._quiet_since = now
         self._accept_rtcp(stream, audio)
@@ -227,6 +229,7 @@ class AudioLeg(TurnPath):
         self._formats = (input_format, output_format)
         self._lost, self._flushed, self._load = on_lost, on_flushed, on_load
         self._quiet_since, self.care_due = now, now + CARE_INTERVAL_S
+        self._is_aligned = False
         self._tap = Tap(sink, self._plane.now)
         self._tune(self._parameters)
         stream = self.turning = self._stream = RtpStream(
@@ -393,6 +396,9 @@ class AudioLeg(TurnPath):
         stream = self._stream
         if stream is None:
             return
+        if not self._is_aligned and (heard_at := stream.heard_at) is not None:
+            self._is_aligned = True
+            self._plane.clock.align(self, heard_at)
         if self._is_sending and self._rtcp is not None and (report := self._rtcp.poll(now)) is not None:
             self._report(report)
         if self._load is not None:

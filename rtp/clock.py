@@ -17,6 +17,13 @@ _EARLY_S: Final = 0.001
 """uvloop counts timers in milliseconds and may be early by one."""
 _ROUND: Final = 120
 """Steps after which all periods (10 … 60 ms are 2 … 12 steps) fall together again."""
+_LEAD_STEPS: Final = 2
+"""From a caller's packet to the turn of its call: an echo, a bridge or a mixer has answered by then."""
+_LATE_SHARE: Final = 0.4
+"""Of a step: what is heard within that much of its beginning was drained at that step, a little late."""
+_CROWD_CALLS: Final = 8
+_CROWD_SHARE: Final = 1.5
+"""A phase takes no more than so many calls and that many times the mean: a step must stay short."""
 _LAG_BUCKET_MS: Final = 0.5
 _LAG_BUCKETS: Final = 400
 """Lag is told apart up to 200 ms; what is worse counts as that, and as the maximum."""
@@ -103,16 +110,33 @@ class MediaClock:
             raise ValueError(f"A period of {period_ms} ms is not one of 10, 20, … 60")
         self.unregister(media)
         period = period_ms // STEP_MS
-        phases = self._phases.get(period)
-        if phases is None:
-            phases = self._phases[period] = [{} for _ in range(period)]
+        if period not in self._phases:
+            self._phases[period] = [{} for _ in range(period)]
         loads = self._loads
-        phase = min(range(period), key=lambda residue: max(loads[residue::period]))
-        phases[phase][media] = None
+        self._place(media, period, min(range(period), key=lambda residue: max(loads[residue::period])))
+        self._arm()
+
+    def align(self, media: Media, heard_at: float) -> None:
+        """Serves `media` two steps after those at which its far end is heard, so that an answer at once leaves at once.
+
+        `heard_at` is when a packet came. A phase that is crowded takes nobody: there far ends speak all at once.
+        """
+        place = self._places.get(media)
+        if place is None:
+            return
+        period, phase = place
+        heard = math.ceil((heard_at - self._origin) / _STEP_S - _LATE_SHARE)
+        wanted = (heard + _LEAD_STEPS) % period
+        crowd = _CROWD_CALLS + _CROWD_SHARE * sum(self._loads) / _ROUND
+        if wanted != phase and max(self._loads[wanted::period]) < crowd:
+            self.unregister(media)
+            self._place(media, period, wanted)
+
+    def _place(self, media: Media, period: int, phase: int) -> None:
+        self._phases[period][phase][media] = None
         self._places[media] = (period, phase)
         for step in range(phase, _ROUND, period):
-            loads[step] += 1
-        self._arm()
+            self._loads[step] += 1
 
     def unregister(self, media: Media) -> None:
         """Serves it no more, from this moment on. Unknown ones are no fault."""

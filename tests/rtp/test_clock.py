@@ -1,6 +1,7 @@
 """The media clock, driven by hand; and once by a real loop."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -209,3 +210,34 @@ def test_a_loop_drives_the_clock_and_it_rests_when_empty(factory: Callable[[], a
     with asyncio.Runner(loop_factory=factory) as runner:
         steps, ticks = runner.run(scenario())
     assert steps >= ticks >= 5
+
+
+@pytest.mark.parametrize("heard_ms", [0.0, 1.9, 2.1, 4.9, 5.0, 13.3, 19.0, 19.9])
+def test_an_aligned_call_has_its_turn_eight_to_thirteen_ms_after_its_far_end_speaks(heard_ms: float) -> None:
+    subject, call = clock(), Served()
+    subject.register(call)
+    play(subject, 100.1)
+    subject.align(call, 100.04 + heard_ms / 1000)
+    call.ticks.clear()
+    play(subject, 100.5)
+    late_ms = (call.ticks[3] - (100.04 + heard_ms / 1000)) * 1000 % 20
+    assert 7.9 < late_ms < 13.1
+    assert len(call.ticks) == pytest.approx(20, abs=1)
+
+
+def test_far_ends_that_speak_all_at_once_do_not_crowd_one_step() -> None:
+    subject, calls = clock(), [Served() for _ in range(100)]
+    for call in calls:
+        subject.register(call)
+    for call in calls:
+        subject.align(call, 100.0)
+    play(subject, 100.0999)
+    steps = Counter(round(tick, 4) for call in calls for tick in call.ticks)
+    assert max(steps.values()) < 50
+    assert all(len(call.ticks) >= 4 for call in calls)
+
+
+def test_aligning_what_is_not_served_does_nothing() -> None:
+    subject, call = clock(), Served()
+    subject.align(call, 100.0)
+    assert subject.media_count == 0
