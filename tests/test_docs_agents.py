@@ -9,7 +9,9 @@ from types import ModuleType
 from typing import Any, Final
 
 import pytest
+import yaml
 
+from gateway.config.agent import AgentSettings
 from gateway.config.load import inspect
 from gateway.config.model import GatewayConfiguration
 from gateway.roster import Roster, create_editions
@@ -48,9 +50,12 @@ def configuration(folder: Path) -> GatewayConfiguration:
     return inspection.configuration
 
 
-def test_every_block_is_in_a_file() -> None:
+def test_every_block_is_in_a_file_or_part_of_an_agent() -> None:
     text = PAGE.read_text()
-    assert len(BLOCK.findall(text)) == len(re.findall(r"```(?:yaml|python)\n", text)) == 5
+    parts = re.findall(r"```yaml\n((?!# \S+\n).*?)```", text, re.DOTALL)
+    assert len(BLOCK.findall(text)) + len(parts) == len(re.findall(r"```(?:yaml|python)\n", text))
+    for part in parts:
+        AgentSettings.model_validate({"backends": ["model"], "instructions": "Be brief.", **yaml.safe_load(part)})
 
 
 def test_the_configuration_is_fine_and_its_agents_can_be_made(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
