@@ -270,8 +270,10 @@ class CallAgent:
             self.opened.model.create_response(say_exactly(words))
 
     def keep_tool_call(self, work: ToolWork) -> None:
-        """A tool's work is settled."""
+        """A tool's work is settled: nobody waits for it any more, also where the model gets no answer."""
         self._account.keep_tool_call(work)
+        if self.opened is not None:
+            self.opened.model.settle_tool(work.call.call_id)
 
     # The end.
 

@@ -160,6 +160,10 @@ class CallModel:
         self._succession.command(lambda session: session.send_tool_result(call_id, output))
         self._succession.watch_dead_air()
 
+    def settle_tool(self, call_id: str) -> None:
+        """A tool's work is over. An answer, where the model gets one, follows."""
+        self._succession.progress.settle_tool(call_id)
+
     def send_text(self, text: str, *, role: TextRole = TextRole.USER) -> None:
         """See `RealtimeSession`."""
         self._succession.command(lambda session: session.send_text(text, role=role))

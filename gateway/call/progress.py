@@ -12,6 +12,7 @@ from gateway.realtime.event import (
     SpeechStarted,
     SpeechStopped,
     ToolCall,
+    ToolCallCancelled,
 )
 
 
@@ -53,9 +54,13 @@ class Progress:
         self._reply_due = False
 
     def answer_tool(self, call_id: str) -> None:
-        """A tool has answered: the model will speak about it."""
+        """A tool has answered: the model will speak about it, once the last of those that it asked for has."""
         self._unanswered.discard(call_id)
-        self._reply_due = True
+        self._reply_due |= not self._unanswered
+
+    def settle_tool(self, call_id: str) -> None:
+        """A tool's work is over, and whether the model gets an answer is another matter."""
+        self._unanswered.discard(call_id)
 
     def follow(self, event: RealtimeEvent) -> None:
         """Takes note of an event of the current session."""
@@ -82,6 +87,8 @@ class Progress:
                     self._reply_due |= status is ResponseStatus.FAILED and not self._response_spoke
             case ToolCall(call_id=call_id):
                 self._unanswered.add(call_id)
+            case ToolCallCancelled(call_id):
+                self._unanswered.discard(call_id)
             case _:
                 pass  # what changes nothing
 

@@ -35,6 +35,7 @@ from gateway.realtime.event import (
     SpeechStopped,
     TextAnswer,
     ToolCall,
+    ToolCallCancelled,
     Usage,
 )
 from gateway.realtime.session import EventSink, TextRole
@@ -648,3 +649,29 @@ async def test_speech_in_another_format_is_converted_once_and_in_order() -> None
         steps = np.abs(np.diff(samples[80:]))
         assert steps.max() < 1.3 * 8000 * 2 * np.pi * 400 / 8000  # a tone without a crack
         assert abs(len(spoken) - 8000) <= 32
+
+
+async def test_a_tool_that_gives_no_answer_leaves_nobody_waiting() -> None:
+    main = FakeBackend("main")
+    async with stage(main) as call:
+        call.tell(ResponseStarted("r1"), ToolCall("r1", "t1", "hold_caller", "{}"))
+        call.tell(ResponseDone("r1", ResponseStatus.COMPLETED, "", None))
+        assert call.model.reply_is_due
+        call.model.settle_tool("t1")
+        assert not call.model.reply_is_due
+        call.tell(ToolCall("r1", "t2", "look_up", "{}"), ToolCallCancelled("t2"))
+        assert not call.model.reply_is_due
+
+
+@pytest.mark.usefixtures("_frequent_checks")
+async def test_a_model_that_waits_for_the_second_of_two_tools_owes_no_word(impatient: DeadAirPolicy) -> None:
+    main = FakeBackend("main")
+    async with stage(main, dead_air=impatient) as call:
+        call.tell(ResponseStarted("r1"), ToolCall("r1", "t1", "quick", "{}"), ToolCall("r1", "t2", "slow", "{}"))
+        call.tell(ResponseDone("r1", ResponseStatus.COMPLETED, "", None))
+        call.model.send_tool_result("t1", "yes")
+        await wait_in_silence(call, 30)
+        assert main.sessions[0].told == [("tool", "t1", "yes")]
+        call.model.send_tool_result("t2", "no")
+        await wait_in_silence(call, 5)
+        assert main.sessions[0].told[-1] == ("respond", None)

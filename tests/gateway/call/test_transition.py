@@ -56,4 +56,4 @@ def test_every_way_out_of_a_live_state_has_a_reason() -> None:
 
 def test_every_reason_can_come_about() -> None:
     told = {step.reason for row in CALL_TABLE.values() for step in row.values()}
-    assert told >= set(EndReason)
+    assert told >= set(EndReason) - {EndReason.ROOM_FULL}  # of calls into rooms, which have no table
