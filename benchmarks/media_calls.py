@@ -20,6 +20,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -113,6 +114,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def end_process(process: "subprocess.Popen[Any]", seconds: float) -> None:
+    """Waits for a process that was asked to end; one that does not is left to nobody."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+
+
 class FarEnds:
     """The other process."""
 
@@ -153,8 +163,9 @@ class FarEnds:
 
     def end(self) -> None:
         """Hangs up."""
-        self.tell({"end": 1})
-        self._process.wait(20)
+        with suppress(BrokenPipeError):  # it has ended already, and said why
+            self.tell({"end": 1})
+        end_process(self._process, 20)
 
 
 class Gateway:
@@ -195,7 +206,7 @@ class Gateway:
     def end(self) -> str:
         """Stops it; returns its log."""
         self._process.terminate()
-        self._process.wait(60)
+        end_process(self._process, 60)
         return self._log.read_text()
 
 
@@ -223,8 +234,10 @@ def measure(arguments: argparse.Namespace, folder: Path) -> list[Figures]:
             steps.append(measure_step(gateway, far_ends, arguments.seconds, idle))
             show(steps[-1:])
     finally:
-        far_ends.end()
-        log = gateway.end()
+        try:
+            far_ends.end()
+        finally:
+            log = gateway.end()
     if "Traceback" in log:
         raise SystemExit(f"the gateway's log holds a traceback:\n{log}")
     return steps
