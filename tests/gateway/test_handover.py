@@ -28,7 +28,7 @@ from sip.event import (
     ReferProgress,
 )
 from sip.header import NameAddr
-from sip.message import Request
+from sip.message import Request, parse_message
 from sip.reception import Refusal
 from sip.session.session import InviteSession
 from sip.session.uac import ClientSession
@@ -44,7 +44,7 @@ from tests.fakes.realtime_server import (
 )
 from tests.gateway.test_service import LOOPBACK, House, house, until
 from tests.helpers.party import description
-from tests.helpers.phone import Phone
+from tests.helpers.phone import Ear, Phone
 
 STORY_MS = 5000
 
@@ -80,6 +80,38 @@ class Story(Talk):
         truncation: Any = await peer.receive("conversation.item.truncate")
         self.heard_ms.append(truncation["audio_end_ms"])
         await peer.drain()
+
+
+class Fork(asyncio.DatagramProtocol):
+    """A proxy's side of a call that rings two telephones at once: both answer, the second one first."""
+
+    def __init__(self, media_port: int) -> None:
+        self.requests: list[Request] = []
+        self._media_port = media_port
+
+    def begin(self, transport: asyncio.DatagramTransport) -> str:
+        """Where it can be called."""
+        self.transport = transport
+        self.port: int = transport.get_extra_info("sockname")[1]
+        return f"sip:team@{LOOPBACK}:{self.port}"
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        request = parse_message(data)
+        assert isinstance(request, Request)
+        self.requests.append(request)
+        if request.method == "INVITE":
+            for status, tag in ((180, "first"), (180, "second"), (200, "second"), (200, "first")):
+                contact = ("Contact", f"<sip:{tag}@{LOOPBACK}:{self.port}>")
+                body = description(self._media_port) if status == 200 else b""
+                fields = [contact, ("Content-Type", "application/sdp")] if body else [contact]
+                response = request.create_response(status, to_tag=tag, headers=fields, body=body)
+                self.transport.sendto(bytes(response), addr)
+        elif request.method != "ACK":
+            self.transport.sendto(bytes(request.create_response(200)), addr)
+
+    def of(self, method: str) -> list[str | None]:
+        """To whom requests of a method went."""
+        return [request.uri.user for request in self.requests if request.method == method]
 
 
 @asynccontextmanager
@@ -196,6 +228,28 @@ async def test_a_busy_destination_leaves_the_call_as_it_was__rfc3515_2_4_4(
         record = await gateway.record()
     assert record["transfers"][0]["status"] == 486
     assert record["sides"] == []
+
+
+async def test_of_two_that_answer_the_first_has_the_conversation__rfc3261_13_2_2_4(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, ear = Phone("alice"), Ear()
+    loop = asyncio.get_running_loop()
+    transport, fork = await loop.create_datagram_endpoint(lambda: Fork(ear.port), local_addr=(LOOPBACK, 0))
+    uri = fork.begin(transport)
+    async with scene(tmp_path, monkeypatch, alice, allow=(uri,)) as (gateway, _):
+        alice.place(gateway.target.replace("1000@", "1001@"))
+        await alice.first(Answered)
+        alice.refer(uri)
+        assert (await alice.first(ReferEnded)).status == 200
+        assert [event.status for event in alice.of(ReferProgress)] == [100, 180], "one NOTIFY for both"
+        await until(lambda: fork.of("BYE") == ["first"])
+        before = ear.poll()
+        await until(lambda: ear.poll() > before + 5)
+        await until(lambda: fork.of("BYE") == ["first", "second"])  # its agent hangs up after a second
+    assert set(fork.of("ACK")) == {"first", "second"}
+    transport.close()
+    ear.close()
 
 
 async def test_nobody_answers_in_time_so_it_is_cancelled__rfc3261_9_1(
