@@ -119,7 +119,8 @@ class Switchboard:
                 call.stop()
 
     def screen(self, request: Request, flow: Flow) -> Refusal | None:
-        """A draining gateway answers OPTIONS with 503, so that a dispatcher sends its calls elsewhere.
+        """OPTIONS gets what an INVITE would (RFC 3261 §11.2): 503 of a gateway that drains or is full, so that a
+        dispatcher sends its calls elsewhere.
 
         Trunks with credentials have every request outside a dialog show them. What is over a rate or a cap goes no
         further, statelessly.
@@ -127,8 +128,11 @@ class Switchboard:
         trunk_name = self._admission.trunk_of_flow(flow)
         if trunk_name is not None and (challenge := self._access.challenge(trunk_name, request)) is not None:
             return challenge
-        if self._is_draining and request.method == "OPTIONS":
-            return Refusal(RefusalReason.DRAINING.sip_status, RefusalReason.DRAINING.label)
+        if request.method == "OPTIONS" and trunk_name is not None:
+            reason = self._fullness(trunk_name, self._admission.trunk(trunk_name).calls)
+            if reason is not None:
+                headers = (("Retry-After", str(RETRY_AFTER_SECONDS)),)
+                return Refusal(reason.sip_status, reason.label, headers=headers)
         return self._gate.screen(request, flow)
 
     def on_event(self, event: AgentEvent) -> None:
@@ -213,14 +217,20 @@ class Switchboard:
             leg.close()
             self._refuse(session, _Refused(RefusalReason.REPLACES_PENDING, trunk_name, call.route))
 
-    def _obstacle(self, route: Route | RoomEntry) -> RefusalReason | None:
-        """Why no further call can be taken on this route at this moment."""
+    def _fullness(self, trunk_name: str, most: int | None) -> RefusalReason | None:
+        """Why no further call of a trunk can be taken, whatever was dialled."""
         if self._is_draining:
             return RefusalReason.DRAINING
         if len(self._calls) >= self._limits.calls:
             return RefusalReason.GATEWAY_FULL
-        if route.trunk.calls is not None and self._calls_by_trunk[route.trunk_name] >= route.trunk.calls:
+        if most is not None and self._calls_by_trunk[trunk_name] >= most:
             return RefusalReason.TRUNK_FULL
+        return None
+
+    def _obstacle(self, route: Route | RoomEntry) -> RefusalReason | None:
+        """Why no further call can be taken on this route at this moment."""
+        if (reason := self._fullness(route.trunk_name, route.trunk.calls)) is not None:
+            return reason
         if isinstance(route, Route) and not any(name in self._environment.backends for name in route.agent.backends):
             return RefusalReason.NO_BACKEND
         return None

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.gateway_process import SILENT, TALK, GatewayProcess
+from tests.helpers.raw_caller import RawCaller, described, status_of
 from tests.helpers.sipp import LOOPBACK, SippRun, run_sipp
 
 pytestmark = [pytest.mark.sipp, pytest.mark.process]
@@ -66,6 +67,22 @@ def test_call_beyond_the_limit_is_503__rfc3261_21_5_4(tmp_path: Path) -> None:
         second.assert_clean()
         (refusal,) = second.received(status=503)
         assert refusal.header("Retry-After") is not None
+
+
+def test_options_of_a_full_gateway_get_what_an_invite_would__rfc3261_11_2(tmp_path: Path) -> None:
+    with (
+        GatewayProcess(tmp_path / "gateway", calls=1) as gateway,
+        RawCaller(gateway.sip_address, SILENT) as prober,
+        RawCaller(gateway.sip_address, SILENT) as caller,
+    ):
+        assert status_of(prober.ask("OPTIONS")) == 200
+        assert status_of(caller.ask("INVITE", described())) == 200
+        refusal = prober.ask("OPTIONS")
+        assert (status_of(refusal), "\r\nRetry-After: " in refusal) == (503, True)
+        assert status_of(caller.ask("OPTIONS")) == 200, "in its dialog a call is asked for, not a further one"
+        caller.hang_up()
+        gateway.wait_until_state(lambda state: state["calls"] == 0)
+        assert status_of(prober.ask("OPTIONS")) == 200
 
 
 def test_lost_model_ends_the_call_with_bye(tmp_path: Path) -> None:
