@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,6 +34,7 @@ class Reload:
         running: what the process was started with.
         roster: who answers.
         catalog: makes tools.
+        backends: names of those that run; others wait for a restart.
         take_trunks: is given the trunks with the numbers as they are now.
         environ: where ${NAME} is looked up.
     """
@@ -44,6 +45,7 @@ class Reload:
         running: GatewayConfiguration,
         roster: Roster,
         catalog: ToolCatalog,
+        backends: Collection[str],
         take_trunks: Callable[[Mapping[str, TrunkSettings]], None],
         environ: Mapping[str, str] = os.environ,
     ) -> None:
@@ -53,6 +55,7 @@ class Reload:
         self._current = running
         self._roster = roster
         self._catalog = catalog
+        self._backends = backends
         self._take_trunks = take_trunks
         self._environ = environ
         self._asked = asyncio.Event()
@@ -128,6 +131,12 @@ class Reload:
                 "removed": sorted(former.keys() - now.keys()),
             },
         )
+        for edition in editions:
+            if not any(name in self._backends for name in edition.settings.backends):
+                _log.error(
+                    "agent has no backend that runs: its calls are refused with 503",
+                    extra={"event": "agent_without_backend", "agent": edition.name},
+                )
         if waiting := sorted(needs_restart(self._started_with, configuration)):
             _log.warning("these changes wait for a restart", extra={"event": "restart_needed", "sections": waiting})
 

@@ -271,7 +271,7 @@ class Service:
         stack.callback(registrations.stop)
         reload: Reload | None = None
         if self._path is not None:
-            reload = Reload(self._path, configuration, roster, catalog, admission.take_numbers)
+            reload = Reload(self._path, configuration, roster, catalog, backends, admission.take_numbers)
             reload.start(tasks)
         return _Running(
             agent,

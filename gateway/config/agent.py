@@ -12,10 +12,13 @@ from gateway.config.template import TemplateText, names
 from gateway.config.tool import BuiltInTool, ToolName, ToolSettings
 from gateway.config.transfer import TransferSettings
 from gateway.config.value import InputPath, Language, Name, Settings, leave_out_empty
-from gateway.realtime.settings import Eagerness
+from gateway.realtime.settings import Eagerness, NoiseReduction
 
 # Services end a session after an hour or less, but a call's session is renewed before that: sense bounds a call.
 LONGEST_CALL_SECONDS = 86_400
+
+
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 
 class ServerVadSettings(Settings):
@@ -29,6 +32,9 @@ class ServerVadSettings(Settings):
     """Audio from before the detected start of speech that belongs to the turn."""
     silence_duration_ms: Annotated[int, Field(ge=50, le=10000)] = 500
     """Silence that ends a turn."""
+    idle_timeout_ms: Annotated[int, Field(ge=1000, le=600_000)] | None = None
+    """Silence of the caller after which the service lets the model speak up by itself, where it can. With `silence` the
+    gateway does this, in words of yours."""
     interrupt_response: bool = True
     """Whether the caller can interrupt the agent."""
 
@@ -79,7 +85,7 @@ class PromptSettings(Settings):
     """Stored words."""
 
     file: InputPath
-    """Sound file of any common format; relative to this file."""
+    """Sound file of any common format; relative to the folder of gateway.yaml."""
     words: str = ""
     """What is said in it, for the transcript."""
 
@@ -202,6 +208,17 @@ class AgentSettings(Settings):
     """Voice of the model (OpenAI: marin, cedar, alloy, …). When absent the backend's own."""
     language: Language | None = None
     """Language that the caller is expected to speak (en, de, pt-BR). A hint for transcription and for the voice."""
+    speed: Annotated[float, Field(ge=0.25, le=1.5)] | None = None
+    """How fast the model speaks, where its service can be told (OpenAI: 1 is usual)."""
+    noise_reduction: NoiseReduction | None = None
+    """Noise reduction of the service, where it has one: `near_field` for handsets, `far_field` for loudspeaking. On a
+    telephone line compare with and without."""
+    reasoning_effort: ReasoningEffort | None = None
+    """How long the model thinks before it speaks, where it can be told: more effort, later answers (OpenAI's 2.x models
+    take about 1.1 s with `minimal` and 2.3 s with `high`)."""
+    max_output_tokens: Annotated[int, Field(ge=1, le=32_768)] | None = None
+    """Longest answer in tokens, tool calls included; speech is about 20 tokens a second. An answer that reaches it is
+    cut off."""
     greeting: TemplateText | None = None
     """What the agent says first; it may be filled in as the instructions. When absent the caller speaks first."""
     variables: Annotated[Mapping[str, str], BeforeValidator(leave_out_empty)] = {}

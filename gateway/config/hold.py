@@ -13,7 +13,7 @@ class HoldSettings(Settings):
     """Music on hold."""
 
     music: InputPath
-    """Sound file of any common format, played again and again; relative to this file."""
+    """Sound file of any common format, played again and again; relative to the folder of gateway.yaml."""
     max_seconds: Annotated[int, Field(ge=1, le=LONGEST_HOLD_SECONDS)] = 60
     """Longest hold. Then the caller is back with the agent, which is told so. What the agent says ends it earlier."""
 
@@ -22,6 +22,6 @@ class AnnouncementSettings(Settings):
     """One announcement."""
 
     file: InputPath
-    """Sound file of any common format; relative to this file."""
+    """Sound file of any common format; relative to the folder of gateway.yaml."""
     description: Annotated[str, Field(min_length=1)]
     """What the model is told about it: what is said in it, and when to play it."""

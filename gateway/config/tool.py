@@ -134,7 +134,7 @@ class McpToolSettings(_Waiting):
     env: Annotated[Mapping[str, SecretStr], BeforeValidator(leave_out_empty)] = {}
     """Environment of the program. Of the gateway's own it gets only PATH, HOME and the like, no keys."""
     directory: InputPath | None = None
-    """Folder in which the program runs; relative to this file. When absent the gateway's own."""
+    """Folder in which the program runs; relative to that of gateway.yaml. When absent the gateway's own."""
     url: ToolUrl | None = None
     """Address of a server that is running already (streamable HTTP). Without encryption only on this machine."""
     headers: Annotated[Mapping[str, SecretStr], BeforeValidator(leave_out_empty)] = {}

@@ -130,10 +130,13 @@ async def test_sighup_reads_numbers_and_new_agents_and_says_what_must_wait(tmp_p
         files.edit("trunks.loopback.numbers", {ECHO: "reception", UNKNOWN_NUMBER: "night"})
         files.edit("limits.calls", 9)
         files.edit("backends.silent.mode", "echo")
+        files.edit("backends.later", {"type": "embedded"})
+        files.write("patient", backends=["later"])
         os.kill(gateway.pid, signal.SIGHUP)
         gateway.wait_for_event("reloaded")
         waiting = gateway.wait_for_event("restart_needed")["sections"]
-        assert waiting == ["backends.silent", "limits"]
+        assert waiting == ["backends.later", "backends.silent", "limits"]
+        assert gateway.wait_for_event("agent_without_backend")["agent"] == "patient"
         assert (await call(gateway, UNKNOWN_NUMBER))["agent"] == "night"
 
 
