@@ -23,7 +23,7 @@ from typing import IO, Any, Final, cast
 import uvloop
 
 from benchmarks.first_light import Measure, at_most, exactly, show, told
-from benchmarks.flood import GATEWAY_CORE, GOOD, LOAD_CORE, ROOT, Caller, CallError, waited_seconds
+from benchmarks.flood import GATEWAY_CORE, GOOD, LOAD_CORE, ROOT, Caller, CallError, go_first, waited_seconds
 from benchmarks.media_calls import Gateway, Usage, configuration, free_port
 from benchmarks.plane_model import serve_model
 from tests.helpers.rtp_capture import percentile
@@ -113,20 +113,20 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def measure_whole(rate: float, seconds: float, folder: Path, niceness: int) -> list[Measure]:
+async def measure_whole(rate: float, seconds: float, folder: Path, *, goes_first: bool) -> list[Measure]:
     """Starts the gateway, warms it up, measures, and waits until nothing is left."""
     os.sched_setaffinity(0, {LOAD_CORE})
     sip_port = free_port()
     settings = whole_configuration(folder, sip_port, await serve_model())
-    gateway = await asyncio.to_thread(Gateway, folder, sip_port, settings, GATEWAY_CORE, niceness)
+    gateway = await asyncio.to_thread(Gateway, folder, sip_port, settings, GATEWAY_CORE, 0)
     sys.stdout.write(f"gateway {gateway.pid}, load {os.getpid()}, logs {folder}\n")
     sys.stdout.flush()
     try:
         loop = asyncio.get_running_loop()
         _, caller = await loop.create_datagram_endpoint(lambda: Caller((GOOD, sip_port)), local_addr=(GOOD, 0))
         await load(caller, WARM_UP_CALLS / WARM_UP_SECONDS, WARM_UP_SECONDS)
-        if niceness:
-            os.setpriority(os.PRIO_PROCESS, 0, niceness)
+        if goes_first:
+            go_first(os.getpid(), gateway.pid)
         waits, used = [waited_seconds(pid) for pid in (gateway.pid, os.getpid())], Usage.of(gateway.pid)
         set_up_ms, failures, took = await load(caller, rate, seconds)
         waited, load_waited = (
@@ -191,7 +191,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=RATE)
     parser.add_argument("--whole", action="store_true", help="the whole gateway, model sessions and records included")
     parser.add_argument("--seconds", type=float, default=8.0)
-    parser.add_argument("--nice", type=int, default=0, help="below 0 (root only): before others on the same machine")
+    parser.add_argument("--first", action="store_true", help="before all others on a busy machine (root only)")
     parser.add_argument("--folder", type=Path, default=None, help="where logs go")
     arguments = parser.parse_args()
     seconds = min(arguments.seconds, SECONDS_LIMIT)
@@ -202,7 +202,7 @@ def main() -> int:
         return int(any(one.is_met is False for one in measures))
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="signalling-"))
     folder.mkdir(parents=True, exist_ok=True)
-    measures = uvloop.run(measure_whole(arguments.rate, seconds, folder.resolve(), arguments.nice))
+    measures = uvloop.run(measure_whole(arguments.rate, seconds, folder.resolve(), goes_first=arguments.first))
     show(measures)
     return int(any(one.is_met is False for one in measures))
 
