@@ -54,6 +54,7 @@ from gateway.roster import Roster, create_editions
 from gateway.switchboard import Switchboard
 from gateway.tools.catalog import ToolCatalog
 from rtp.clock import Media, MediaClock
+from rtp.fast import is_compiled
 from rtp.socket import MediaSockets, random_port_pool
 from sip.agent import UserAgent
 from sip.configuration import AgentConfiguration
@@ -166,7 +167,8 @@ class Service:
             self.addresses = tuple(running.endpoint.addresses)
             _spare_the_collector()
             running.pulse.start()  # now: the work of starting is no sign of load
-            _log.info("ready", extra={"event": "ready", "sip": [f"{host}:{port}" for host, port in self.addresses]})
+            addresses = [f"{host}:{port}" for host, port in self.addresses]
+            _log.info("ready", extra={"event": "ready", "sip": addresses, "compiled": is_compiled})
             if ready is not None:
                 ready.set()
             await self._stopping.wait()
