@@ -6,9 +6,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
+from gateway.call.entry import KeypadEntry
 from gateway.call.environment import CallEnvironment
-from gateway.call.keypad import key_press
-from gateway.call.record import CallRecord, DigitRecord, EndRecord, IdentityRecord, MediaRecord
+from gateway.call.record import CallRecord, EndRecord, IdentityRecord, MediaRecord
 from gateway.call.side import CallerSide
 from gateway.call.tape import Tape
 from gateway.call.transition import EndReason
@@ -92,7 +92,7 @@ class RoomCall:
         self._detail: str | None = None
         self._status: int | None = None
         self._sits_as: PayloadFormat | None = None
-        self._digits: list[DigitRecord] = []
+        self._keys = KeypadEntry()
 
     async def run(self) -> None:
         """Lives the call to its end. Whatever happens, everything is released and one record is written."""
@@ -163,8 +163,8 @@ class RoomCall:
                 if self._caller.answer_reinvite(offer):
                     self._follow_codec()
             case InfoReceived(content_type=content_type, body=body):
-                if (press := key_press(content_type, body)) is not None:
-                    self._on_digit(press.digit, press.duration_ms)
+                if self._keys.read(content_type, body, self._at_ms) is not None:
+                    self._take_key()
             case ReferReceived():
                 self._caller.refuse_refer(603)
             case Ended():
@@ -212,10 +212,16 @@ class RoomCall:
     def _on_media_lost(self) -> None:
         self._end(EndReason.MEDIA_LOST, detail="no media came from the far end")
 
+    @property
+    def _at_ms(self) -> int:
+        return round((self._environment.clock() - (self._answered or self._invited)) * 1000)
+
     def _on_digit(self, digit: str, duration_ms: int) -> None:
-        at_ms = round((self._environment.clock() - (self._answered or self._invited)) * 1000)
-        self._digits.append(DigitRecord(digit=digit, at_ms=at_ms, duration_ms=duration_ms))
-        latest = "".join(press.digit for press in self._digits[-len(MUTE_KEYS) :])
+        self._keys.press(digit, duration_ms, self._at_ms)
+        self._take_key()
+
+    def _take_key(self) -> None:
+        latest = "".join(press.digit for press in self._keys.digits[-len(MUTE_KEYS) :])
         if latest == MUTE_KEYS and not self._is_over.is_set():
             is_muted = self.route.room.toggle_mute(self.call_id)
             self._logger.info("conference mute", extra={"event": "muted" if is_muted else "unmuted"})
@@ -255,7 +261,7 @@ class RoomCall:
             duration_ms=duration_ms,
             end=EndRecord(reason=reason.value, by=self._by, sip_status=self._status, detail=self._detail),
             identity=None if verdict is None else IdentityRecord.of(verdict),
-            digits=tuple(self._digits),
+            digits=tuple(self._keys.digits),
             media=media,
             recording=self._tape.record(),
         )

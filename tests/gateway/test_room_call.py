@@ -46,9 +46,9 @@ def hears(call: PlacedCall) -> bool:
 
 @asynccontextmanager
 async def room(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *, is_stopped: bool = False, **settings: Any
 ) -> AsyncIterator[tuple[House, Callable[..., PlacedCall]]]:
-    """A gateway with a room, and how to call it."""
+    """A gateway with a room, and how to call it. `is_stopped`: the test stops it, so that it cannot be asked."""
     plain = service_test.configuration
 
     def configuration(*args: Any, **limits: Any) -> GatewayConfiguration:
@@ -65,7 +65,7 @@ async def room(
             return caller.place(target, policy=policy(*(codecs or (Codec.PCMU,))))
 
         yield gateway, dial
-        if gateway.service.state() is not None:
+        if not is_stopped:
             await gateway.empty()
 
 
@@ -129,7 +129,7 @@ async def test_the_longest_stay_ends_the_call_and_the_seat_is_free(
 
 
 async def test_a_gateway_that_stops_ends_the_room_s_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with room(tmp_path, monkeypatch) as (gateway, dial):
+    async with room(tmp_path, monkeypatch, is_stopped=True) as (gateway, dial):
         call = dial()
         await call.answered()
         await until(lambda: len(call.captured) > 1600)

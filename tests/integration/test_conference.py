@@ -18,6 +18,7 @@ from gateway.audio_file import read_wav, write_wav
 from gateway.caller import Caller, CallFailedError, PlacedCall
 from gateway.config.trunk import Codec, TrunkSettings
 from gateway.media_policy import MediaPolicy
+from tests.helpers.baresip import TONE_HZ, Baresip
 from tests.helpers.gateway_process import GatewayProcess, Record
 from tests.helpers.sipp import LOOPBACK
 
@@ -264,6 +265,27 @@ async def test_an_agent_in_the_room_hears_and_is_heard(gateway: GatewayProcess, 
     records = await records_of(gateway, "meeting", 3)
     (agent,) = (record for record in records if record["direction"] == "conference")
     assert (agent["agent"], agent["end"]["reason"]) == ("echo", "room_empty")
+
+
+@pytest.mark.peer("baresip")
+async def test_a_softphone_of_another_family_sits_beside_us(
+    gateway: GatewayProcess, caller: Caller, tmp_path: Path
+) -> None:
+    with Baresip(tmp_path / "phone") as phone:
+        await asyncio.to_thread(phone.dial, uri(gateway, SPEAKER))
+        async with seats(caller, gateway, {"g722": SPEAKER}) as calls:
+            heard = await sing(calls, 4.0)
+        await asyncio.to_thread(phone.hang_up)
+        softphone = phone.heard()
+    assert level(heard["g722"], TONE_HZ) > 1500
+    assert notes_heard(heard["g722"]) == set()
+    loud = max(
+        range(0, len(softphone) - RATE_HZ, RATE_HZ),
+        key=lambda start: level(softphone[start:][:RATE_HZ], NOTES_HZ["g722"]),
+    )
+    second = softphone[loud : loud + RATE_HZ]
+    assert level(second, NOTES_HZ["g722"]) > 1500, "it hears the other"
+    assert level(second, TONE_HZ) < 100, "and not itself"
 
 
 async def test_the_delay_between_two_callers(gateway: GatewayProcess, caller: Caller) -> None:
