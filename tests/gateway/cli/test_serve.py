@@ -49,6 +49,16 @@ def test_a_port_that_is_taken_is_said_and_ends_the_start(tmp_path: Path) -> None
     assert "Traceback" not in run.stderr
 
 
+def test_a_tool_that_cannot_be_made_is_said_and_ends_the_start(tmp_path: Path) -> None:
+    path = Path(write(tmp_path))
+    tool = "{look_up: {type: python, function: no_such_module:look_up}}"
+    path.write_text(path.read_text().replace("Be brief.}", f"Be brief., tools: {tool}}}"))
+    run = trunkline("serve", "-c", str(path))
+    assert run.returncode == 1
+    assert "agents.desk: no_such_module:look_up: the module cannot be imported" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
 def test_a_call_that_nobody_answers_ends_with_its_status() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
         closed.bind(("127.0.0.1", 0))
