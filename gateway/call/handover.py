@@ -42,7 +42,8 @@ from sip.uri import Uri
 
 # RFC 3261 §8.1.3.4 leaves it open how often a 3xx is followed; whoever redirects us in a circle gets no further.
 REDIRECTIONS_LIMIT: Final = 5
-# Handovers in one call: a far end that tries on and on would keep somebody's telephone ringing.
+# Handovers in one call, with those that were declined: a far end that tries on and on keeps somebody's telephone
+# ringing.
 HANDOVERS_LIMIT: Final = 20
 # A Referred-By that is longer names nobody; it goes into a request of ours.
 REFERRED_BY_LIMIT: Final = 512
@@ -166,8 +167,10 @@ class Handovers:
         if target is None:
             listed = self._trunk.refer.allow
             self._decline(DECLINED, wish, "not listed" if listed else "far ends do not transfer calls")
+        elif len(self._candidates) >= HANDOVERS_LIMIT:
+            self._decline(DECLINED, wish, "too many handovers were tried in this call")
         elif not self._may_begin:
-            self._decline(PENDING, wish, "another handover is under way")
+            self._decline(PENDING, wish, "the call is being transferred already")
         elif (headers := _headers_for(event)) is None:
             self._decline(400, wish, "the Replaces in it cannot be read")
         else:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import pytest
 
 import tests.gateway.test_service as service_test
+from gateway.call.handover import HANDOVERS_LIMIT
 from gateway.config.model import GatewayConfiguration
 from sip.digest_verifier import DigestVerdict, DigestVerifier
 from sip.event import (
@@ -162,6 +163,11 @@ async def hears(phone: Phone, packets: int = 5) -> None:
     """Waits until the phone hears the gateway."""
     before = phone.ear.poll()
     await until(lambda: phone.ear.poll() >= before + packets)
+
+
+def in_g729(phone: Phone) -> bytes:
+    """A session description with a codec that the gateway does not speak."""
+    return description(phone.ear.port).replace(b"AVP 0", b"AVP 18").replace(b":0 PCMU", b":18 G729")
 
 
 async def hang_up(phone: Phone, session: InviteSession) -> None:
@@ -511,6 +517,39 @@ async def test_numbers_go_to_the_trunks_proxy_with_its_credentials__rfc3261_22_3
         await hang_up(carrier, invite)
 
 
+async def test_an_answer_that_cannot_be_used_leaves_the_call_as_it_was__rfc3261_13_2_2_4(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, desk = Phone("alice"), Phone("desk")
+
+    def answer_in_g729(event: AgentEvent) -> None:
+        if isinstance(event, IncomingInvite):
+            desk.endpoint.perform(event.session.answer, in_g729(desk))
+
+    desk.on_event = answer_in_g729
+    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, _):
+        call = alice.place(gateway.target)
+        await alice.first(Answered)
+        alice.refer(desk.uri)
+        assert (await alice.first(ReferEnded)).status == 488
+        await desk.first(ByeReceived)
+        await hears(alice)
+        await hang_up(alice, call)
+
+
+async def test_a_far_end_that_tries_on_and_on_is_declined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice, desk = Phone("alice"), Phone("desk")
+    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, _):
+        call = alice.place(gateway.target)
+        await alice.first(Answered)
+        for number, wish in enumerate([*["tel:+19005550100"] * HANDOVERS_LIMIT, desk.uri], 1):
+            alice.refer(wish)
+            await until(lambda count=number: len(alice.of(ReferEnded)) == count)  # type: ignore[misc]
+        assert {event.status for event in alice.of(ReferEnded)} == {603}
+        assert desk.events == [], "even what is listed is not called any more"
+        await hang_up(alice, call)
+
+
 # INVITE with Replaces.
 
 
@@ -569,21 +608,43 @@ async def test_an_offer_that_cannot_be_taken_leaves_the_call_as_it_was__rfc3891_
     async with scene(tmp_path, monkeypatch, alice, carol) as (gateway, _):
         call = alice.place(gateway.target)
         await alice.first(Answered)
-        offer = (
-            description(carol.ear.port)
-            .replace(b"RTP/AVP 0", b"RTP/AVP 18")
-            .replace(b"rtpmap:0 PCMU", b"rtpmap:18 G729")
-        )
         carol.endpoint.perform(
             carol.agent.invite,
             target=Uri.parse(gateway.target),
             from_=NameAddr.parse(f"<sip:carol@{LOOPBACK}>"),
-            offer=offer,
+            offer=in_g729(carol),
             headers=[replacing(call)],
         )
         assert (await carol.first(Failed)).status == 488
         await hears(alice)
         await hang_up(alice, call)
+
+
+@pytest.mark.parametrize("is_usable", [True, False])
+async def test_without_an_offer_the_ack_decides__rfc3891_3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_usable: bool
+) -> None:
+    alice, carol = Phone("alice"), Phone("carol")
+    async with scene(tmp_path, monkeypatch, alice, carol) as (gateway, _):
+        call = alice.place(gateway.target)
+        await alice.first(Answered)
+        second: ClientSession = carol.endpoint.perform(
+            carol.agent.invite,
+            target=Uri.parse(gateway.target),
+            from_=NameAddr.parse(f"<sip:carol@{LOOPBACK}>"),
+            offer=b"",
+            headers=[replacing(call)],
+        )
+        await carol.first(Answered)
+        carol.endpoint.perform(second.acknowledge, description(carol.ear.port) if is_usable else in_g729(carol))
+        if is_usable:
+            await alice.first(ByeReceived)
+            await hears(carol)
+            await hang_up(carol, second)
+        else:
+            await carol.first(ByeReceived)
+            await hears(alice)
+            await hang_up(alice, call)
 
 
 async def test_a_trunk_can_forbid_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
