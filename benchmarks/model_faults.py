@@ -287,13 +287,17 @@ async def measure_barge_in(folder: Path, lines: Lines) -> Iterator[Measure]:
 
         async def interrupt(peer: RtpPeer) -> None:
             connection = max(message.connection for message in tap.messages)
+            interrupted = 0
+
+            def is_heard() -> bool:
+                speeches = speeches_of(tap, connection)
+                return len(speeches) > interrupted and heard_of(speeches[-1], peer.packets) is not None
+
             for _ in range(BARGE_INS):
-                known = len(speeches_of(tap, connection))
-                if known == 0 or heard_of(speeches_of(tap, connection)[-1], peer.packets) is None:
-                    await listen_until(peer, lambda n=known: len(speeches_of(tap, connection)) > n, 8)  # type: ignore[misc]
+                await listen_until(peer, is_heard, 8)
                 await listen(peer, 2.5)
+                interrupted = len(speeches_of(tap, connection))
                 await peer.play(lines.spoken[QUESTION])
-                await listen(peer, 1.5)
 
         peers = {}
         for number in range(1, BARGE_IN_CALLS + 1):

@@ -31,8 +31,12 @@ def settings_of(agent: AgentSettings, instructions: str, tools: tuple[ToolDefini
         instructions=instructions,
         voice=agent.voice,
         language=agent.language,
+        speed=agent.speed,
         turn_detection=_turn_detection(agent),
         transcription=transcription,
+        noise_reduction=agent.noise_reduction,
+        reasoning_effort=agent.reasoning_effort,
+        max_output_tokens=agent.max_output_tokens,
         tools=tools,
     )
 
@@ -87,6 +91,7 @@ def _turn_detection(agent: AgentSettings) -> TurnDetection | None:
         settings.silence_duration_ms,
         create_response=not decides,
         interrupt_response=interrupts,
+        idle_timeout_ms=settings.idle_timeout_ms,
     )
 
 
