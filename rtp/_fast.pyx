@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=False
+# cython: language_level=3, boundscheck=False, wraparound=False, nonecheck=True
 """The paths that every packet takes, compiled: what `rtp.path` and `rtp.datagram` do, with the same state and results.
 
 Only what is regular is here. Everything else goes to the methods of the Python subclasses, which read and write the
@@ -150,7 +150,7 @@ cdef class InboundPath:
         if source is not None:
             try:
                 _socket_address(source, &self._source_key)
-            except (ValueError, UnicodeEncodeError):
+            except (ValueError, OverflowError):
                 self._source_key.ss_family = 0  # no packet of a socket comes from there
 
     def receive_datagram(self, bytes data not None, source, double now):
@@ -390,7 +390,11 @@ cdef class DatagramSender:
     cdef int _send(self, bytes data, remote) except -1:
         if remote is not self._remote:
             self._remote = None
-            self._to_length = _socket_address(remote, &self._to)
+            try:
+                self._to_length = _socket_address(remote, &self._to)
+            except (ValueError, OverflowError):
+                self._counters.send_errors += 1
+                return 0
             self._remote = remote
         if sendto(
             self._descriptor, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), MSG_DONTWAIT | MSG_NOSIGNAL,

@@ -228,7 +228,11 @@ def test_what_the_network_refuses_is_counted() -> None:
     subject, _ = sockets()
     port = subject.open(Ear(), Ear())
     port.rtp.send(bytes(70_000), ("127.0.0.1", 9))
-    assert subject.counters.send_errors == 1
+    port.rtp.send(b"x", ("2001:db8::1", 9))
+    assert subject.counters.send_errors == 2
+    port.close()
+    port.rtp.send(b"x", ("127.0.0.1", 9))
+    assert subject.counters.send_errors == 3
     subject.close()
 
 
