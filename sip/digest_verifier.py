@@ -36,7 +36,8 @@ NONCE_COUNT_WINDOW: Final = 64
 _SIGNATURE_BYTES: Final = 16
 _SECRET_BYTES: Final = 16
 # nc-value = 8LHEX; upper case is taken too, since the hash is over what was written.
-_NONCE_COUNT: Final = re.compile(r"[0-9a-fA-F]{8}")
+# The first request with a nonce counts 1 (§3.4.1), so 0 is nobody's.
+_NONCE_COUNT: Final = re.compile(r"(?!0{8})[0-9a-fA-F]{8}")
 # Sixteen digits of milliseconds, eight of a serial number, then the signature over both.
 _NONCE: Final = re.compile(rf"([0-9a-f]{{24}})([0-9a-f]{{{2 * _SIGNATURE_BYTES}}})")
 

@@ -24,7 +24,11 @@ from sip.uri import Uri
 # The share of the granted time after which it is refreshed, drawn between these. Half leaves time for two attempts that
 # meet silence (32 s each) even where only two minutes were granted; the draw spreads the clients of one registrar.
 REFRESH_SHARE: Final = (0.5, 0.6)
-SHORTEST_REFRESH_SECONDS: Final = 5.0  # a registrar that grants a second does not get a REGISTER every half second
+# A registrar that grants a second does not get a REGISTER every half second; but one that grants little is asked before
+# that has passed, since calls would find nobody in between.
+SHORTEST_REFRESH_SECONDS: Final = 5.0
+LATEST_REFRESH_SHARE: Final = 0.8
+LEAST_REFRESH_SECONDS: Final = 1.0
 # RFC 5626 §4.5: W = min(max-time, base-time * 2 ^ consecutive-failures), and the wait is drawn from its upper half.
 BASE_WAIT_SECONDS: Final = 30.0
 LONGEST_WAIT_SECONDS: Final = 1800.0
@@ -296,7 +300,9 @@ class Registration:
     def _refresh_seconds(self) -> float:
         low, high = REFRESH_SHARE
         share = low + (high - low) * self._agent.random_fraction()
-        return max(SHORTEST_REFRESH_SECONDS, share * (self.granted_seconds or 0))
+        granted = self.granted_seconds or 0
+        shortest = max(LEAST_REFRESH_SECONDS, min(SHORTEST_REFRESH_SECONDS, LATEST_REFRESH_SHARE * granted))
+        return max(shortest, share * granted)
 
     def _wait_seconds(self) -> float:
         wait = min(LONGEST_WAIT_SECONDS, BASE_WAIT_SECONDS * 2.0 ** min(self.failures, 10))

@@ -219,6 +219,7 @@ def test_expired_nonces_are_let_go() -> None:
         ("qop=auth", "qop=auth-int"),
         ("nc=00000001, ", ""),
         ("nc=00000001", "nc=1"),
+        ("nc=00000001", "nc=00000000"),
         ("nc=00000001", "nc=0000000g"),
         ("algorithm=SHA-256", "algorithm=SHA-512-256"),
         ("algorithm=SHA-256", "algorithm=SHA-256-sess"),

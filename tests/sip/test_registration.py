@@ -122,6 +122,14 @@ def test_refresh_comes_at_half_of_the_granted_time_with_the_next_cseq__rfc3261_1
     assert 29 <= peer.seconds_to_next() <= 37
 
 
+@pytest.mark.parametrize(("granted", "wait"), [(1, 1.0), (3, 2.4), (5, 4.0), (7, 5.0), (9, 5.0)])
+def test_a_short_grant_is_refreshed_before_it_ends_but_not_without_pause(granted: int, wait: float) -> None:
+    peer = house()
+    peer.start()
+    peer.grant(granted)
+    assert peer.seconds_to_next() == pytest.approx(wait, abs=0.5)
+
+
 def test_refresh_spreads_the_clients_of_one_registrar() -> None:
     waits = set()
     for number in range(8):
