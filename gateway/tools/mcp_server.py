@@ -39,6 +39,8 @@ LONG_LIFE_SECONDS: Final = 60.0
 # OpenAI takes 128 functions a session, of all servers together; a server with more needs an `allow`.
 TOOLS_LIMIT: Final = 128
 PAGES_LIMIT: Final = 16
+# One answer over HTTP. A model gets 32,000 characters of it; the rest of a megabyte is for lists of tools.
+ANSWER_LIMIT: Final = 1 << 20
 # What a program writes to its standard error becomes log lines; what is longer is cut.
 LINE_LIMIT: Final = 2_000
 # A reason may quote the server; the model and the log need no more of it.
@@ -246,7 +248,10 @@ class McpServer:
         if address.url is not None:
             # No proxy from the environment, as for webhooks. Redirects are followed within the server's origin only.
             async with httpx2.AsyncClient(
-                headers=dict(address.headers), trust_env=False, timeout=httpx2.Timeout(LONGEST_TOOL_SECONDS, read=None)
+                headers=dict(address.headers),
+                trust_env=False,
+                timeout=httpx2.Timeout(LONGEST_TOOL_SECONDS, read=None),
+                transport=_BoundedTransport(),
             ) as http:
                 yield streamable_http_client(address.url, http_client=http)
             return
@@ -303,6 +308,35 @@ def _reason(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return f"{type(error).__name__}: {error}"[:REASON_LIMIT]
+
+
+class _BoundedBody(httpx2.AsyncByteStream):
+    """A body that ends in an error once it is longer than anybody can use: parsing it would hold up every call."""
+
+    def __init__(self, body: httpx2.AsyncByteStream) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        octets = 0
+        async for part in self._body:
+            octets += len(part)
+            if octets > ANSWER_LIMIT:
+                raise httpx2.StreamError(f"the answer is longer than {ANSWER_LIMIT} bytes")
+            yield part
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
+
+
+class _BoundedTransport(httpx2.AsyncHTTPTransport):
+    """HTTP whose JSON answers are bounded, as the package bounds the events of a stream."""
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        response = await super().handle_async_request(request)
+        is_json = response.headers.get("Content-Type", "").lower().startswith("application/json")
+        if is_json and isinstance(response.stream, httpx2.AsyncByteStream):
+            response.stream = _BoundedBody(response.stream)
+        return response
 
 
 class _Lines(asyncio.Protocol):

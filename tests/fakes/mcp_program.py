@@ -60,6 +60,12 @@ def much() -> str:
 
 
 @server.tool(structured_output=False)
+def too_much() -> str:
+    """Says more than anybody can hear."""
+    return "x" * 3_000_000
+
+
+@server.tool(structured_output=False)
 def picture() -> list[object]:
     """Words and a picture."""
     return ["Here it is.", Image(data=b"\x89PNG", format="png")]

@@ -102,8 +102,8 @@ async def test_a_programs_tools_are_listed_and_called(monkeypatch: pytest.Monkey
     async with equipped(agent(crm=stdio(env={"CRM_SECRET": "of the program"}))) as (equipment,):
         tools = equipment.toolbox()
         assert set(tools) == {
-            "end_call", "crm_look_up", "crm_orders_list_all", "crm_wait", "crm_fail", "crm_much", "crm_picture",
-            "crm_learn",
+            "end_call", "crm_look_up", "crm_orders_list_all", "crm_wait", "crm_fail", "crm_much", "crm_too_much",
+            "crm_picture", "crm_learn",
         }  # fmt: skip
         definition = tools["crm_look_up"].definition
         assert definition.description == "Looks a customer up."
@@ -120,10 +120,12 @@ async def test_a_programs_tools_are_listed_and_called(monkeypatch: pytest.Monkey
 
 async def test_a_servers_tools_over_http_too(tmp_path: Path) -> None:
     port = free_tcp_port()
-    entry = {"type": "mcp", "url": f"http://127.0.0.1:{port}/mcp", "allow": ["look_up"], "prefix": ""}
+    entry = {"type": "mcp", "url": f"http://127.0.0.1:{port}/mcp", "allow": ["look_up", "too_much"], "prefix": ""}
     async with http_server(port, tmp_path / "log"), equipped(agent(crm=entry)) as (equipment,):
         tools = equipment.toolbox()
-        assert set(tools) == {"end_call", "look_up"}
+        assert set(tools) == {"end_call", "look_up", "too_much"}
+        with pytest.raises(ToolFailedError, match="longer than"):
+            await use(tools["too_much"])
         assert (await use(tools["look_up"], name="Ada"))["name"] == "Ada"
 
 
