@@ -156,6 +156,28 @@ async def test_a_backend_with_other_audio_formats_goes_on_with_the_conversation(
     assert record["media"]["codec"] == "PCMU"
 
 
+async def test_a_session_that_its_service_announces_to_end_is_replaced_before(tmp_path: Path) -> None:
+    """Gemini's goAway in compressed time: the next session goes on by the handle of the one before."""
+    async with EmbeddedServer(arguments=("--session-limit-s", "8")) as server:
+        backends = {
+            "main": {
+                "type": "gemini",
+                "url": server.url.replace(PATH, gemini.PATH),
+                "api_key": "key",
+                "model": "embedded-agent",
+            }
+        }
+        async with called(tmp_path, backends) as (gateway, call):
+            await until(lambda: bytes(call.captured).strip(SILENCE) != b"")
+            await asyncio.sleep(11)
+            assert not call.is_over
+        record = await gateway.record()
+    changes = record["model"]["changes"]
+    assert changes
+    assert {change["reason"] for change in changes} == {"renewed"}
+    assert [said["text"] for said in record["transcript"]] == ["Hello."]  # the next session greets nobody again
+
+
 async def test_a_caller_whose_model_is_gone_for_good_hears_why(tmp_path: Path) -> None:
     async with EmbeddedServer(arguments=("--mode", "silent", "--fault", "reset,after_ms=300")) as server:
         port_backends = {"main": {**backend(server), "model": "embedded-silent"}}
