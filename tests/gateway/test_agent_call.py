@@ -69,6 +69,7 @@ def configuration(
                 }
             },
             "records": {"directory": str(folder / "records")},
+            "recording": {"enabled": True, "directory": str(folder / "recordings")},
             "limits": {"drain_timeout_seconds": 0},
         }
     )
@@ -469,3 +470,23 @@ async def test_a_call_takes_a_socket_that_waits(tmp_path: Path) -> None:
             assert pool.counters["warm_taken"] == taken + 1
             call.hang_up()
             await call.ended()
+
+
+async def test_the_agent_keeps_a_card_number_out_of_the_recording(tmp_path: Path) -> None:
+    seen: dict[str, Any] = {}
+
+    async def asks_for_a_card(peer: Peer) -> None:
+        await peer.greet()
+        await peer.receive("response.create")
+        seen["paused"] = await use(peer, "pause_recording", 1)
+        await asyncio.sleep(0.5)
+        seen["resumed"] = await use(peer, "resume_recording", 2)
+        await peer.drain()
+
+    tools = ["pause_recording", "resume_recording"]
+    async with called(tmp_path, asks_for_a_card, built_in_tools=tools) as (house, _):
+        await until(lambda: "resumed" in seen)
+        await asyncio.sleep(0.3)
+    assert (seen["paused"], seen["resumed"]) == ({"recorded": False, "was_recorded": True}, {"recorded": True})
+    recording = (await house.record())["recording"]
+    assert 400 <= recording["paused_ms"] < recording["duration_ms"]
