@@ -92,5 +92,10 @@ class ReceivedInvite:
             self._resend_at = now + self._interval
 
     def _may_repeat(self, response: Response) -> bool:
-        """Whether a retransmission stays within what the INVITE may cause, a BYE of the same size included."""
-        return self._transaction.may_repeat(2 * len(bytes(response)))
+        """Whether a retransmission stays within what the INVITE may cause, a BYE included.
+
+        A BYE has the fields of the response at most, no body, and the peer's Contact for its Request-URI.
+        """
+        size = len(bytes(response))
+        bye_size = size - len(response.body) + len(self.request.headers.get("Contact") or "")
+        return self._transaction.may_repeat(size + bye_size)

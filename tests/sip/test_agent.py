@@ -195,14 +195,15 @@ def test_one_unacknowledged_invite_causes_at_most_12_times_its_bytes__promise_10
     bob.assert_empty()
 
 
+@pytest.mark.parametrize("contact", ["192.0.2.1", f"{'c' * 300}@192.0.2.1"])
 @pytest.mark.parametrize("require", ["", "Require:100rel\r\n"])
 @pytest.mark.parametrize("outcome", ["answer", "reject", "late_reject", "silence"])
-def test_the_briefest_invite_gains_no_more_either__promise_10(outcome: str, require: str) -> None:
+def test_the_briefest_invite_gains_no_more_either__promise_10(outcome: str, require: str, contact: str) -> None:
     network = Network()
     alice, bob = network.wire("192.0.2.1"), network.agent("192.0.2.2", supported=("100rel",))
     invite = (
         "INVITE sip:b@a SIP/2.0\r\nv:SIP/2.0/UDP a;branch=z9hG4bK1\r\nf:sip:a@b;tag=1\r\nt:sip:a\r\ni:1\r\n"
-        f"CSeq:1 INVITE\r\nm:<sip:192.0.2.1>\r\n{require}l:0\r\n\r\n"
+        f"CSeq:1 INVITE\r\nm:<sip:{contact}>\r\n{require}l:0\r\n\r\n"
     ).encode()
     alice.send(invite, bob)
     network.run(0.1)
