@@ -59,6 +59,7 @@ class InbandDigitDetector:
         self._mean_power = 1.0 / float(self._shape @ self._shape)
         floor_dbfs = _MIN_TONE_DBM0 - _FULL_SCALE_DBM0
         self._min_power = 32768.0**2 / 2 * 10 ** (floor_dbfs / 10)
+        self._quiet = float(np.sqrt(2 * self._min_power)) / 2
         self._held: Samples = np.empty(0, dtype=np.int16)
         self._candidate: str | None = None
         self._windows = 0
@@ -72,6 +73,10 @@ class InbandDigitDetector:
     def hear(self, samples: Samples) -> None:
         """Takes the next samples, of any number."""
         held = np.concatenate((self._held, samples))
+        if self._candidate is None and max(int(held.max(initial=0)), -int(held.min(initial=0))) < self._quiet:
+            # Most of a call is silence in one direction: no window of this can hold a tone.
+            self._held = held[-self._window :]
+            return
         count = (len(held) - self._window) // self._hop + 1
         if count <= 0:
             self._held = held
