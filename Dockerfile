@@ -9,7 +9,7 @@ COPY gateway gateway
 RUN apt-get update -qq \
  && apt-get install -y -qq --no-install-recommends gcc g++ \
  && python -m venv /opt/trunkline \
- && /opt/trunkline/bin/pip install --no-cache-dir '.[embedded]'
+ && /opt/trunkline/bin/pip install --no-cache-dir '.[embedded,mcp]'
 
 FROM python:3.13-slim
 RUN useradd --system --create-home --uid 10001 trunkline \
