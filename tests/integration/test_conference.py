@@ -20,7 +20,7 @@ from gateway.config.trunk import Codec, TrunkSettings
 from gateway.media_policy import MediaPolicy
 from tests.helpers.baresip import TONE_HZ, Baresip
 from tests.helpers.gateway_process import GatewayProcess, Record
-from tests.helpers.sipp import LOOPBACK
+from tests.helpers.sipp import LOOPBACK, run_sipp
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(90)]
 
@@ -286,6 +286,19 @@ async def test_a_softphone_of_another_family_sits_beside_us(
     second = softphone[loud : loud + RATE_HZ]
     assert level(second, NOTES_HZ["g722"]) > 1500, "it hears the other"
     assert level(second, TONE_HZ) < 100, "and not itself"
+
+
+@pytest.mark.sipp
+@pytest.mark.peer("sipp")
+@pytest.mark.parametrize(
+    "scenario",
+    ["uac-late-offer", "uac-reinvite-hold", "uac-reinvite-without-sdp", "uac-cancel-after-answer", "uac-dtmf"],
+)
+def test_sipp_calls_into_a_room_as_it_calls_an_agent(gateway: GatewayProcess, tmp_path: Path, scenario: str) -> None:
+    run = run_sipp(scenario, gateway.sip_address, tmp_path, number=SPEAKER)
+    run.assert_clean()
+    assert gateway.wait_for_record(run.sip_call_id)["conference"] == "stage"
+    gateway.wait_until_state(lambda state: all(state[kind] == 0 for kind in ("calls", "dialogs", "ports")))
 
 
 async def test_the_delay_between_two_callers(gateway: GatewayProcess, caller: Caller) -> None:
