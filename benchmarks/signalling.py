@@ -23,7 +23,7 @@ from typing import IO, Any, Final, cast
 import uvloop
 
 from benchmarks.first_light import Measure, at_most, exactly, show, told
-from benchmarks.flood import GATEWAY_CORE, GOOD, LOAD_CORE, ROOT, Caller, CallError, go_first, waited_seconds
+from benchmarks.flood import GATEWAY_CORE, GOOD, LOAD_CORE, ROOT, Caller, CallError, before_others, waited_seconds
 from benchmarks.media_calls import Gateway, Usage, configuration, free_port
 from benchmarks.plane_model import serve_model
 from tests.helpers.rtp_capture import percentile
@@ -113,7 +113,7 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def measure_whole(rate: float, seconds: float, folder: Path, *, goes_first: bool) -> list[Measure]:
+async def measure_whole(rate: float, seconds: float, folder: Path) -> list[Measure]:
     """Starts the gateway, warms it up, measures, and waits until nothing is left."""
     os.sched_setaffinity(0, {LOAD_CORE})
     sip_port = free_port()
@@ -125,8 +125,6 @@ async def measure_whole(rate: float, seconds: float, folder: Path, *, goes_first
         loop = asyncio.get_running_loop()
         _, caller = await loop.create_datagram_endpoint(lambda: Caller((GOOD, sip_port)), local_addr=(GOOD, 0))
         await load(caller, WARM_UP_CALLS / WARM_UP_SECONDS, WARM_UP_SECONDS)
-        if goes_first:
-            go_first(os.getpid(), gateway.pid)
         waits, used = [waited_seconds(pid) for pid in (gateway.pid, os.getpid())], Usage.of(gateway.pid)
         set_up_ms, failures, took = await load(caller, rate, seconds)
         waited, load_waited = (
@@ -202,7 +200,8 @@ def main() -> int:
         return int(any(one.is_met is False for one in measures))
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="signalling-"))
     folder.mkdir(parents=True, exist_ok=True)
-    measures = uvloop.run(measure_whole(arguments.rate, seconds, folder.resolve(), goes_first=arguments.first))
+    with before_others(arguments.first):
+        measures = uvloop.run(measure_whole(arguments.rate, seconds, folder.resolve()))
     show(measures)
     return int(any(one.is_met is False for one in measures))
 
