@@ -375,8 +375,12 @@ class AudioLeg(TurnPath):
         """Says goodbye over RTCP and frees the port. Idempotent."""
         self._plane.clock.unregister(self)
         if self._port is not None:
-            if self._rtcp is not None and self._is_sending:
-                self._report(self._rtcp.goodbye(self._plane.now()))
+            if (
+                self._rtcp is not None
+                and self._is_sending
+                and (bye := self._rtcp.goodbye(self._plane.now())) is not None
+            ):
+                self._report(bye)
             self._port.close()
             self._port = None
         if self._tap is not None:

@@ -74,8 +74,10 @@ class RtcpSession:
         self._sent += 1
         return self._stream.protect_rtcp(self._compound(now))
 
-    def goodbye(self, now: float) -> bytes:
-        """The last report, with BYE."""
+    def goodbye(self, now: float) -> bytes | None:
+        """The last report, with BYE; None where nothing was ever sent: then it "MUST NOT send a BYE" (section 6.3.7)."""
+        if not self._sent and not self._stream.statistics().tx.packets:
+            return None
         return self._stream.protect_rtcp(self._compound(now) + bytes(Bye((self._stream.ssrc,))))
 
     def receive_datagram(self, data: bytes, source: Address, now: float) -> None:

@@ -92,11 +92,18 @@ def test_a_secure_pair_reports_in_srtcp() -> None:
 def test_the_last_report_says_bye() -> None:
     stream = make_stream(RecordingSink())
     stream.tick(0.0)
-    report, bye = parse_compound(session(stream).goodbye(1.0))
+    report, bye = parse_compound(session(stream).goodbye(1.0) or b"")
     assert isinstance(report, Report)
     assert report.sender is not None
     assert (report.sender.packets, report.blocks) == (1, ())
     assert bye == Bye((stream.ssrc,))
+
+
+def test_who_never_sent_anything_leaves_without_a_word__rfc3550_6_3_7() -> None:
+    assert session(make_stream(RecordingSink())).goodbye(1.0) is None
+    reported = session(make_stream(RecordingSink()))
+    assert reported.poll(10.0) is not None
+    assert reported.goodbye(11.0) is not None
 
 
 def test_a_bye_is_noted_and_ends_nothing() -> None:
@@ -132,14 +139,17 @@ def test_multiplexed_reports_reach_the_session__rfc5761(secure: bool) -> None:
     here = make_stream(RecordingSink(), StreamParameters(remote=FAR_END, secure=keys))
     there = make_stream(RecordingSink(), StreamParameters(remote=FAR_END, secure=keys))
     reports = session(here)
+    packet = there.tick(0.0)
     report = session(there).goodbye(0.0)
+    assert packet is not None
+    assert report is not None
     here.receive_datagram(report, FAR_END, 0.0)
     assert reports.quality().reports_received == 0
-    packet = there.tick(0.0)
-    assert packet is not None
     here.accept_multiplexed_rtcp(reports.receive_datagram)
     here.receive_datagram(packet, FAR_END, 0.0)
-    here.receive_datagram(session(there).goodbye(0.0), FAR_END, 0.0)
+    again = session(there).goodbye(0.0)
+    assert again is not None
+    here.receive_datagram(again, FAR_END, 0.0)
     assert reports.quality().reports_received == 1
 
 
