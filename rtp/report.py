@@ -75,7 +75,7 @@ class RtcpSession:
         return self._stream.protect_rtcp(self._compound(now))
 
     def goodbye(self, now: float) -> bytes | None:
-        """The last report, with BYE; None where nothing was ever sent: then it "MUST NOT send a BYE" (section 6.3.7)."""
+        """The last report, with BYE; None where nothing was ever sent: "MUST NOT send a BYE" (section 6.3.7)."""
         if not self._sent and not self._stream.statistics().tx.packets:
             return None
         return self._stream.protect_rtcp(self._compound(now) + bytes(Bye((self._stream.ssrc,))))
