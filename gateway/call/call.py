@@ -302,7 +302,8 @@ class Call:
             side.close()
             return
         self.line.end_hold()
-        opened.bridge.on_playout_flushed(former.leg.flush())
+        if opened.bridge.on_playout_flushed(former.leg.flush()):
+            opened.model.cancel_response()  # its words were for somebody else, and the rest of them is heard by nobody
         self._account.change_side(former, former.close(), party)
         self.side = side
         self._transfers.session = side.session
