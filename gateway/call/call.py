@@ -15,7 +15,7 @@ from gateway.call.agent import CallAgent
 from gateway.call.environment import CallEnvironment
 from gateway.call.handover import Handovers
 from gateway.call.line import CallLine
-from gateway.call.lobby import check_identity, open_model
+from gateway.call.lobby import check_identity, log_call, open_model
 from gateway.call.side import CallerSide, Side
 from gateway.call.tape import Tape
 from gateway.call.timer import Timers
@@ -58,10 +58,6 @@ _log = logging.getLogger(__name__)
 Join = Callable[[InviteSession, "Call"], None]
 
 
-def _join_nobody(session: InviteSession, call: "Call") -> None:
-    """For calls that stand alone."""
-
-
 class Call:
     """One inbound call.
 
@@ -84,8 +80,8 @@ class Call:
         answer: bytes,
         route: Route,
         environment: CallEnvironment,
-        identity: IdentityCheck | None = None,
-        join: Join = _join_nobody,
+        identity: IdentityCheck | None,
+        join: Join,
     ) -> None:
         self.call_id = call_id
         self.route = route
@@ -125,7 +121,7 @@ class Call:
 
     async def _live(self) -> None:
         """Takes the inputs one by one until the call has ended, and then stops what still runs for it."""
-        self._log_start()
+        log_call(self, self._caller.session.sip_call_id, self._logger)
         self._arm("setup", self._environment.setup_timeout_seconds, CallInput.SETUP_EXPIRED)
         checking = None
         if self._identity is not None:
@@ -386,19 +382,6 @@ class Call:
         self._handovers.let_go()
         self.line.let_go()
         del self._tasks
-
-    def _log_start(self) -> None:
-        self._logger.info(
-            "call",
-            extra={
-                "event": "call",
-                "sip_call_id": self._caller.session.sip_call_id,
-                "agent": self.route.agent_name,
-                "agent_version": self.route.edition.version,
-                "caller": self.route.caller,
-                "dialled": self.route.dialled,
-            },
-        )
 
 
 _CONVERSING: Final = frozenset({CallState.ANSWERING, CallState.TALKING})

@@ -27,6 +27,22 @@ class LobbyHost(Protocol):
         """Puts an input into the call's inbox."""
 
 
+def log_call(host: LobbyHost, sip_call_id: str, logger: ContextLogger) -> None:
+    """Says in the log who calls whom, and who is to answer."""
+    route = host.route
+    logger.info(
+        "call",
+        extra={
+            "event": "call",
+            "sip_call_id": sip_call_id,
+            "agent": route.agent_name,
+            "agent_version": route.edition.version,
+            "caller": route.caller,
+            "dialled": route.dialled,
+        },
+    )
+
+
 async def check_identity(host: LobbyHost, identity: IdentityCheck, account: Account, logger: ContextLogger) -> None:
     """Gets the verdict about the caller's number, and refuses or routes the call by it."""
     verdict = await identity.settle()
