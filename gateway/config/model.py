@@ -9,8 +9,8 @@ from pydantic import Field
 
 from gateway.config.agent import AgentSettings
 from gateway.config.backend import BackendSettings
-from gateway.config.dialling import DiallingSettings
 from gateway.config.conference import ConferenceSettings
+from gateway.config.dialling import DiallingSettings
 from gateway.config.identity import IdentitySettings
 from gateway.config.network import NetworkSettings
 from gateway.config.overload import OverloadSettings
