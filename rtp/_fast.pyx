@@ -57,6 +57,8 @@ cdef enum:
     MAX_EVENTS = 512
     NO_SSRC = -1
     LEAST_OCTETS = 2048
+    MAX_OWED_FRAMES = 5
+    SPARE_TURNS = 10
 
 cdef char _datagram[MAX_DATAGRAM_OCTETS]
 cdef epoll_event _ready[MAX_EVENTS]
@@ -277,6 +279,7 @@ cdef class PlayoutPath:
     cdef public Py_ssize_t frame_octets
     cdef public long long queued_octets
     cdef public object current_item_id
+    cdef public int owed_frames, spare_turns
 
     def enqueue(self, str item_id not None, bytes audio not None):
         cdef FrameQueue youngest = self.youngest
@@ -296,14 +299,20 @@ cdef class PlayoutPath:
             return None
         if not head.sent_octets or (head.finished and head.queued_octets <= self.frame_octets):
             return (<object>self)._irregular_frame()
+        if self.owed_frames and self.spare_turns >= SPARE_TURNS and head.queued_octets >= 2 * self.frame_octets:
+            return (<object>self)._irregular_frame()
         if head.queued_octets >= self.frame_octets:
             self.current_item_id = head.item_id
             head.sent_octets += self.frame_octets
             self.queued_octets -= self.frame_octets
             head.waited = False
-            return head._take(self.frame_octets)
+            frame = head._take(self.frame_octets)
+            self.spare_turns = self.spare_turns + 1 if head.queued_octets >= self.frame_octets else 0
+            return frame
         if not head.queued_octets and self.is_alone:
             self.current_item_id = None
+            self.spare_turns = 0
+            self.owed_frames = min(self.owed_frames + 1, MAX_OWED_FRAMES)
             return None
         return (<object>self)._irregular_frame()
 

@@ -17,6 +17,10 @@ from rtp.srtp import SrtpUnprotector
 
 NO_SSRC: Final = -1
 """The value of `InboundPath.ssrc` while no source is followed."""
+MAX_OWED_FRAMES: Final = 5
+"""100 ms: a pause that is so much shorter is still the same pause."""
+SPARE_TURNS: Final = 10
+"""Twice the longest message that carries a caller's audio, and more than the jitter of a model's."""
 _JITTER_GAIN: Final = 1 / 16
 _MARKER: Final = 0x80
 
@@ -168,6 +172,10 @@ class PlayoutPath:
     frame_octets: int
     queued_octets: int
     current_item_id: str | None
+    owed_frames: int
+    """Silence that was put into the item because its audio came late, and may be taken back from its next pause."""
+    spare_turns: int
+    """Turns in a row that left another frame waiting: so much is more than the audio's pace needs."""
 
     def enqueue(self, item_id: str, audio: bytes) -> None:
         """Appends audio to an item; a new identifier is a new item behind the others. Flushed items take no more."""
@@ -187,14 +195,20 @@ class PlayoutPath:
         size = self.frame_octets
         if not head.sent_octets or (head.finished and head.queued_octets <= size):
             return self._irregular_frame()
+        if self.owed_frames and self.spare_turns >= SPARE_TURNS and head.queued_octets >= 2 * size:
+            return self._irregular_frame()
         if head.queued_octets >= size:
             self.current_item_id = head.item_id
             head.sent_octets += size
             self.queued_octets -= size
             head.waited = False
-            return head.take(size)
+            frame = head.take(size)
+            self.spare_turns = self.spare_turns + 1 if head.queued_octets >= size else 0
+            return frame
         if not head.queued_octets and self.is_alone:
             self.current_item_id = None
+            self.spare_turns = 0
+            self.owed_frames = min(self.owed_frames + 1, MAX_OWED_FRAMES)
             return None
         return self._irregular_frame()
 

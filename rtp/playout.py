@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from rtp.codec.format import PayloadFormat
 from rtp.fast import FrameQueue, PlayoutPath
+from rtp.path import MAX_OWED_FRAMES, SPARE_TURNS
 
 REMEMBERED_ITEMS: Final = 64
 """Items whose account is kept after they ended or were flushed; a conversation asks only for the last few."""
@@ -51,12 +52,15 @@ class Playout(PlayoutPath):
         self._flushed: OrderedDict[str, None] = OrderedDict()
         self.queued_octets = 0
         self.current_item_id = None
+        self.owed_frames = self.spare_turns = 0
         self._is_held = False
         self._arrange()
         self.refused_octets = 0
         """Audio that came for items after they had been flushed."""
         self.underruns = 0
         """Frames that had to be padded in the midst of an item because no more audio had come in time."""
+        self.taken_back = 0
+        """Frames of silence that were left out of an item, after as many had been put into it."""
 
     @property
     def silence_frame(self) -> bytes:
@@ -100,6 +104,7 @@ class Playout(PlayoutPath):
         self._items.clear()
         self.queued_octets = 0
         self.current_item_id = None
+        self.owed_frames = self.spare_turns = 0
         self._is_held = False
         self._arrange()
         return played
@@ -136,7 +141,24 @@ class Playout(PlayoutPath):
         size = self.frame_octets
         if item.queued_octets < size:
             return self._last_frame(item)
-        return self._account(item, item.take(size), size)
+        frame = item.take(size)
+        if self.owed_frames and self.spare_turns >= SPARE_TURNS and frame == self._silence:
+            frame = self._take_back(item)
+        return self._account(item, frame, size)
+
+    def _take_back(self, item: FrameQueue) -> bytes:
+        """Leaves out a frame of silence that the caller has heard already, when the item's audio was late."""
+        self.owed_frames -= 1
+        self.spare_turns = 0
+        item.sent_octets += self.frame_octets
+        self.queued_octets -= self.frame_octets
+        self.taken_back += 1
+        return item.take(self.frame_octets)
+
+    def owe(self, turns: int) -> None:
+        """So many turns were missed in the midst of an item."""
+        if self.head is not None and self.head.sent_octets:
+            self.owed_frames = min(self.owed_frames + turns, MAX_OWED_FRAMES)
 
     def _open(self, item_id: str) -> FrameQueue | None:
         """The item of that name, a new one if there is none; None if it was flushed."""
@@ -183,6 +205,7 @@ class Playout(PlayoutPath):
     def _end(self, item: FrameQueue) -> None:
         """Ends an item of which nothing waits."""
         self._items.remove(item)
+        self.owed_frames = self.spare_turns = 0
         self._arrange()
         self._remember(item)
         self._listener.on_item_finished(item.item_id)

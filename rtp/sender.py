@@ -54,6 +54,7 @@ class RtpSender(OutboundPath):
         """The clock missed `turns` turns: media time goes on without packets, playout keeps its audio."""
         self.timestamp = timestamp_add(self.timestamp, turns * self.frame_samples)
         self._skipped_frames += turns
+        self.playout.owe(turns)
         self.marker_due = True
 
     def pause(self) -> None:

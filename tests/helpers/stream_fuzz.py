@@ -153,7 +153,8 @@ class _World:
             self.turn()
 
     def speak(self) -> None:
-        audio = self.chance.randbytes(self.chance.choice((0, 1, 100, 160, 320, 321, 1600)))
+        octets = self.chance.choice((0, 1, 100, 160, 320, 321, 1600))
+        audio = self.chance.choice((self.chance.randbytes(octets), b"\xff" * octets))
         self.stream.playout.enqueue(f"item-{self.item - self.chance.choice((0, 0, 0, 1))}", audio)
 
     def finish(self) -> None:
@@ -182,8 +183,9 @@ class _World:
         self.now += 0.020 + self.chance.random() * self.chance.choice((0.0, 0.004))
         datagram = self.stream.tick(self.now)
         playout = self.stream.playout
+        debt = f"{playout.underruns} {playout.owed_frames} {playout.taken_back}"
         self.diary.lines.append(
-            f"turn {datagram.hex() if datagram else None} {playout.queued_ms} {playout.underruns} "
+            f"turn {datagram.hex() if datagram else None} {playout.queued_ms} {debt} "
             f"{playout.current_item_id} {playout.sent_ms(f'item-{self.item}')} {self.stream.arrived_at}"
         )
 

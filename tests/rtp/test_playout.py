@@ -5,6 +5,7 @@ import random
 import pytest
 
 from rtp.codec.format import L16_16K, PCMU
+from rtp.path import MAX_OWED_FRAMES, SPARE_TURNS
 from rtp.playout import REMEMBERED_ITEMS, PlayedItem, Playout
 from tests.helpers.rtp_peer import RecordingSink
 
@@ -200,3 +201,65 @@ def test_finishing_or_feeding_nothing_is_no_fault() -> None:
     source.enqueue("a", b"")
     assert source.next_frame() is None
     assert source.flush() == []
+
+
+def late_by_one_frame(then: bytes) -> Playout:
+    """An item whose audio comes at the pace of its speaking, a frame a turn, but once a turn late; then some more."""
+    source = playout()
+    source.enqueue("a", SPEECH)
+    assert drain(source, 2) == [SPEECH, None]
+    source.enqueue("a", SPEECH * 2)
+    for _ in range(SPARE_TURNS + 2):
+        assert source.next_frame() == SPEECH
+        source.enqueue("a", SPEECH)
+    source.enqueue("a", then)
+    return source
+
+
+SPEECH = b"\x01" * 160
+SILENCE = b"\xff" * 160
+
+
+def test_silence_that_lateness_put_into_an_item_is_taken_back_from_its_next_pause() -> None:
+    source = late_by_one_frame(SILENCE * 3 + SPEECH * 2)
+    waiting = source.queued_ms
+    frames = drain(source, waiting // 20 - 1)
+    assert frames == [SPEECH] * 2 + [SILENCE] * 2 + [SPEECH] * 2
+    assert (source.taken_back, source.queued_ms) == (1, 0)
+    assert source.sent_ms("a") == (1 + SPARE_TURNS + 2 + 7) * 20  # what was left out had been heard before
+
+
+def test_speech_is_never_taken_back() -> None:
+    source = late_by_one_frame(SPEECH * 20)
+    assert drain(source, 22) == [SPEECH] * 22
+    assert source.taken_back == 0
+
+
+def test_a_pause_that_came_in_time_keeps_its_length_however_much_waits() -> None:
+    source = playout()
+    source.enqueue("a", SPEECH * 50 + SILENCE * 50 + SPEECH)
+    assert drain(source, 101) == [SPEECH] * 50 + [SILENCE] * 50 + [SPEECH]
+    assert source.taken_back == 0
+
+
+def test_audio_that_comes_just_in_time_keeps_its_pauses_too() -> None:
+    source = playout()
+    source.enqueue("a", SPEECH)
+    drain(source, 4)
+    for _ in range(100):
+        source.enqueue("a", SILENCE)
+        assert source.next_frame() == SILENCE
+    assert source.taken_back == 0
+
+
+def test_no_more_than_a_tenth_of_a_second_is_taken_back_and_nothing_from_another_item() -> None:
+    source = playout()
+    source.enqueue("a", SPEECH)
+    drain(source, 50)
+    source.enqueue("a", SILENCE * 500)
+    drain(source, 400)
+    assert source.taken_back == MAX_OWED_FRAMES
+    source.flush()
+    source.enqueue("b", SPEECH + SILENCE * 50)
+    drain(source, 40)
+    assert source.taken_back == MAX_OWED_FRAMES
