@@ -72,8 +72,9 @@ TOKEN_BYTES: Final = 16
 # Why these: docs/decisions/sip-extensions.md. None is required of anybody, so a carrier that lacks one meets none.
 METHODS: Final = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "PRACK", "UPDATE", "REFER", "NOTIFY")
 EXTENSIONS: Final = ("timer", "100rel", "replaces", "norefersub")
-# How long a stopping process waits for the answers to its last BYEs: four transmissions of each at T1 of 500 ms.
-BYE_PATIENCE_SECONDS: Final = 4.0
+# How long a stopping process waits for the answers to its last BYEs: three transmissions of each at T1 of 500 ms. With
+# the wait for ACKs before, a process is gone 2 s after the drain time-out; a container's grace is often 10 s in all.
+BYE_PATIENCE_SECONDS: Final = 1.6
 # New container objects between two collections of the youngest: Python's 700 is a dozen a second under load.
 YOUNG_OBJECTS: Final = 5_000
 # The next two: a collection of the middle generation visits up to 15,000 objects (about 10 ms), where Python's default

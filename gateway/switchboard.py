@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -34,6 +35,8 @@ from sip.transport.flow import Flow
 CALL_ID_BYTES: Final = 8
 # Said with every 503: a carrier that comes back sooner finds the same.
 RETRY_AFTER_SECONDS: Final = 5
+# How long a stopping process waits for the ACK of a call that was answered a moment ago: one round trip, RFC 3261's T1.
+ACK_PATIENCE_SECONDS: Final = 0.5
 
 _log = logging.getLogger(__name__)
 
@@ -109,14 +112,25 @@ class Switchboard:
         return len(self._calls)
 
     async def drain(self, patience_seconds: float) -> None:
-        """Refuses new calls from now on, lets running ones end by themselves for a while, and then hangs up on them."""
+        """Refuses new calls from now on, lets running ones end by themselves for a while, and then hangs up on them.
+
+        A call that was never acknowledged would wait for its ACK for 64*T1, whatever patience there is, and whoever
+        stops the process would kill it first: without a BYE, and without the records of all calls.
+        """
         self._is_draining = True
-        try:
-            async with asyncio.timeout(patience_seconds):
+        if await self._is_idle_within(patience_seconds):
+            return
+        for call in list(self._calls.values()):
+            call.stop()
+        if not await self._is_idle_within(ACK_PATIENCE_SECONDS):
+            for session in [*self._calls, *self._joined]:
+                self._environment.perform(session.forgo_ack)
+
+    async def _is_idle_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
                 await self._idle.wait()
-        except TimeoutError:
-            for call in list(self._calls.values()):
-                call.stop()
+        return self._idle.is_set()
 
     def screen(self, request: Request, flow: Flow) -> Refusal | None:
         """OPTIONS gets what an INVITE would (RFC 3261 §11.2): 503 of a gateway that drains or is full, so that a

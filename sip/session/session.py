@@ -90,6 +90,18 @@ class InviteSession(SessionCore):
             return self.bye(now=now, headers=headers)
         return self._abandon(now, headers)
 
+    def forgo_ack(self, *, now: float) -> bool:
+        """Ends an answered call whose ACK has not come as 64*T1 without it would: with one BYE. False in other states.
+
+        For a process that has to leave. RFC 3261 §15 has the callee wait for the ACK or the time-out, so that the BYE
+        cannot overtake the 2xx; but who leaves takes the transaction and its time-out along. A caller whose ACK was
+        lost would hear silence from a call that nobody can end any more; the BYE is the last word that it can get.
+        """
+        if self.state is not SessionState.ANSWERED:
+            return False
+        self._not_acknowledged(now)
+        return True
+
     def reinvite(self, offer: bytes, *, now: float, headers: HeaderFields = ()) -> bool:
         """Offers a change of the session; ReinviteAnswered or ReinviteFailed follows. An empty offer asks for one.
 

@@ -58,6 +58,21 @@ def test_stop_ends_running_calls_with_bye_and_exits_cleanly(tmp_path: Path) -> N
         assert gateway.wait_for_record(run.sip_call_id)["end"]["reason"] == "gateway_stopped"
 
 
+def test_stop_does_not_wait_for_an_ack_that_never_comes(tmp_path: Path) -> None:
+    """64*T1 are 32 s; `GatewayProcess.stop` allows 20, and asks for exit code 0."""
+    with (
+        GatewayProcess(tmp_path / "gateway") as gateway,
+        RawCaller(gateway.sip_address, SILENT) as caller,
+    ):
+        caller.send(caller.write("INVITE", described()))
+        assert status_of(caller.final("INVITE")) == 200
+        gateway.stop()
+        caller.receive(lambda message: message.startswith("BYE "))
+        assert gateway.wait_for_record(caller.sip_call_id)["end"]["reason"] == "gateway_stopped"
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as successor:
+            successor.bind(gateway.sip_address)
+
+
 def test_call_beyond_the_limit_is_503__rfc3261_21_5_4(tmp_path: Path) -> None:
     with GatewayProcess(tmp_path / "gateway", calls=1) as gateway:
         with a_running_call(gateway, "uac-basic-call-rtp", tmp_path / "first", hold_ms=2000) as finish:

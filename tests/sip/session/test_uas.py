@@ -127,6 +127,32 @@ def test_without_ack_for_64_t1_the_call_is_ended_with_bye__rfc3261_13_3_1_4(
     bob.assert_empty()
 
 
+def test_who_has_to_leave_sends_the_bye_of_an_unacknowledged_call_at_once_and_once__rfc3261_15(
+    network: Network, alice: WireHost, bob: AgentHost
+) -> None:
+    _, _, session = answered(network, alice, bob)
+    network.run(1.0)
+    assert bob.do(session.hang_up)
+    network.run(0.1)
+    assert not network.sent(bob, "BYE"), "a BYE waits for the ACK"
+    assert bob.do(session.forgo_ack)
+    network.run(40.0)
+    assert len(network.sent(bob, "BYE")) == 1
+    assert bob.names == ["IncomingInvite", "NotAcknowledged", "Ended"]
+    assert bob.only(Ended).cause is EndCause.LOCAL_BYE
+    assert not bob.do(session.forgo_ack)
+    network.run(60.0)
+    bob.assert_empty()
+
+
+def test_an_acknowledged_call_has_no_ack_to_forgo(network: Network, alice: WireHost, bob: AgentHost) -> None:
+    invite, ok, session = answered(network, alice, bob)
+    alice.send(in_dialog(invite, ok, "ACK", cseq=1, body=b""), bob)
+    network.run(0.1)
+    assert not bob.do(session.forgo_ack)
+    assert session.state is SessionState.CONFIRMED
+
+
 def test_ack_confirms_once_and_its_copies_are_absorbed__rfc3261_13_3_1_4(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
