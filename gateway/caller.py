@@ -89,6 +89,7 @@ class PlacedCall(NullSink):
         self._speech_frames = 0
         self._last_speech_at: float | None = None
         self._items = 0
+        self._final_statistics: MediaRecord | None = None
 
     # What a person does.
 
@@ -146,8 +147,8 @@ class PlacedCall(NullSink):
         return np.asarray(decode_ulaw(bytes(self.captured)), np.int16)
 
     def statistics(self) -> MediaRecord:
-        """What was received and sent."""
-        return self._leg.statistics()
+        """What was received and sent, also after the call has ended."""
+        return self._final_statistics or self._leg.statistics()
 
     async def _first_of(self, wait: Coroutine[Any, Any, object]) -> None:
         """Waits for something, but not past the end of the call."""
@@ -184,6 +185,7 @@ class PlacedCall(NullSink):
                 self.ended_by_peer, self.end_reason = True, reason
             case Ended():
                 self._ended.set()
+                self._final_statistics = self.statistics()
                 self._leg.close()
                 if not self._answered.done():
                     self._answered.set_exception(CallFailedError(487, "Request Terminated"))

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Final
 
 import uvloop
 from rich.console import Console
@@ -9,8 +10,13 @@ from rich.console import Console
 from gateway.address import address_towards
 from gateway.audio_file import AudioFileError, Samples, read_audio, write_wav
 from gateway.caller import SAMPLE_RATE_HZ, Caller, CallFailedError, PlacedCall
+from gateway.media_policy import MediaPolicy
+from rtp.source_lock import SourcePolicy
 from sip.errors import SipError
 from sip.uri import Uri
+
+# A gateway that is called by a loopback address tells the address of its interface and sends from the other one.
+WHOEVER_ANSWERS: Final = MediaPolicy(SourcePolicy.LATCH)
 
 
 def run(
@@ -54,7 +60,7 @@ async def _place(
     bind: str | None,
 ) -> PlacedCall:
     async with Caller(bind or _address_for(target)) as agent:
-        call = agent.place(target, caller=caller)
+        call = agent.place(target, caller=caller, policy=WHOEVER_ANSWERS)
         await call.answered()
         console.print(f"answered after {call.set_up_ms} ms")
         try:
