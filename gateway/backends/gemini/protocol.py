@@ -259,6 +259,8 @@ class GeminiProtocol:
             if not call_id or not name:
                 self.counters["malformed_message"] += 1
                 continue
+            if call_id in self._calls:  # said twice: a tool must not run twice
+                continue
             self._calls[call_id] = name
             if len(self._calls) > MAX_PENDING_CALLS:
                 self._calls.popitem(last=False)

@@ -49,16 +49,22 @@ class ToolCallLedger:
         self._collected.pop(response_id, None)
 
     def complete(self, response_id: str, output: Sequence[JsonObject]) -> Sequence[FunctionCall]:
-        """The calls of a completed response. What `response.done` lists is authoritative."""
+        """The calls of a completed response. What `response.done` lists is authoritative.
+
+        What was told before is not told again: a server that repeats itself must not make a tool run twice.
+        """
         collected = self._collected.pop(response_id, {})
         listed = {call.call_id: call for item in output if (call := _function_call(item)) is not None}
-        calls = tuple((listed or collected).values())
+        calls = tuple(call for call in (listed or collected).values() if not self._was_made(call.call_id))
         if calls:
             call_ids = frozenset(call.call_id for call in calls)
             self._batches[response_id] = _Batch(call_ids, set(call_ids))
             if len(self._batches) > MAX_PENDING_RESPONSES:
                 self._batches.popitem(last=False)
         return calls
+
+    def _was_made(self, call_id: str) -> bool:
+        return any(call_id in batch.call_ids for batch in self._batches.values())
 
     def answer(self, call_id: str) -> frozenset[str] | None:
         """Notes a result. Returns the calls to speak about when it was the last one of its response.

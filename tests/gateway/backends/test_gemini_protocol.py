@@ -290,6 +290,7 @@ def test_tools_are_answered_by_name_and_cancelled_ones_not_at_all() -> None:
         ToolCall("gemini_response_1", "fc1", "look_up", '{"q":"x"}'),
         ToolCall("gemini_response_1", "fc2", "look_up", "{}"),
     ]
+    assert conversation.tell({"toolCall": {"functionCalls": calls}}) == []  # told twice, made once
     assert conversation.tell({"toolCallCancellation": {"ids": ["fc2", "fc9"]}}) == [ToolCallCancelled("fc2")]
     conversation.protocol.send_tool_result("fc2", "late")
     conversation.protocol.send_tool_result("fc1", "found")

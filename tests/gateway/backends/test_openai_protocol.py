@@ -503,6 +503,15 @@ def test_tool_calls_come_from_a_completed_response_alone() -> None:
     ]
 
 
+def test_a_call_that_is_told_twice_is_made_once() -> None:
+    conversation = configured()
+    done = response_done("resp_1", "completed", function_call("call_1", "pay"))
+    told = conversation.tell(response_created(), done, done)
+    assert [event for event in told if isinstance(event, ToolCall)] == [ToolCall("resp_1", "call_1", "pay", "{}")]
+    conversation.protocol.send_tool_result("call_1", '"paid"')
+    assert conversation.said_types() == ["conversation.item.create", "response.create"]
+
+
 def test_calls_are_found_where_the_end_of_the_response_lists_none() -> None:
     conversation = configured()
     item: Event = {"type": "response.output_item.done", "response_id": "resp_1", "item": function_call("call_1")}
