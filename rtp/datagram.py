@@ -42,7 +42,7 @@ class DatagramSender:
             self._sendto(data, remote)
         except BlockingIOError:
             self._counters.send_buffer_full += 1
-        except OSError:
+        except (OSError, OverflowError):  # the latter for a port beyond 65535
             self._counters.send_errors += 1
 
 
