@@ -40,6 +40,7 @@ class DigestAuthenticator:
                 uri=str(request.uri),
                 cnonce=self._token(),
                 nonce_count=self._nonce_count,
+                body=request.body,
             )
             return answer_field, value
         return None

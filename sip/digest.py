@@ -4,7 +4,8 @@
     value = authorize(challenge, credentials, method=…, uri=…, cnonce=…)
 
 The server's side stands in `sip.digest_verifier`. There is no random source here: client nonces are passed in. The
-algorithms are MD5, SHA-256 and SHA-512-256 with qop "auth"; challenges with others (-sess, auth-int) are passed over.
+algorithms are MD5, SHA-256 and SHA-512-256 with qop "auth", or "auth-int" where a challenge offers nothing else;
+challenges with others (-sess) are passed over.
 """
 
 import hashlib
@@ -38,7 +39,11 @@ class DigestAlgorithm(Enum):
 
     def digest(self, text: str) -> str:
         """The hash of the text's UTF-8 bytes in lower-case hexadecimal."""
-        return hashlib.new(_HASHES[self], text.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()
+        return self.digest_octets(text.encode("utf-8", "surrogateescape"))
+
+    def digest_octets(self, octets: bytes) -> str:
+        """The hash in lower-case hexadecimal."""
+        return hashlib.new(_HASHES[self], octets, usedforsecurity=False).hexdigest()
 
 
 _HASHES: Final = {
@@ -49,6 +54,8 @@ _HASHES: Final = {
 # By lower-case name: tokens are compared without case (RFC 3261 §7.3.1).
 ALGORITHMS: Final = {algorithm.value.lower(): algorithm for algorithm in DigestAlgorithm}
 _PREFERENCE: Final = list(DigestAlgorithm)
+# The preferred one first.
+_QOPS: Final = ("auth", "auth-int")
 
 
 class ForeignRealm(SipError):  # noqa: N818 -- the class name is the reason itself
@@ -70,7 +77,8 @@ class DigestCredentials:
 class DigestChallenge:
     """One WWW-Authenticate or Proxy-Authenticate value that we can answer.
 
-    `qop` is "auth", or None for a challenge of the old kind (RFC 2617 §3.2.1 left it out for RFC 2069's sake).
+    `qop` is "auth", "auth-int" where that is all that is offered, or None for a challenge of the old kind (RFC 2617
+    §3.2.1 left it out for RFC 2069's sake). "auth" first: back-to-back agents on the way change bodies.
     """
 
     realm: str
@@ -92,15 +100,18 @@ class DigestChallenge:
         algorithm = ALGORITHMS.get(parameters.get("algorithm", "MD5").lower())
         if algorithm is None:
             return None
-        qop = parameters.get("qop")
-        if qop is not None and "auth" not in {option.strip().lower() for option in qop.split(",")}:
-            return None
+        qop = None
+        if "qop" in parameters:
+            offered = {option.strip().lower() for option in parameters["qop"].split(",")}
+            qop = next((option for option in _QOPS if option in offered), None)
+            if qop is None:
+                return None
         return cls(
             realm=parameters["realm"],
             nonce=parameters["nonce"],
             algorithm=algorithm,
             opaque=parameters.get("opaque"),
-            qop=None if qop is None else "auth",
+            qop=qop,
             stale=parameters.get("stale", "").lower() == "true",
         )
 
@@ -125,7 +136,7 @@ def choose_challenge(values: Iterable[str], credentials: DigestCredentials) -> D
     challenges = [challenge for challenge in map(DigestChallenge.parse, values) if challenge is not None]
     return min(
         (challenge for challenge in challenges if challenge.realm == credentials.realm),
-        key=lambda challenge: _PREFERENCE.index(challenge.algorithm),
+        key=lambda challenge: (_PREFERENCE.index(challenge.algorithm), challenge.qop == "auth-int"),
         default=None,
     )
 
@@ -146,6 +157,7 @@ def authorize(
     uri: str,
     cnonce: str,
     nonce_count: int = 1,
+    body: bytes = b"",
 ) -> str:
     """The value of the Authorization or Proxy-Authorization header.
 
@@ -156,6 +168,7 @@ def authorize(
         uri: its Request-URI, as it is written in the request line.
         cnonce: 16 or more random characters of the client's own, new for each challenge.
         nonce_count: how many requests have been sent with this nonce, this one included.
+        body: of the request, as it is sent; auth-int covers it.
 
     Raises:
         ForeignRealm: the credentials are not for this realm.
@@ -164,7 +177,7 @@ def authorize(
         raise ForeignRealm(f"Credentials for realm {credentials.realm!r} are not given to {challenge.realm[:80]!r}")
     count = f"{nonce_count:08x}"
     secret_hash = password_hash(challenge.algorithm, credentials)
-    response = digest_response(challenge, secret_hash, method, uri, (count, cnonce))
+    response = digest_response(challenge, secret_hash, method, uri, (count, cnonce), body)
     parts = [
         f"username={_quoted(credentials.username)}",
         f"realm={_quoted(challenge.realm)}",
@@ -186,11 +199,18 @@ def password_hash(algorithm: DigestAlgorithm, credentials: DigestCredentials) ->
 
 
 def digest_response(
-    challenge: DigestChallenge, secret_hash: str, method: str, uri: str, counted: tuple[str, str]
+    challenge: DigestChallenge,
+    secret_hash: str,
+    method: str,
+    uri: str,
+    counted: tuple[str, str],
+    body: bytes = b"",
 ) -> str:
     """RFC 7616 §3.4.1; without qop as in RFC 2617 §3.2.2.1. `counted` is nc-value and cnonce."""
     digest = challenge.algorithm.digest
-    request_hash = digest(f"{method}:{uri}")
+    # §3.4.3: A2 = Method ":" request-uri, and with auth-int ":" H(entity-body) after that.
+    covered = f":{challenge.algorithm.digest_octets(body)}" if challenge.qop == "auth-int" else ""
+    request_hash = digest(f"{method}:{uri}{covered}")
     if challenge.qop is None:
         return digest(f"{secret_hash}:{challenge.nonce}:{request_hash}")
     count, cnonce = counted

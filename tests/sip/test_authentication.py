@@ -3,7 +3,7 @@
 import pytest
 
 from sip.authentication import DigestAuthenticator
-from sip.digest import DigestChallenge, DigestCredentials, parse_digest
+from sip.digest import DigestChallenge, DigestCredentials, digest_response, parse_digest, password_hash
 from sip.event import Failed
 from sip.message import Request, Response
 from tests.helpers.sip import AgentHost, Network, WireHost, request
@@ -11,8 +11,10 @@ from tests.helpers.sip import AgentHost, Network, WireHost, request
 TWILIO = DigestCredentials("sip.twilio.com", "trunk", "secret")
 
 
-def challenge(invite: Request, nonce: str, *, realm: str = "sip.twilio.com", stale: bool = False) -> Response:
-    value = str(DigestChallenge(realm=realm, nonce=nonce, qop="auth", stale=stale))
+def challenge(
+    invite: Request, nonce: str, *, realm: str = "sip.twilio.com", stale: bool = False, qop: str = "auth"
+) -> Response:
+    value = str(DigestChallenge(realm=realm, nonce=nonce, qop=qop, stale=stale))
     return invite.create_response(407, to_tag="edge", headers=[("Proxy-Authenticate", value)])
 
 
@@ -41,6 +43,20 @@ def test_the_challenge_is_answered_for_the_request_uri__rfc3261_22_2(network: Ne
     assert answer is not None
     assert (answer["username"], answer["realm"], answer["uri"]) == ("trunk", "sip.twilio.com", "sip:bob@192.0.2.2:5060")
     assert (answer["nc"], answer["qop"]) == ("00000001", "auth")
+
+
+def test_auth_int_covers_the_offer_that_is_sent_with_it__rfc7616_3_4_3(network: Network) -> None:
+    alice, edge = placed(network)
+    edge.send(challenge(edge.requests("INVITE")[0], "n1", qop="auth-int"), alice)
+    network.run(0.1)
+    (answer,) = answers(edge)
+    invite = edge.requests("INVITE")[1]
+    assert answer is not None
+    assert invite.body
+    counted = (answer["nc"], answer["cnonce"])
+    asked = DigestChallenge("sip.twilio.com", "n1", qop="auth-int")
+    secret = password_hash(asked.algorithm, TWILIO)
+    assert answer["response"] == digest_response(asked, secret, "INVITE", str(invite.uri), counted, invite.body)
 
 
 def test_credentials_go_to_no_other_realm__promise_15(network: Network) -> None:

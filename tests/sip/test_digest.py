@@ -1,5 +1,6 @@
 """Answering digest challenges (RFC 7616, RFC 2617, RFC 8760), and giving credentials to nobody else."""
 
+import hashlib
 import os
 from dataclasses import replace
 
@@ -121,7 +122,7 @@ def test_case_blanks_and_quoting_make_no_difference__rfc3261_7_3_1(value: str) -
         'Digest nonce="n"',
         'Digest realm="r", nonce="n", algorithm=MD5-sess',
         'Digest realm="r", nonce="n", algorithm=AKAv1-MD5',
-        'Digest realm="r", nonce="n", qop="auth-int"',
+        'Digest realm="r", nonce="n", qop="auth-conf"',
         'Digest realm="r", nonce="n", qop=""',
         'Digest realm="r", realm="s", nonce="n"',
         'Digest realm="r", nonce="n',
@@ -150,6 +151,44 @@ def test_strongest_algorithm_is_chosen_wherever_it_stands__rfc8760_2_4() -> None
     best = choose_challenge([*values, 'Digest realm="sip.example.net", nonce="d", algorithm=SHA-512-256'], TRUNK)
     assert best is not None
     assert best.algorithm is DigestAlgorithm.SHA_512_256
+
+
+def test_auth_int_is_answered_only_where_nothing_else_is_offered__rfc7616_3_3() -> None:
+    def qop(value: str) -> str | None:
+        challenge = DigestChallenge.parse(f'Digest realm="r", nonce="n", qop="{value}"')
+        assert challenge is not None
+        return challenge.qop
+
+    assert [qop(value) for value in ("auth-int", "AUTH-INT", "auth-int,auth", "auth-conf, auth-int")] == [
+        "auth-int", "auth-int", "auth", "auth-int",
+    ]  # fmt: skip
+    integrity = 'Digest realm="sip.example.net", nonce="a", qop="auth-int"'
+    plain = 'Digest realm="sip.example.net", nonce="b", qop="auth"'
+    chosen = choose_challenge([integrity, plain], TRUNK)
+    assert chosen is not None
+    assert chosen.nonce == "b"
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "name", "body"),
+    [
+        (DigestAlgorithm.MD5, "md5", b""),
+        (DigestAlgorithm.MD5, "md5", b"v=0\r\ns=\xe4\r\n"),
+        (DigestAlgorithm.SHA_256, "sha256", b"v=0\r\n"),
+    ],
+)
+def test_auth_int_covers_the_body__rfc7616_3_4_3(algorithm: DigestAlgorithm, name: str, body: bytes) -> None:
+    def hashed(text: bytes) -> bytes:
+        return hashlib.new(name, text).hexdigest().encode()
+
+    challenge = DigestChallenge(TRUNK.realm, "n", algorithm, qop="auth-int")
+    value = authorize(challenge, TRUNK, method="INVITE", uri="sip:a@b", cnonce="c", body=body)
+    parameters = parse_digest(value)
+    assert parameters is not None
+    secret = hashed(b"trunk:sip.example.net:secret")
+    covered = hashed(b"INVITE:sip:a@b:" + hashed(body))
+    expected = hashed(b":".join((secret, b"n", b"00000001", b"c", b"auth-int", covered)))
+    assert (parameters["qop"], parameters["response"]) == ("auth-int", expected.decode())
 
 
 # --- credentials go to their realm only ------------------------------------------------------------------------------
