@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from gateway.call.record import UploadRecord, UploadState, note_upload
+from gateway.call.record import RecordedPart, UploadRecord, UploadState, note_upload
 from gateway.recording import CallRecording
 from gateway.recording_seal import SUFFIX, RecordingKey
 from gateway.recording_spool import Job, JobState, Spool
@@ -115,16 +115,16 @@ class Deliveries:
 
     # What calls say, in worker threads.
 
-    def announce(self, call_id: str, path: Path) -> None:
+    def announce(self, call_id: str, path: Path, part: RecordedPart = RecordedPart.RECORDING) -> None:
         """A recording begins: should the process die, the next one knows of the file."""
         try:
-            self._spool.put(Job(call_id, path.name, JobState.RECORDING, os.getpid()))
+            self._spool.put(Job(call_id, path.name, JobState.RECORDING, os.getpid(), part=part))
         except OSError as error:
             _log.error("upload job not kept", extra={"call_id": call_id, "fault": str(error)})
 
-    def release(self, call_id: str, path: Path) -> UploadRecord | None:
+    def release(self, call_id: str, path: Path, part: RecordedPart = RecordedPart.RECORDING) -> UploadRecord | None:
         """A recording has ended: it may go. None where nothing was recorded."""
-        job = Job(call_id, path.name, JobState.WAITING, os.getpid())
+        job = Job(call_id, path.name, JobState.WAITING, os.getpid(), part=part)
         if not path.exists():
             self._spool.drop(job)
             return None
@@ -183,7 +183,7 @@ class Deliveries:
             )
         if not self._keep_local:
             path.unlink(missing_ok=True)
-        told = note_upload(self._records, job.call_id, UploadRecord(state=UploadState.STORED, url=job.url))
+        told = note_upload(self._records, job.call_id, UploadRecord(state=UploadState.STORED, url=job.url), job.part)
         if told or job.attempts >= RECORD_ATTEMPTS:
             self._spool.drop(job)
         else:
@@ -192,7 +192,7 @@ class Deliveries:
     def _put_off(self, job: Job, fault: str) -> None:
         later = job.failed(fault, self._wall_time())
         self._spool.put(later)
-        note_upload(self._records, job.call_id, UploadRecord(state=UploadState.WAITING, fault=fault))
+        note_upload(self._records, job.call_id, UploadRecord(state=UploadState.WAITING, fault=fault), job.part)
         _log.warning(
             "recording not stored, it is tried again",
             extra={

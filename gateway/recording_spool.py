@@ -8,6 +8,8 @@ from enum import Enum, unique
 from pathlib import Path
 from typing import Final
 
+from gateway.call.record import RecordedPart
+
 FOLDER: Final = ".upload"
 FIRST_DELAY_S: Final = 5.0
 MAX_DELAY_S: Final = 900.0
@@ -39,6 +41,8 @@ class Job:
     not_before: float = 0.0
     fault: str | None = None
     url: str | None = None
+    part: RecordedPart = RecordedPart.RECORDING
+    """Jobs of before there were others have none."""
 
     def failed(self, fault: str, wall_time: float) -> "Job":
         """The job after one more attempt in vain: each waits twice as long as the one before."""
@@ -69,7 +73,7 @@ class Spool:
         """
         path = self._path(job)
         partial = path.with_suffix(".partial")
-        values = asdict(job) | {"state": job.state.value}
+        values = asdict(job) | {"state": job.state.value, "part": job.part.value}
         partial.write_text(json.dumps(values), encoding="utf-8")
         partial.replace(path)
 
@@ -83,8 +87,9 @@ class Spool:
         for path in sorted(self._folder.glob("*.json"), key=_age):
             try:
                 values = json.loads(path.read_text(encoding="utf-8"))
-                found.append(Job(**values | {"state": JobState(values["state"])}))
-            except (OSError, ValueError, TypeError, KeyError) as error:
+                part = RecordedPart(values.get("part", RecordedPart.RECORDING.value))
+                found.append(Job(**values | {"state": JobState(values["state"]), "part": part}))
+            except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
                 _log.error("upload job cannot be read", extra={"path": str(path), "fault": str(error)})
         return found
 
@@ -99,7 +104,8 @@ class Spool:
         return len(orphans)
 
     def _path(self, job: Job) -> Path:
-        return self._folder / f"{job.call_id}.json"
+        name = job.call_id if job.part is RecordedPart.RECORDING else f"{job.call_id}-{job.part.value}"
+        return self._folder / f"{name}.json"
 
 
 def _age(path: Path) -> float:

@@ -338,20 +338,39 @@ def _create_environment(
     records: RecordArchive,
     stack: AsyncExitStack,
 ) -> CallEnvironment:
+    deliveries = _create_deliveries(configuration, stack)
     return CallEnvironment(
         perform=endpoint.perform,
         dialler=dialler,
         backends=backends,
         keep=records.keep,
-        recordings=_create_archive(configuration, stack),
-        messages=_create_message_archive(configuration, stack),
+        recordings=_create_archive(configuration, deliveries, stack),
+        messages=_create_message_archive(configuration, deliveries, stack),
         setup_timeout_seconds=configuration.limits.setup_timeout_seconds,
         clock=time.monotonic,
         prices={name: backend.prices for name, backend in configuration.backends.items() if backend.prices is not None},
     )
 
 
-def _create_archive(configuration: GatewayConfiguration, stack: AsyncExitStack) -> RecordingArchive | None:
+def _create_deliveries(configuration: GatewayConfiguration, stack: AsyncExitStack) -> Deliveries | None:
+    """What brings recordings and messages to a store, where recordings are brought."""
+    settings = configuration.recording
+    if not settings.enabled or settings.upload is None:
+        return None
+    deliveries = Deliveries(
+        Spool(settings.directory),
+        S3Store(settings.upload),
+        configuration.records.directory,
+        keep_local=settings.upload.keep_local,
+    )
+    deliveries.start()
+    stack.push_async_callback(deliveries.aclose)
+    return deliveries
+
+
+def _create_archive(
+    configuration: GatewayConfiguration, deliveries: Deliveries | None, stack: AsyncExitStack
+) -> RecordingArchive | None:
     settings = configuration.recording
     if not settings.enabled:
         return None
@@ -360,25 +379,17 @@ def _create_archive(configuration: GatewayConfiguration, stack: AsyncExitStack) 
     settings.directory.mkdir(parents=True, exist_ok=True)
     key = None if settings.encryption is None else settings.encryption.load()
     style = RecordingStyle(settings.directory, settings.format, settings.layout is Layout.MIXED, key)
-    deliveries: Deliveries | None = None
-    if settings.upload is not None:
-        deliveries = Deliveries(
-            Spool(settings.directory),
-            S3Store(settings.upload),
-            configuration.records.directory,
-            keep_local=settings.upload.keep_local,
-        )
-        deliveries.start()
-        stack.push_async_callback(deliveries.aclose)
     return RecordingArchive(style, executor, deliveries)
 
 
-def _create_message_archive(configuration: GatewayConfiguration, stack: AsyncExitStack) -> MessageArchive:
+def _create_message_archive(
+    configuration: GatewayConfiguration, deliveries: Deliveries | None, stack: AsyncExitStack
+) -> MessageArchive:
     settings = configuration.recording
     executor = ThreadPoolExecutor(1, thread_name_prefix="message")
     stack.callback(executor.shutdown)
     key = None if settings.encryption is None else settings.encryption.load()
-    return MessageArchive(settings.directory, settings.format, executor, key)
+    return MessageArchive(settings.directory, settings.format, executor, key, deliveries)
 
 
 def _create_identity_desk(configuration: GatewayConfiguration, roster: Roster, stack: AsyncExitStack) -> IdentityDesk:

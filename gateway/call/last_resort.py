@@ -6,7 +6,7 @@ from collections.abc import Callable
 from gateway.admission import Route
 from gateway.bridge import Recorder
 from gateway.call.opening import OpenModel
-from gateway.call.record import VoicemailRecord
+from gateway.call.record import UploadRecord, VoicemailRecord
 from gateway.call.transfer import Transfers
 from gateway.call.transition import CallInput
 from gateway.call.voicemail import Message
@@ -36,6 +36,7 @@ class LastResort:
         self._logger = logger
         self._message: Message | None = None
         self._recording: CallRecording | None = None
+        self._upload: UploadRecord | None = None
 
     async def serve(
         self, route: Route, leg: AudioLeg, opened: OpenModel, recorder: Recorder | None, now_ms: Callable[[], int]
@@ -86,9 +87,9 @@ class LastResort:
         return CallInput.MESSAGE_LEFT
 
     async def aclose(self) -> None:
-        """Writes what is left of a message."""
-        if self._recording is not None:
-            await self._recording.aclose()
+        """Writes what is left of a message, and lets the file go to the store where there is one."""
+        if self._recording is not None and self._messages is not None:
+            self._upload = await self._messages.finish(self._call_id, self._recording)
 
     def record(self) -> VoicemailRecord | None:
         """Where the message is; None where nobody was asked for one."""
@@ -99,5 +100,6 @@ class LastResort:
             path=str(recording.path) if recording.duration_ms else None,
             duration_ms=recording.duration_ms,
             ended_by=message.end.value,
+            upload=self._upload,
             fault=recording.fault,
         )

@@ -188,8 +188,15 @@ class UploadState(StrEnum):
     FAILED = "failed"
 
 
+class RecordedPart(StrEnum):
+    """What of a call is in a file of its own; the value is the field of the record that tells of it."""
+
+    RECORDING = "recording"
+    VOICEMAIL = "voicemail"
+
+
 class UploadRecord(_Value):
-    """What became of a recording that was to be brought to a store."""
+    """What became of a recording or a message that was to be brought to a store."""
 
     state: UploadState
     url: str | None = Field(default=None, description="where the store has it")
@@ -220,9 +227,12 @@ class RecordingRecord(_Value):
 class VoicemailRecord(_Value):
     """A message that the caller was asked for when no model could be had any more."""
 
-    path: str | None = Field(default=None, description="None where nothing came after the tone")
+    path: str | None = Field(
+        default=None, description="None where nothing came after the tone; where it was stored, the file may be gone"
+    )
     duration_ms: int = 0
     ended_by: str = Field(description="silence, limit, key (#), or call_ended: the caller hung up")
+    upload: UploadRecord | None = Field(default=None, description="None where messages stay here")
     fault: str | None = None
 
 
@@ -314,15 +324,15 @@ def _write_whole(path: str, document: bytes) -> None:
         os.close(descriptor)
 
 
-def note_upload(directory: Path, call_id: str, upload: UploadRecord) -> bool:
-    """Writes what became of a recording into its call's record; False where there is no such record (yet)."""
+def note_upload(
+    directory: Path, call_id: str, upload: UploadRecord, part: RecordedPart = RecordedPart.RECORDING
+) -> bool:
+    """Writes what became of a file into its call's record; False where there is no such record (yet)."""
     try:
         record = CallRecord.model_validate_json((directory / f"{call_id}.json").read_text(encoding="utf-8"))
-        if record.recording is None:
-            return True
-        if record.recording.upload != upload:
-            recording = record.recording.model_copy(update={"upload": upload})
-            record.model_copy(update={"recording": recording}).write(directory)
+        told = record.recording if part is RecordedPart.RECORDING else record.voicemail
+        if told is not None and told.upload != upload:
+            record.model_copy(update={part.value: told.model_copy(update={"upload": upload})}).write(directory)
     except FileNotFoundError:
         return False
     except (OSError, ValueError) as error:

@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.call.record import CallRecord, EndRecord, RecordingRecord, UploadRecord
+from gateway.call.record import CallRecord, EndRecord, RecordedPart, RecordingRecord, UploadRecord, VoicemailRecord
 from gateway.config.recording import UploadSettings
+from gateway.message_archive import MessageArchive
 from gateway.recording_archive import Deliveries, RecordingArchive, RecordingStyle
+from gateway.recording_seal import RecordingKey, SealedFile
 from gateway.recording_spool import FIRST_DELAY_S, MAX_DELAY_S, Job, JobState, Spool
 from gateway.recording_store import S3Store, StoreError
 from rtp.codec.g711 import encode_ulaw
@@ -59,8 +61,8 @@ def write_record(folder: Path, call_id: str, path: Path) -> None:
     ).write(folder)  # fmt: skip
 
 
-def upload_of(folder: Path, call_id: str) -> dict[str, Any]:
-    upload: dict[str, Any] = json.loads((folder / f"{call_id}.json").read_text())["recording"]["upload"]
+def upload_of(folder: Path, call_id: str, part: str = "recording") -> dict[str, Any]:
+    upload: dict[str, Any] = json.loads((folder / f"{call_id}.json").read_text())[part]["upload"]
     return upload
 
 
@@ -103,6 +105,41 @@ async def test_a_recording_is_brought_verified_deleted_and_told_in_the_call_reco
     assert not path.exists()
     assert server.content("calls/call-1.wav") == content
     assert upload_of(tmp_path / "records", "call-1")["url"] == f"s3://{BUCKET}/calls/call-1.wav"
+    assert Spool(tmp_path).jobs() == []
+
+
+async def test_a_caller_s_message_goes_to_the_store_sealed_beside_the_recording_of_its_call(
+    tmp_path: Path, server: S3Server
+) -> None:
+    records, key = tmp_path / "records", RecordingKey(bytes(range(32)))
+    deliveries = Deliveries(Spool(tmp_path), S3Store(settings(server.url)), records)
+    with ThreadPoolExecutor(1) as executor:
+        archive = RecordingArchive(RecordingStyle(tmp_path), executor, deliveries)
+        messages = MessageArchive(tmp_path, "wav", executor, key, deliveries)
+        message = messages.begin("call-m")
+        for _ in range(100):
+            message.add_caller(b"\x10" * 160)
+            message.add_agent(b"\xff" * 160)
+        executor.submit(int).result()
+        (job,) = Spool(tmp_path).jobs()
+        assert (job.state, job.part) == (JobState.RECORDING, RecordedPart.VOICEMAIL), "should the process die now"
+        path = await record_a_call(archive, records, "call-m")
+        upload = await messages.finish("call-m", message)
+        record = CallRecord.model_validate_json((records / "call-m.json").read_text())
+        voicemail = VoicemailRecord(path=str(message.path), duration_ms=2000, ended_by="silence", upload=upload)
+        record.model_copy(update={"voicemail": voicemail}).write(records)
+        sealed = message.path.read_bytes()
+        deliveries.start()
+        for part in ("recording", "voicemail"):
+            await until(lambda part=part: upload_of(records, "call-m", part)["state"] == "stored")  # type: ignore[misc]
+        await deliveries.aclose()
+    assert not path.exists()
+    assert not message.path.exists()
+    assert server.content("calls/call-m-voicemail.wav.sealed") == sealed
+    assert b"".join(SealedFile(sealed, key).chunks()).startswith(b"RIFF")
+    url = f"s3://{BUCKET}/calls/call-m-voicemail.wav.sealed"
+    assert upload_of(records, "call-m", "voicemail")["url"] == url
+    assert upload_of(records, "call-m")["url"] == f"s3://{BUCKET}/calls/call-m.wav"
     assert Spool(tmp_path).jobs() == []
 
 
@@ -240,6 +277,15 @@ def test_a_job_that_cannot_be_read_stops_nothing(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     (tmp_path / ".upload" / "bad.json").write_text("{")
     (tmp_path / ".upload" / "worse.json").write_text('{"state": "flying"}')
+    (tmp_path / ".upload" / "worst.json").write_text("[]")
     good = Job("good", "good.wav", JobState.WAITING, 1)
     spool.put(good)
     assert spool.jobs() == [good]
+
+
+def test_a_job_of_before_there_were_messages_is_that_of_a_recording(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    old = {"call_id": "old", "file": "old.wav", "state": "waiting", "pid": 1, "attempts": 2, "not_before": 0.0}
+    (tmp_path / ".upload" / "old.json").write_text(json.dumps({**old, "fault": "away", "url": None}))
+    (job,) = spool.jobs()
+    assert (job.part, job.attempts) == (RecordedPart.RECORDING, 2)
