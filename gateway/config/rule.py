@@ -81,6 +81,23 @@ def transfers_lead_somewhere(subject: Subject) -> Iterator[Finding]:
             yield Finding(("agents", name, "transfer"), reason, FaultLevel.WARNING, at_key=True)
 
 
+def costs_can_be_counted(subject: Subject) -> Iterator[Finding]:
+    """A call's cost is limited where its backends have prices; the embedded server may be free."""
+    backends = subject.configuration.backends
+    for name, agent in subject.configuration.agents.items():
+        own = {backend: backends[backend] for backend in agent.backends if backend in backends}
+        if agent.max_cost is None or len(own) < len(set(agent.backends)):
+            continue
+        free = [backend for backend, it in own.items() if it.prices is None and not isinstance(it, EmbeddedSettings)]
+        if all(it.prices is None for it in own.values()):
+            reason = "has no effect: none of the agent's backends has prices"
+        elif free:
+            reason = f"counts nothing of what {', '.join(free)} costs: no prices stand there"
+        else:
+            continue
+        yield Finding(("agents", name, "max_cost"), reason, FaultLevel.WARNING, at_key=True)
+
+
 def tools_can_be_had(subject: Subject) -> Iterator[Finding]:
     """What kinds of tools need is installed, names lead to tools, and a name has one meaning."""
     shared, missing = subject.configuration.tools, not has_mcp()
@@ -339,6 +356,7 @@ RULES: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     sections_are_there,
     numbers_lead_to_agents,
     agents_have_backends,
+    costs_can_be_counted,
     transfers_lead_somewhere,
     files_can_be_played,
     tools_can_be_had,

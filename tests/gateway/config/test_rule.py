@@ -49,6 +49,18 @@ def test_backend_that_is_named_twice_is_a_fault(inspect_text: Inspect, minimal: 
     ]
 
 
+def test_limit_of_cost_that_nothing_counts_towards_is_a_warning(inspect_text: Inspect, minimal: str) -> None:
+    limited = minimal.replace("[model]", "[service, model]").replace("Be brief.", "Be brief.\n    max_cost: 1")
+    text = limited + "  service: {type: openai, api_key: k}\n"
+    priced = limited + "  service: {type: openai, api_key: k, prices: {output_audio: 64}}\n"
+    reason = "agents.reception.max_cost: has no effect: none of the agent's backends has prices"
+    assert warnings(inspect_text, text) == [reason]
+    assert warnings(inspect_text, priced) == []
+    assert warnings(inspect_text, text.replace("embedded}", "embedded, prices: {output_audio: 1}}")) == [
+        "agents.reception.max_cost: counts nothing of what service costs: no prices stand there"
+    ]
+
+
 def test_trunk_that_admits_nobody_is_a_fault(inspect_text: Inspect, minimal: str) -> None:
     assert errors(inspect_text, minimal.replace("allow: [192.0.2.0/24]", "carrier: custom")) == [
         "trunks.pbx.allow: admits nobody: the carrier 'custom' has no addresses of its own, so list them under allow"
