@@ -4,12 +4,13 @@ Either file is playable up to its last second whatever happens to the process: t
 Ogg pages stand for themselves, and what is sealed is sealed with every write.
 """
 
+import io
 import os
 import struct
 import wave
 from fractions import Fraction
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import av
 import numpy as np
@@ -17,6 +18,9 @@ from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
 from gateway.recording_seal import SALT_OCTETS, RecordingKey, Seal
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 Samples = NDArray[np.int16]
 
@@ -47,12 +51,27 @@ class RecordingFile(Protocol):
         """
 
 
+class WholeFile(io.FileIO):
+    """A file without a buffer, for what was written must survive the process, whose writes are whole or fail.
+
+    A disk that fills takes the first part of a write and says so by its length alone; what came after it, once there
+    is room again, would stand in the wrong place.
+    """
+
+    def write(self, octets: "ReadableBuffer", /) -> int:
+        """Writes all of the octets. Raises OSError."""
+        rest = memoryview(octets).cast("B")
+        size = len(rest)
+        while rest:
+            rest = rest[super().write(rest) :]
+        return size
+
+
 class WavFile:
     """Uncompressed."""
 
     def __init__(self, path: Path, rate_hz: int, channels: int) -> None:
-        # Unbuffered: what was written, and the header that says how much it is, must survive the process.
-        self._file = path.open("wb", buffering=0)
+        self._file = WholeFile(path, "wb")
         self._wave = wave.open(self._file, "wb")  # noqa: SIM115 - open for the length of the call
         self._wave.setnchannels(channels)
         self._wave.setsampwidth(2)
@@ -147,7 +166,7 @@ def create_recording_file(
     """
     if key is None:
         return OggFile(path, rate_hz, channels) if path.suffix == ".ogg" else WavFile(path, rate_hz, channels)
-    seal = Seal(path.open("wb", buffering=0), key, os.urandom(SALT_OCTETS))
+    seal = Seal(WholeFile(path, "wb"), key, os.urandom(SALT_OCTETS))
     is_ogg = path.with_suffix("").suffix == ".ogg"
     return OggFile(seal, rate_hz, channels) if is_ogg else SealedWavFile(seal, rate_hz, channels)
 

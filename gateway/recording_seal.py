@@ -14,6 +14,7 @@ octets of HKDF with the info "trunkline recording key id", tells which key a fil
 
 import base64
 import binascii
+import errno
 import os
 import struct
 from collections.abc import Iterator
@@ -50,7 +51,7 @@ class Output(Protocol):
     """Where octets go: a file that is written without a buffer."""
 
     def write(self, octets: bytes, /) -> int | None:
-        """Writes octets; how many."""
+        """Writes all of them, or raises OSError."""
 
     def close(self) -> None:
         """Ends."""
@@ -123,6 +124,7 @@ class Seal:
         self._cipher = key.cipher(salt)
         self._waiting = bytearray()
         self._number = 0
+        self._is_torn = False
         out.write(self._header)
 
     def write(self, octets: bytes) -> int:
@@ -138,19 +140,28 @@ class Seal:
             self._seal(len(self._waiting))
 
     def close(self) -> None:
-        """Seals the end, and closes what is written to."""
+        """Seals the end, and closes what is written to.
+
+        Where a chunk was not written whole there is no end: behind a torn chunk nothing could be read, and the file is
+        left as a crash would have left it.
+        """
         try:
-            self._seal(len(self._waiting), is_final=True)
+            if not self._is_torn:
+                self._seal(len(self._waiting), is_final=True)
         finally:
             self._out.close()
 
     def _seal(self, octets: int, *, is_final: bool = False) -> None:
+        if self._is_torn:
+            raise OSError(errno.EIO, "a chunk before this was not written whole")
         plain = bytes(self._waiting[:octets])
         del self._waiting[:octets]
         sealed = self._cipher.encrypt(_nonce(self._number, is_final=is_final), plain, self._header)
         self._number += 1
         # In one piece: a process that dies between two writes would leave a length without its chunk.
+        self._is_torn = True
         self._out.write(_LENGTH.pack(len(sealed)) + sealed)
+        self._is_torn = False
 
 
 class SealedFile:

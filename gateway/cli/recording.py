@@ -30,7 +30,8 @@ def run_decrypt(path: Path, output: Path | None, *, key_file: Path | None, key_v
     typer.echo(f"{output}: {len(octets)} octets")
     if not sealed.is_complete:
         typer.echo(
-            "The recording has no end: the process that wrote it died. All that it had sealed is there.", err=True
+            "The recording has no end: the process that wrote it died, or the disk was full. What was sealed is there.",
+            err=True,
         )
         return 2
     return 0

@@ -1,6 +1,9 @@
 """Sealed recordings: what was sealed comes back, up to the last whole chunk, and nothing else does."""
 
 import os
+import random
+import resource
+import signal
 import wave
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +17,7 @@ from typer.testing import CliRunner
 from gateway.audio_file import read_audio, read_wav
 from gateway.cli.app import app
 from gateway.recording import CallRecording
+from gateway.recording_file import WholeFile
 from gateway.recording_seal import (
     HEADER_OCTETS,
     MAX_CHUNK_OCTETS,
@@ -77,6 +81,46 @@ def test_a_crash_costs_the_chunk_that_was_being_written_and_no_more() -> None:
         file = SealedFile(octets[: len(octets) - cut], KEY)
         assert b"".join(file.chunks()) == b"".join(pieces if cut == 0 else pieces[:-1])
         assert not file.is_complete
+
+
+@pytest.mark.parametrize("suffix", ["wav", "ogg"])
+async def test_a_disk_that_is_full_for_a_while_costs_what_was_not_written_and_no_more(
+    tmp_path: Path, executor: ThreadPoolExecutor, suffix: str
+) -> None:
+    """A limit on the size of files stands for the full disk: a chunk is torn, and there is room again at the end."""
+    recording = CallRecording(tmp_path / f"call.{suffix}.sealed", executor, key=KEY)
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, before[1]))
+    noise = random.Random(3)
+    try:
+        while recording.fault is None and recording.duration_ms < 60_000:
+            recording.add_caller(noise.randbytes(160))
+            recording.add_agent(noise.randbytes(160))
+            executor.submit(lambda: None).result()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    await recording.aclose()
+    assert recording.fault is not None
+    file = SealedFile(recording.path.read_bytes(), KEY)
+    plain = b"".join(file.chunks())
+    assert not file.is_complete
+    (tmp_path / f"plain.{suffix}").write_bytes(plain)
+    assert len(plain) > 20_000
+    assert len(read_audio(tmp_path / f"plain.{suffix}", 8000)) > 8000 // 2
+
+
+def test_what_a_disk_takes_in_parts_is_written_whole_or_not_for_good(tmp_path: Path) -> None:
+    handler, before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
+    with WholeFile(tmp_path / "file", "wb") as file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1500, before[1]))
+        try:
+            assert file.write(bytes(1000)) == 1000
+            with pytest.raises(OSError, match="too large"):
+                file.write(bytes(1000))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_nothing_that_was_changed_is_played() -> None:
