@@ -1,5 +1,6 @@
 """A conversation as it was heard, for a new session that takes over from a lost one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -35,3 +36,8 @@ class SystemNote:
 
 
 ConversationTurn = CallerTurn | AgentTurn | ToolExchange | SystemNote
+
+
+def unanswered_tools(history: Sequence[ConversationTurn]) -> dict[str, str]:
+    """The names of the tools that were still at work when a session ended, by the ids of their calls."""
+    return {turn.call_id: turn.name for turn in history if isinstance(turn, ToolExchange) and turn.output is None}

@@ -22,7 +22,7 @@ from gateway.backends.json_message import (
     optional_text,
 )
 from gateway.backends.openai.delta import decode_audio
-from gateway.realtime.conversation import ConversationTurn
+from gateway.realtime.conversation import ConversationTurn, unanswered_tools
 from gateway.realtime.errors import ModelError
 from gateway.realtime.event import (
     AgentTranscript,
@@ -75,6 +75,7 @@ class GeminiProtocol:
         self._caller_words: list[str] = []
         self._usage: Usage | None = None
         self._calls: OrderedDict[str, str] = OrderedDict()
+        self._earlier_calls: dict[str, str] = {}
 
     @property
     def _response_id(self) -> str:
@@ -93,6 +94,7 @@ class GeminiProtocol:
     def start(self, settings: SessionSettings, history: Sequence[ConversationTurn] = ()) -> None:
         """Sends the setup. What was said before follows when it is confirmed; a resumed session knows it already."""
         self._history = history if self.resumption_handle is None else ()
+        self._earlier_calls = unanswered_tools(self._history)
         rate_hz = settings.input_format.sample_rate_hz
         self._append_head = b'{"realtimeInput":{"audio":{"mimeType":"audio/pcm;rate=%d","data":"' % rate_hz
         handle = self.resumption_handle
@@ -128,7 +130,13 @@ class GeminiProtocol:
         self._send({"realtimeInput": {"activityEnd": {}}})
 
     def send_tool_result(self, call_id: str, output: str) -> None:
-        """Answers a call, unless it was cancelled. The model goes on by itself."""
+        """Answers a call, unless it was cancelled. The model goes on by itself.
+
+        A call of an earlier session is none that the service waits for: its result is told in words.
+        """
+        if (earlier := self._earlier_calls.pop(call_id, None)) is not None:
+            self.create_response(f"The tool {earlier} has answered: {output}")
+            return
         name = self._calls.pop(call_id, None)
         if name is None:
             self.counters["result_without_call"] += 1

@@ -25,7 +25,7 @@ from gateway.backends.openai.fault import QUOTA_CODES, SESSION_EXPIRED, describe
 from gateway.backends.openai.payload import tool_output_item
 from gateway.backends.openai.tool import ToolCallLedger
 from gateway.backends.openai_live import payload
-from gateway.realtime.conversation import ConversationTurn
+from gateway.realtime.conversation import ConversationTurn, unanswered_tools
 from gateway.realtime.errors import ModelError, ModelSettingsError
 from gateway.realtime.event import (
     AgentTranscript,
@@ -84,6 +84,7 @@ class OpenAiLiveProtocol:
         self._caller_count = 1
         self._caller_words: list[str] = []
         self._tools = ToolCallLedger()
+        self._earlier_calls: dict[str, str] = {}
 
     @property
     def resumption_handle(self) -> str | None:
@@ -102,6 +103,7 @@ class OpenAiLiveProtocol:
 
     def start(self, settings: SessionSettings, history: Sequence[ConversationTurn] = ()) -> None:
         """Sends the settings, with what was said before."""
+        self._earlier_calls = unanswered_tools(history)
         self._send(payload.session_start(self._model, self._delegate_model, settings, history))
 
     def encode_append(self, payload: bytes) -> bytes:
@@ -134,7 +136,13 @@ class OpenAiLiveProtocol:
         """The model hears by itself that the caller has ended."""
 
     def send_tool_result(self, call_id: str, output: str) -> None:
-        """Adds a result; the last one of its response lets the delegate go on."""
+        """Adds a result; the last one of its response lets the delegate go on.
+
+        A call of an earlier session is none that the delegate knows: its result is told to the speaking model.
+        """
+        if (earlier := self._earlier_calls.pop(call_id, None)) is not None:
+            self.create_response(f"The tool {earlier} has answered: {output}")
+            return
         self._send({"type": "response.item.create", "item": tool_output_item(call_id, output)})
         if self._tools.answer(call_id) is not None:
             self._send({"type": "response.create"})

@@ -197,6 +197,21 @@ def test_history_follows_the_setup_and_is_announced_in_it() -> None:
     ]
 
 
+def test_result_of_a_tool_that_an_earlier_session_asked_for_is_told_in_words() -> None:
+    protocol = GeminiProtocol("gemini-3.8-live")
+    protocol.start(
+        SETTINGS, (ToolExchange("call_1", "look_up", "{}", "found"), ToolExchange("call_2", "pay", "{}", None))
+    )
+    protocol.receive_message(b'{"setupComplete":{}}')
+    protocol.transmits.clear()
+    protocol.send_tool_result("call_1", "found")  # the history has told it
+    for _ in range(2):
+        protocol.send_tool_result("call_2", "paid")
+    (said,) = protocol.transmits
+    check_client_message(json.loads(said))
+    assert json.loads(said) == {"realtimeInput": {"text": "[The tool pay has answered: paid]"}}
+
+
 def test_resumed_session_sends_the_handle_and_no_history() -> None:
     protocol = GeminiProtocol("gemini-3.8-live", "handle-1")
     protocol.start(SETTINGS, (CallerTurn("hello"),))

@@ -138,6 +138,17 @@ def test_history_is_text_and_its_end() -> None:
     assert "found" in messages[-1]["content"][0]["text"]
 
 
+def test_result_of_a_tool_that_an_earlier_session_asked_for_is_told_to_the_speaking_model() -> None:
+    protocol = OpenAiLiveProtocol("gpt-live-1", "gpt-5.5")
+    protocol.start(SessionSettings(), (ToolExchange("call_1", "pay", "{}", None),))
+    protocol.transmits.clear()
+    protocol.send_tool_result("call_1", "paid")
+    (said,) = protocol.transmits
+    CLIENT_EVENT.validate_json(said)
+    assert json.loads(said)["type"] == "session.commentary.append"
+    assert json.loads(said)["content"] == "The tool pay has answered: paid"
+
+
 def test_refused_start_is_a_rejection() -> None:
     protocol = OpenAiLiveProtocol("gpt-live-1", "gpt-5.5")
     protocol.start(SessionSettings(), ())
