@@ -38,6 +38,7 @@ from gateway.identity.certificate import TrustList
 from gateway.identity.check import IdentityDesk
 from gateway.identity.fetch import CertificateSource, HttpsFetcher
 from gateway.leg import MediaPlane, MediaTimeouts
+from gateway.media_policy import MediaPolicy
 from gateway.message_archive import MessageArchive
 from gateway.overload.gate import Gate
 from gateway.overload.load import LoopLoad
@@ -51,9 +52,12 @@ from gateway.reload import Reload
 from gateway.room import create_rooms
 from gateway.room_agent import RoomAttendance
 from gateway.roster import Roster, create_editions
+from gateway.stream_parameters import formats_of
 from gateway.switchboard import Switchboard
 from gateway.tools.catalog import ToolCatalog
+from gateway.transcoding import prepare
 from rtp.clock import Media, MediaClock
+from rtp.codec.format import PayloadFormat
 from rtp.fast import is_compiled
 from rtp.socket import MediaSockets, random_port_pool
 from sip.agent import UserAgent
@@ -163,6 +167,7 @@ class Service:
             OSError: an address or port cannot be bound.
             EmbeddedError: the embedded server does not start.
         """
+        _prepare_codecs(self.configuration)
         async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
             running = self._running = await self._start(stack, tasks)
             self.addresses = tuple(running.endpoint.addresses)
@@ -300,6 +305,13 @@ async def _muster(configuration: GatewayConfiguration, roster: Roster, stack: As
         catalog.connect(edition.equipment)
     await catalog.listed()
     return catalog
+
+
+def _prepare_codecs(configuration: GatewayConfiguration) -> None:
+    """Loads and warms what the trunks' codecs need while nobody can hear the loop stand still, some 10 ms in all."""
+    policies = map(MediaPolicy.of, configuration.trunks.values())
+    for payload_format in frozenset[PayloadFormat]().union(*map(formats_of, policies)):
+        prepare(payload_format)
 
 
 def _spare_the_collector() -> None:

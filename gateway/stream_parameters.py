@@ -30,6 +30,11 @@ _FORMATS: Final[Mapping[CodecSpec, PayloadFormat]] = {
 _OTHER_LAW: Final = {spec.PCMU: (spec.PCMA, 8, ALAW_TO_ULAW), spec.PCMA: (spec.PCMU, 0, ULAW_TO_ALAW)}
 
 
+def formats_of(policy: MediaPolicy) -> frozenset[PayloadFormat]:
+    """What streams under this policy may carry."""
+    return frozenset(_FORMATS[codec] for codec in policy.capabilities.codecs)
+
+
 def stream_parameters(audio: NegotiatedAudio, policy: MediaPolicy) -> StreamParameters:
     """The parameters of a negotiated stream.
 

@@ -20,6 +20,7 @@ from rtp.codec.resampling import Resampler
 Samples = NDArray[np.int16]
 
 G722_FRAME_SAMPLES: Final = 320
+PREPARED_MS: Final = 20  # of sound, for each way from and to each format
 _LAW_OF: Final = {AudioFormat.PCMU: PCMU, AudioFormat.PCMA: PCMA}
 
 
@@ -77,6 +78,21 @@ def silence_of(audio_format: AudioFormat, octets: int) -> bytes:
     """So many octets of silence."""
     law = _LAW_OF.get(audio_format)
     return bytes(octets) if law is None else law.silence * octets
+
+
+def prepare(payload_format: PayloadFormat) -> None:
+    """Does once what the first call of a format would do on the loop, where every other call would hear it as a gap.
+
+    FFmpeg's tables and the filters between rates are made with the first sound that passes; later calls find them.
+    """
+    encoder = encoder_of(payload_format, PREPARED_MS)
+    payload = encoder.encode(np.zeros(encoder.sample_rate_hz * PREPARED_MS // 1000, dtype=np.int16))
+    for audio_format in AudioFormat:
+        if (mouth := mouth_for(payload_format, PREPARED_MS, audio_format)) is not None:
+            mouth.speak(silence_of(audio_format, audio_format.bytes_per_ms * PREPARED_MS))
+        if (ear := ear_for(payload_format, PREPARED_MS, audio_format)) is not None:
+            ear(payload)
+            ear(b"")
 
 
 class _SampleEar:

@@ -18,6 +18,7 @@ import pytest
 from gateway.caller import Caller, CallFailedError
 from gateway.config.model import GatewayConfiguration
 from gateway.service import Service
+from rtp.codec.polyphase import _phases
 from tests.fakes.realtime_server import (
     Peer,
     audio_delta,
@@ -126,6 +127,12 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(SETTLE_SECONDS):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+async def test_what_codecs_need_is_ready_before_the_first_call(tmp_path: Path) -> None:
+    _phases.cache_clear()
+    async with realtime_server(obliging) as model, house(tmp_path, model.url):
+        assert _phases.cache_info().currsize > 0
 
 
 async def test_a_call_that_the_caller_ends_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -1,0 +1,50 @@
+"""Between a leg's codec and a model's audio: what the first call of a codec must find ready."""
+
+import subprocess
+import sys
+
+import pytest
+
+from gateway.realtime.capability import AudioFormat
+from gateway.transcoding import ear_for, mouth_for, prepare
+from rtp.codec.format import G722, L16_8K, L16_16K, OPUS, PCMA, PCMU, PayloadFormat
+from rtp.codec.polyphase import _phases
+
+FORMATS = [PCMU, PCMA, G722, OPUS, L16_8K, L16_16K]
+
+# In a process of its own: here everything has been loaded by somebody already.
+FIRST_CALLS = """
+import sys
+import gateway.service
+from gateway.realtime.capability import AudioFormat
+from gateway.transcoding import ear_for, mouth_for
+from rtp.codec.audio import encoder_of
+from rtp.codec.format import G722, OPUS
+import numpy as np
+
+loaded = set(sys.modules)
+for one in (G722, OPUS):
+    encoder = encoder_of(one, 20)
+    payload = encoder.encode(np.zeros(encoder.sample_rate_hz // 50, dtype=np.int16))
+    for spoken in AudioFormat:
+        mouth_for(one, 20, spoken).speak(bytes(1920))
+        ear_for(one, 20, spoken)(payload)
+print(sorted(set(sys.modules) - loaded))
+"""
+
+
+def test_the_first_call_in_g722_or_opus_loads_no_module() -> None:
+    done = subprocess.run([sys.executable, "-c", FIRST_CALLS], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("payload_format", FORMATS, ids=str)
+def test_what_was_prepared_makes_no_filter_any_more(payload_format: PayloadFormat) -> None:
+    _phases.cache_clear()
+    prepare(payload_format)
+    made = _phases.cache_info().misses
+    assert made > 0
+    for audio_format in AudioFormat:
+        ear_for(payload_format, 20, audio_format)
+        mouth_for(payload_format, 20, audio_format)
+    assert _phases.cache_info().misses == made
