@@ -275,6 +275,7 @@ class Caller:
             if not call.is_over:
                 call.hang_up()
         await self._stack.aclose()
+        self._calls.clear()
 
     def place(self, target: str, *, caller: str = "+15550002222", policy: MediaPolicy | None = None) -> PlacedCall:
         """Places a call to a SIP URI.
