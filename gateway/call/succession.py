@@ -16,6 +16,7 @@ from gateway.call.dead_air import DeadAir, DeadAirAct, DeadAirCount
 from gateway.call.period import Period
 from gateway.call.progress import Progress
 from gateway.call.renewal import Renewal, renew
+from gateway.call.search import ATTEMPT_SECONDS, Search
 from gateway.call.surroundings import ModelChange, ModelSurroundings
 from gateway.realtime.conversation import ConversationTurn
 from gateway.realtime.errors import ModelError, ModelRefusedError
@@ -32,13 +33,6 @@ from gateway.realtime.event import (
 from gateway.realtime.session import EventSink, RealtimeBackend, RealtimeSession
 from gateway.realtime.settings import SessionSettings
 
-# A backend that has not answered by then is passed over while there is another. OpenAI takes 0.3 to 0.8 s.
-ATTEMPT_SECONDS: Final = 1.5
-# Between two rounds through backends that all refused for a reason that may pass.
-ROUND_PAUSE_SECONDS: Final = 0.3
-# Sessions in a row that ended within so many seconds: the conversation itself breaks them.
-SHORT_LIFE_SECONDS: Final = 5.0
-SHORT_LIVES_LIMIT: Final = 3
 # The caller's last words go into the next session too: 2 s of 20 ms, which is all that a session holds while it opens.
 RECENT_PACKETS: Final = 100
 # Where the caller was silent when the session was lost: what the detection of speech wants before its start.
@@ -76,6 +70,7 @@ class Succession:
         self._backends = tuple(backends)
         self._around = around
         self._bill = Bill(around.prices)
+        self._search = Search(self._backends, around)
         self._comfort = Comfort(around.prompts.filler, around.filler_after_seconds, around.is_speaking, around.clock)
         self._periods = 0
         self.period = self.next_period(self._backends[0])
@@ -84,12 +79,10 @@ class Succession:
         self._pending: deque[Callable[[RealtimeSession], None]] = deque(maxlen=PENDING_LIMIT)
         self._closed = False
         self._dropped_before_ms = 0
-        self._short_lives = 0
         self._renewal = Renewal(around.clock)
         self.dead_air_count = DeadAirCount()
         self._dead_air = DeadAir(around.dead_air)
         self._dead_air_check: asyncio.TimerHandle | None = None
-        self._unanswered_lives = 0
         self._asides = Asides()
         self._bridging: asyncio.Task[None] | None = None
         self._works: set[asyncio.Task[None]] = set()
@@ -128,7 +121,7 @@ class Succession:
         self.append = self.period.append
         refusals = []
         for index, backend in enumerate(self._backends):
-            period = self.period if index == 0 else self._adopt(self.next_period(backend))
+            period = self.period if index == 0 else self.adopt(self.next_period(backend))
             is_last = index == len(self._backends) - 1
             try:
                 await self.open_period(period, history, None if is_last else ATTEMPT_SECONDS)
@@ -190,7 +183,7 @@ class Succession:
     async def switch(self, former: Period, fresh: Period, began: float) -> None:
         """Lets a session that is open take over from one that will end."""
         due = self.progress.reply_is_due and not self.progress.caller_speaks
-        self._adopt(fresh)
+        self.adopt(fresh)
         for payload in list(self.recent)[-SILENT_PACKETS:]:
             fresh.append(payload)
         self._end_response("session renewed")
@@ -200,7 +193,7 @@ class Succession:
             self.ask(GO_ON)
         await former.aclose()
 
-    def _adopt(self, period: Period) -> Period:
+    def adopt(self, period: Period) -> Period:
         """Makes a session the current one: the caller's audio and our commands are for it from now on."""
         self._dropped_before_ms += self.period.session.dropped_input_ms
         self._bill.add_time(self.backend_name, self.period.charged_seconds(self._around.clock()))
@@ -245,7 +238,7 @@ class Succession:
         if not self.progress.caller_speaks:
             while len(self.recent) > SILENT_PACKETS:
                 self.recent.popleft()
-        self._short_lives = self._short_lives + 1 if (self._lived or 0.0) < SHORT_LIFE_SECONDS else 0
+        self._search.note_life(self._lived or 0.0)
         self._spawn(self._recover(failure, due))
 
     async def _recover(self, failure: SessionFailed, due: bool) -> None:
@@ -254,7 +247,7 @@ class Succession:
         if due and failure.reason is not FailureReason.UNANSWERED:  # then the caller has just heard the words
             self._bridging = self._spawn(self._comfort.bridge_silence(self.sink, self.settings.output_format))
         try:
-            found = await self._seek(lost, failure)
+            found = await self._search.seek(self, lost, failure)
         finally:
             await lost.aclose()
         if not found:
@@ -265,43 +258,6 @@ class Succession:
         self._begin()
         if due:
             self.ask(GO_ON)
-
-    async def _seek(self, lost: Period, failure: SessionFailed) -> bool:
-        """Goes through the backends, round by round, until one answers or the time is up."""
-        deadline = self._around.clock() + self._around.give_up_after_seconds
-        candidates = self._candidates(lost, failure)
-        if self._unanswered_lives > len(self._backends):
-            return False  # each has had its chance
-        while candidates and self._short_lives < SHORT_LIVES_LIMIT:
-            remaining = []
-            for backend in candidates:
-                seconds = min(ATTEMPT_SECONDS, deadline - self._around.clock())
-                if seconds <= 0:
-                    return False
-                period = self._adopt(self.next_period(backend))
-                for payload in self.recent:
-                    period.append(payload)
-                try:
-                    await self.open_period(period, self._around.history(), seconds)
-                except ModelError as error:
-                    self._around.logger.warning("model refused", extra={"backend": backend.name, "reason": error.label})
-                    if error.retryable:
-                        remaining.append(backend)
-                    continue
-                return True
-            candidates = remaining
-            await asyncio.sleep(ROUND_PAUSE_SECONDS)
-        return False
-
-    def _candidates(self, lost: Period, failure: SessionFailed) -> list[RealtimeBackend]:
-        """The same backend first where that may help, then the others in their order."""
-        others = [backend for backend in self._backends if backend is not lost.backend]
-        if failure.reason is FailureReason.UNANSWERED:  # each in its turn, for all of them may be silent
-            index = self._backends.index(lost.backend)
-            others = [*self._backends[index + 1 :], *self._backends[:index]]
-        if not failure.retryable and others:
-            return others
-        return [*others, lost.backend] if self._short_lives > 1 else [lost.backend, *others]
 
     # Dead air.
 
@@ -317,7 +273,7 @@ class Succession:
     def _check_dead_air(self) -> None:
         self._dead_air_check = None
         if self._dead_air.sounded:
-            self._unanswered_lives = 0
+            self._search.unanswered_lives = 0
         waits = self.is_open and self.progress.model_is_awaited
         act = self._dead_air.check(self._around.clock(), waits=waits, speaks=self._around.is_speaking())
         if act is not DeadAirAct.NOTHING:
@@ -341,10 +297,9 @@ class Succession:
     def _replace_silent(self) -> None:
         """Gives the silent session up. Its own backend may be tried again only once."""
         self.dead_air_count.replacements += 1
-        self._unanswered_lives += 1
-        failure = SessionFailed(
-            FailureReason.UNANSWERED, "the model did not answer", retryable=self._unanswered_lives == 1
-        )
+        self._search.unanswered_lives += 1
+        first = self._search.unanswered_lives == 1
+        failure = SessionFailed(FailureReason.UNANSWERED, "the model did not answer", retryable=first)
         self._lost(failure)
 
     def _end_bridging(self) -> None:
