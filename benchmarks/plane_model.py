@@ -21,6 +21,7 @@ _AUDIO_KEY: Final = b'"audio":"'
 # What `talk` says at a time, and how much it says for each piece that it hears: as fast as it is heard, so it never
 # runs dry and never runs away.
 TALK_MS: Final = 200
+INTERRUPT_INTERVAL_S: Final = 0.005
 
 
 def _text(data: bytes) -> bytes:
@@ -157,10 +158,14 @@ _DELTA_EVENT: Final = b'{"type":"response.output_audio.delta","event_id":"event_
 _DELTA_HEAD: Final = b'","response_id":"resp_%d","item_id":"item_%d","output_index":0,"content_index":0,"delta":"'
 
 
-def interrupt_all() -> None:
-    """A stall while calls were set up leaves an echo that much behind for ever: every response begins anew."""
+async def interrupt_all() -> None:
+    """What was late while calls were set up is dropped: every response begins anew, one after another.
+
+    All at once they would be a stall of their own, and the new responses would begin late.
+    """
     for connection in tuple(ModelConnection.speaking):
         connection.interrupt()
+        await asyncio.sleep(INTERRUPT_INTERVAL_S)
 
 
 async def serve_model() -> int:

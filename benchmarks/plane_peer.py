@@ -217,7 +217,7 @@ class Peers(asyncio.DatagramProtocol):
 
     async def measure(self, seconds: float) -> dict[str, float]:
         """The figures of a while."""
-        interrupt_all()
+        await interrupt_all()
         await asyncio.sleep(SETTLE_S)
         for peer in self._peers:
             peer.tone_at = 0.0
