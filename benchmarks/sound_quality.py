@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import soxr
 from numpy.typing import NDArray
-from pesq import pesq  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
 from gateway.embedded.voice import VOICE_RATE_HZ, Voice
 from rtp.codec.audio import decoder_of, encoder_of
@@ -195,6 +194,9 @@ class Row:
 
 def measure(kind: Kind, voice: Voice, loss: float, jitter_ms: int, seeds: int) -> Row:
     """All sentences, all seeds of one condition."""
+    # Here, so that what is heard can be looked at without it.
+    from pesq import pesq  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
     figures = []
     for text in TEXTS:
         reference = spoken(voice, text, kind.judge_hz)
