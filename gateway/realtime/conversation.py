@@ -41,3 +41,8 @@ ConversationTurn = CallerTurn | AgentTurn | ToolExchange | SystemNote
 def unanswered_tools(history: Sequence[ConversationTurn]) -> dict[str, str]:
     """The names of the tools that were still at work when a session ended, by the ids of their calls."""
     return {turn.call_id: turn.name for turn in history if isinstance(turn, ToolExchange) and turn.output is None}
+
+
+def answered_tools(history: Sequence[ConversationTurn]) -> frozenset[str]:
+    """The ids of the tool calls whose results the history tells."""
+    return frozenset(turn.call_id for turn in history if isinstance(turn, ToolExchange) and turn.output is not None)

@@ -14,7 +14,7 @@ from gateway.backends.openai.response import ResponseRequest
 from gateway.backends.openai.response_event import receive_audio_delta
 from gateway.backends.openai.server_event import EVENTS
 from gateway.backends.openai.state import OpenAiState, Phase
-from gateway.realtime.conversation import ConversationTurn
+from gateway.realtime.conversation import ConversationTurn, answered_tools
 from gateway.realtime.event import AudioDelta, SessionFailed, TextAnswer
 from gateway.realtime.session import TextRole
 from gateway.realtime.settings import SessionSettings
@@ -28,6 +28,7 @@ class OpenAiProtocol(OpenAiState):
 
     def __init__(self, dialect: Dialect = OPENAI) -> None:
         super().__init__(dialect)
+        self._told_results: frozenset[str] = frozenset()
 
     @property
     def configured(self) -> bool:
@@ -45,6 +46,7 @@ class OpenAiProtocol(OpenAiState):
         """Waits for the server's greeting, where it gives one, and then sends the settings."""
         self.settings = settings
         self.history = history
+        self._told_results = answered_tools(history)
         self.output.bytes_per_ms = settings.output_format.bytes_per_ms
         turns = settings.turn_detection
         self.responses.answers_turns = turns is not None and turns.create_response
@@ -99,8 +101,12 @@ class OpenAiProtocol(OpenAiState):
         self.create_response(None)
 
     def send_tool_result(self, call_id: str, output: str) -> None:
-        """Adds a result; the last one of its response asks for the next response."""
-        self.send({"type": "conversation.item.create", "item": payload.tool_output_item(call_id, output)})
+        """Adds a result; the last one of its response asks for the next response.
+
+        One that came while this session was sought stands in its history already: it is not told again.
+        """
+        if call_id not in self._told_results:
+            self.send({"type": "conversation.item.create", "item": payload.tool_output_item(call_id, output)})
         answered = self.tools.answer(call_id)
         if answered is not None:
             self.responses.ask(ResponseRequest(answers=answered))

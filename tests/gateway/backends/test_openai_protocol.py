@@ -119,6 +119,16 @@ def test_refused_settings_are_a_rejection_even_without_event_id() -> None:
     assert not conversation.protocol.configured
 
 
+def test_result_that_the_history_tells_is_not_told_again_and_yet_answered() -> None:
+    protocol = OpenAiProtocol()
+    protocol.start(SessionSettings(), (ToolExchange("call_1", "look_up", "{}", "found"),))
+    protocol.receive_message(b'{"type":"session.created","session":{}}')
+    protocol.receive_message(b'{"type":"session.updated","session":{}}')
+    protocol.transmits.clear()
+    protocol.send_tool_result("call_1", "found")
+    assert [json.loads(message)["type"] for message in protocol.transmits] == ["response.create"]
+
+
 def test_history_is_replayed_as_the_api_takes_it__assistant_audio_becomes_text() -> None:
     protocol = OpenAiProtocol()
     history = (
