@@ -22,8 +22,10 @@ demo: $(STAMP)
 system-test-tools:
 	@.ci/install-system-tools || echo "not all peers could be installed: the tests that need them will be left out"
 
+# Two files at a time: most of the time is spent in waiting for real peers and real calls.
+TEST_JOBS ?= 2
 test: $(STAMP) system-test-tools
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile
 
 # What calls cost on one core, as tables and pictures in bench-media/. It wants two cores, for five minutes.
 bench: $(STAMP)
