@@ -56,8 +56,8 @@ class LimitsSettings(Settings):
     media_timeout_seconds: Annotated[float, Field(ge=0, le=3600)] = 60.0
     """Longest time without a packet in mid-call, except on hold; then the call is ended. 0: for ever."""
     drain_timeout_seconds: Annotated[float, Field(ge=0, le=3600)] = 30.0
-    """How long running calls may go on when the gateway is told to stop; then they are ended with BYE, the ones whose 200
-    was never acknowledged too, and 2 s later the process is gone: give it that much more before it is killed."""
+    """How long running calls may go on when the gateway is told to stop; then they are ended with BYE, the ones whose
+    200 was never acknowledged too, and 2 s later the process is gone: give it that much more before it is killed."""
     dialling: DiallingSettings = DiallingSettings()
     """How much may be dialled in a minute."""
     overload: OverloadSettings = OverloadSettings()

@@ -38,7 +38,7 @@ def test_the_first_call_in_g722_or_opus_loads_no_module() -> None:
     assert done.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("payload_format", FORMATS, ids=str)
+@pytest.mark.parametrize("payload_format", FORMATS, ids=lambda one: f"{one.name}-{one.clock_rate_hz}")
 def test_what_was_prepared_makes_no_filter_any_more(payload_format: PayloadFormat) -> None:
     _phases.cache_clear()
     prepare(payload_format)
