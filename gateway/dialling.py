@@ -3,35 +3,24 @@
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum, unique
+from enum import unique
 from typing import Final
 
 from gateway.config.dialling import DiallingSettings
 from gateway.config.transfer import number_in
+from gateway.refusal import RefusalRule
 from sip.uri import Uri
 
 WINDOW_SECONDS: Final = 60.0
 
 
 @unique
-class DialRule(Enum):
+class DialRule(RefusalRule):
     """What speaks against dialling: (label, in words for logs, records and agents)."""
 
     MINUTE = ("per_minute", "the gateway has dialled enough for this minute")
     PREFIX = ("per_prefix", "the gateway has dialled numbers like this one often enough for this minute")
     FORBIDDEN = ("forbidden_prefix", "numbers like this one are never dialled")
-
-    @property
-    def label(self) -> str:
-        """The metric label and the reason in logs."""
-        label: str = self.value[0]
-        return label
-
-    @property
-    def words(self) -> str:
-        """For people and models."""
-        words: str = self.value[1]
-        return words
 
 
 @dataclass(frozen=True, slots=True)

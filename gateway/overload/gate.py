@@ -24,6 +24,7 @@ from gateway.config.trunk import TrunkSettings
 from gateway.overload.bucket import BucketTable, TokenBucket
 from gateway.overload.journal import RefusalJournal
 from gateway.overload.load import LoadLevel, LoopLoad
+from gateway.refusal import RefusalRule
 from sip.event import Acknowledged, AgentEvent, Ended, IncomingInvite
 from sip.message import Request
 from sip.reception import Refusal
@@ -63,7 +64,7 @@ CALL_ID: Final = re.compile(rb"\n(?:[Cc][Aa][Ll][Ll]-[Ii][Dd]|i)[ \t]*:[ \t]*([^
 
 
 @unique
-class Rule(Enum):
+class Rule(RefusalRule):
     """What can speak against a new call or a datagram: (label, in words for the log)."""
 
     STRANGER = ("stranger", "the source address belongs to no trunk")
@@ -74,18 +75,6 @@ class Rule(Enum):
     HALF_OPEN = ("half_open", "too many calls are not acknowledged")
     UNPROVEN_RATE = ("unproven_rate", "too many calls a second of sources that never acknowledged one")
     TRUNK_RATE = ("trunk_rate", "more calls a second than the trunk's rate")
-
-    @property
-    def label(self) -> str:
-        """The metric label and the reason in logs."""
-        label: str = self.value[0]
-        return label
-
-    @property
-    def words(self) -> str:
-        """For people."""
-        words: str = self.value[1]
-        return words
 
 
 @unique
