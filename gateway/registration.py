@@ -12,7 +12,8 @@ from sip.agent import UserAgent
 from sip.authentication import DigestAuthenticator
 from sip.dialog import target_of
 from sip.header import NameAddr
-from sip.registration import Registration, RegistrationSettings, RegistrationState
+from sip.registration import Registration, RegistrationSettings
+from sip.registration_state import RegistrationState
 from sip.uri import Uri
 
 # RFC 3261 §25.1: `unreserved` without alphanumerics, and `user-unreserved`.

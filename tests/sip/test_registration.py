@@ -9,15 +9,8 @@ import pytest
 from sip.authentication import DigestAuthenticator
 from sip.digest import DigestChallenge, DigestCredentials, parse_digest
 from sip.message import Request
-from sip.registration import (
-    BASE_WAIT_SECONDS,
-    LONGEST_WAIT_SECONDS,
-    REGISTRATION,
-    Registration,
-    RegistrationInput,
-    RegistrationSettings,
-    RegistrationState,
-)
+from sip.registration import BASE_WAIT_SECONDS, LONGEST_WAIT_SECONDS, Registration, RegistrationSettings
+from sip.registration_state import RegistrationState
 from sip.uri import Uri
 from tests.helpers.sip import AgentHost, Network, WireHost
 
@@ -27,7 +20,7 @@ CONTACT = Uri.parse("sip:gateway@192.0.2.1:5060")
 SECOND_CONTACT = Uri.parse("sip:gateway@192.0.2.1:5080")
 CREDENTIALS = DigestCredentials("pbx.example", "gateway", "secret")
 
-S, News = RegistrationState, RegistrationInput
+S = RegistrationState
 
 
 @dataclass
@@ -397,17 +390,6 @@ def test_socket_that_fails_is_tried_again() -> None:
     peer.seconds_to_next()
     peer.grant(600)
     assert peer.states[-1] is S.REGISTERED
-
-
-@pytest.mark.parametrize("state", list(S))
-def test_every_state_says_what_it_takes(state: RegistrationState) -> None:
-    steps = REGISTRATION[state]
-    if state is not S.ENDED:
-        assert steps, f"{state} is a dead end"
-    if state.has_request:
-        assert {News.GRANTED, News.RETRY, News.REFUSED} <= steps.keys()
-    if state in {S.REGISTERED, S.WAITING}:
-        assert News.DUE in steps
 
 
 def test_unlisted_input_changes_nothing() -> None:
