@@ -15,31 +15,28 @@ from functools import partial
 from typing import Final
 
 from sip.agenda import Agenda, Timed
-from sip.body import take_description
+from sip.body import take_description, typed
 from sip.configuration import AgentConfiguration
 from sip.dialog import Dialog, DialogId, leaves_transport_open, target_of
 from sip.errors import SipError, SipParseError
 from sip.event import AgentEvent
-from sip.grammar import parse_number
 from sip.header import NameAddr
 from sip.listening import Listening, ListeningTable
-from sip.message import Message, PartialRequest, Request, Response, parse_message
+from sip.message import Request, Response, parse_message
+from sip.pause import Pauses, pause_seconds
 from sip.reception import DESCRIBED_METHODS, Reception, Screen
 from sip.replaces import Replaces
 from sip.session.host import Authenticator
 from sip.session.reliable import RELIABLE
-from sip.session.session import InviteSession, typed
+from sip.session.session import InviteSession
 from sip.session.uac import ClientSession
 from sip.session.uas import ServerSession
+from sip.stateless import StatelessResponder
 from sip.tombstone import Tombstones
 from sip.transaction.layer import MAGIC_COOKIE, MergeKey, TransactionLayer, merge_key
 from sip.transaction.search import OnOutcome
 from sip.transport.flow import Address, Flow, Target, Transmit, is_ip_literal
-from sip.transport.source import note_source
 from sip.uri import Uri
-
-RETRY_AFTER_LIMIT: Final = 300  # seconds: a server that wants to be left alone longer has a wrong clock, or is hostile
-PAUSE_LIMIT: Final = 256  # servers remembered that want to be left alone
 
 
 class SessionLimitError(SipError):
@@ -47,13 +44,6 @@ class SessionLimitError(SipError):
 
     status = 503
     label = "session_limit"
-
-
-class ServerPauseError(SipError):
-    """The server has answered 503 with Retry-After, and that time is not over (RFC 3261 §21.5.4)."""
-
-    status = 503
-    label = "server_pause"
 
 
 class UserAgent:
@@ -83,14 +73,14 @@ class UserAgent:
         self.on_pause: Callable[[Flow, float], None] = lambda flow, seconds: None
         # Asks the driver which transport a domain wants; it calls back with the answer and `now`. None: always UDP.
         self.choose: Callable[[Target, Callable[[str, float], None]], None] | None = None
-        self._pauses: dict[Target, float] = {}
+        self._pauses = Pauses[Target]()
         self._dialogs: dict[DialogId, InviteSession] = {}
         self._sessions: set[InviteSession] = set()
         self._half_open: set[InviteSession] = set()
         self._origins: dict[MergeKey, InviteSession] = {}
         self._ended = Tombstones(configuration.timers.timeout)
-        self._secret = token()
         self._now = 0.0
+        self.stateless: Final = StatelessResponder(token(), self.send)
         self._reception = Reception(self)
 
     # -- the five verbs ----------------------------------------------------------------------------------------------
@@ -113,7 +103,7 @@ class UserAgent:
         self._now = now
         self.counters[error.label] += 1
         if error.partial is not None:
-            self._answer_malformed(error.partial, error, flow)
+            self.stateless.respond_malformed(error.partial, error, flow)
 
     def transmits(self) -> Iterator[Transmit]:
         """Drains what is to be sent, in order."""
@@ -165,7 +155,8 @@ class UserAgent:
             raise SessionLimitError(f"{len(self._sessions)} sessions live, which is the limit")
         self._now = now
         draft = self._draft_dialog(target, from_, to, route)
-        hop = self._first_hop(draft)
+        hop = replace(target_of(draft.next_hop()), is_new=True)
+        self._pauses.check(hop, now)
         secure = target.scheme == "sips"
         fields = self.refresh_headers(hop.transport, secure=secure, product_field="User-Agent", near=hop)
         if not offer:  # an offer in a reliable 1xx would want its answer in our PRACK, before our user has seen it
@@ -344,35 +335,7 @@ class UserAgent:
         self._origins[merge_key(request)] = session
         session.begin(now, replaces)
 
-    def respond_statelessly(
-        self,
-        request: Request,
-        flow: Flow,
-        status: int,
-        headers: Iterable[tuple[str, str]] = (),
-        reason: str | None = None,
-    ) -> None:
-        """Answers without a transaction, as RFC 3261 §8.2.7 allows: every retransmission gets the same answer anew."""
-        response = request.create_response(
-            status, reason, to_tag=self._stateless_tag(request, request.top_via.branch), headers=headers
-        )
-        self.send(bytes(response), flow)
-
     # -- the rest ----------------------------------------------------------------------------------------------------
-
-    def _answer_malformed(self, partial: PartialRequest, error: SipParseError, flow: Flow) -> None:
-        branch = None
-        if partial.has_sound_via:
-            branch = partial.top_via.branch
-            note_source(partial, flow)
-        response = partial.create_response(error.status, to_tag=self._stateless_tag(partial, branch))
-        self.send(bytes(response), flow)
-
-    def _stateless_tag(self, request: Message, branch: str | None) -> str:
-        """The same tag for the same request: "the UAS MUST ... generate To tags in a stateless manner" (§8.2.7)."""
-        headers = request.headers
-        parts = (self._secret, branch or "", *(headers.get(name) or "" for name in _TAG_FIELDS))
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     def _draft_dialog(
         self, target: Uri, from_: NameAddr, to: NameAddr | None, route: Iterable[str], call_id: str | None = None
@@ -394,29 +357,14 @@ class UserAgent:
         hop = replace(session.target, transport=transport)
         session.begin_at(hop, self.via(transport, hop), self.contact(transport, secure=secure, near=hop), now)
 
-    def _first_hop(self, draft: Dialog) -> Target:
-        """Where a new call goes. A server that asked to be left alone is (§21.5.4)."""
-        hop = replace(target_of(draft.next_hop()), is_new=True)
-        until = self._pauses.get(hop)
-        if until is not None and until > self._now:
-            raise ServerPauseError(f"{hop.host} wants no new calls for another {until - self._now:.0f} s")
-        return hop
-
     def _note_pause(self, response: Response, flow: Flow, now: float) -> None:
-        """RFC 3261 §21.5.4: it "SHOULD NOT forward any other requests to that server for the duration"."""
-        seconds = parse_number(
-            (response.headers.get("Retry-After") or "").partition(";")[0].partition("(")[0].strip(), 2**31
-        )
-        target = self.transactions.target_of(response)
+        seconds, target = pause_seconds(response), self.transactions.target_of(response)
         if target is None or not seconds or response.cseq.method != "INVITE":
             return
-        pause = float(min(seconds, RETRY_AFTER_LIMIT))
         if is_ip_literal(target.host):
-            self._pauses = {known: until for known, until in self._pauses.items() if until > now}
-            if len(self._pauses) < PAUSE_LIMIT:
-                self._pauses[target] = now + pause
+            self._pauses.add(target, seconds, now)
         else:
-            self.on_pause(flow, pause)  # one server of a name: the transport knows which
+            self.on_pause(flow, seconds)  # one server of a name: the transport knows which
 
     def _receive_response(self, response: Response, flow: Flow, now: float) -> None:
         contacts = response.contacts
@@ -431,9 +379,6 @@ class UserAgent:
                 self._note_pause(response, flow, now)
             if not self.transactions.receive_response(response, now):
                 self.counters["stray_response"] += 1
-
-
-_TAG_FIELDS: Final = ("Call-ID", "From", "CSeq")
 
 
 def _without_100rel(supported: str) -> str:

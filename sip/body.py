@@ -98,6 +98,11 @@ def take_description(message: Message, counters: Counter[str]) -> None:
         message.body = b""
 
 
+def typed(body: bytes) -> list[tuple[str, str]]:
+    """The Content-Type of a session description that we send, where there is one."""
+    return [("Content-Type", SDP)] if body else []
+
+
 def _descriptions(part: _Part, depth: int) -> list[bytes]:
     try:
         return _understand(part, depth)

@@ -52,6 +52,7 @@ class Reception:
     def __init__(self, agent: "UserAgent") -> None:
         self._agent = agent
         self._configuration = agent.configuration
+        self._stateless = agent.stateless
         self._knows_replaces = REPLACES in agent.configuration.supported
 
     def receive_request(self, request: Request, flow: Flow, now: float) -> None:
@@ -134,12 +135,12 @@ class Reception:
         session = agent.find_session(request)
         if session is None:
             if request.method == "BYE" and agent.has_ended(request):
-                agent.respond_statelessly(request, flow, 200)
+                self._stateless.respond(request, flow, 200)
             else:
                 self._refuse(request, flow, Refusal(481, "dialog_unknown"))
             return
         if request.method == "OPTIONS":
-            agent.respond_statelessly(request, flow, 200, self._capabilities(flow))
+            self._stateless.respond(request, flow, 200, self._capabilities(flow))
             return
         session.flow = flow  # a peer may come back over another connection
         if request.method == "INVITE":
@@ -156,7 +157,7 @@ class Reception:
         elif agent.screen is not None and (refusal := agent.screen(request, flow)) is not None:
             self._refuse(request, flow, refusal)
         elif request.method == "OPTIONS":
-            agent.respond_statelessly(request, flow, 200, self._capabilities(flow))
+            self._stateless.respond(request, flow, 200, self._capabilities(flow))
         elif isinstance(replaced := self._replaced(request), Refusal):
             self._refuse(request, flow, replaced)
         elif agent.session_count >= self._configuration.max_sessions:
@@ -191,7 +192,7 @@ class Reception:
 
     def _refuse(self, request: Request, flow: Flow, refusal: Refusal) -> None:
         self._agent.counters[refusal.label] += 1
-        self._agent.respond_statelessly(request, flow, refusal.status, refusal.headers, refusal.reason)
+        self._stateless.respond(request, flow, refusal.status, refusal.headers, refusal.reason)
 
 
 def _inspect_accept(request: Request) -> Refusal | None:

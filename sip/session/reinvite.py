@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from sip.body import SDP
+from sip.body import typed
 from sip.dialog import Dialog
 from sip.event import ReinviteAnswered, ReinviteFailed, SessionRefreshed
 from sip.message import Request, Response
@@ -109,7 +109,7 @@ class Reinviter:
             *session.refresh_headers("User-Agent"),
             *(self._refresher.request_headers(sent.least_interval) if self._is_established else []),
             *sent.headers,
-            *([("Content-Type", SDP)] if sent.offer else []),
+            *typed(sent.offer),
         ]
         on_outcome = partial(self._handle_outcome, sent)
         session.send_request(sent.method, on_outcome, now, headers=headers, body=sent.offer, dialog=sent.dialog)

@@ -5,7 +5,7 @@ from enum import Enum, auto
 from typing import Final
 from weakref import proxy
 
-from sip.body import SDP, take_description
+from sip.body import take_description, typed
 from sip.dialog import Dialog
 from sip.event import (
     Acknowledged,
@@ -429,8 +429,3 @@ class InviteSession(SessionCore):
         """Whether an offer is without answer: ours that an ACK is still to answer, or one in an UPDATE."""
         owed = self._received is not None and self._received.awaits_ack and self._received.offer is None
         return owed or self._offered.request is not None
-
-
-def typed(body: bytes) -> list[tuple[str, str]]:
-    """The Content-Type of a session description, where there is one."""
-    return [("Content-Type", SDP)] if body else []

@@ -4,13 +4,14 @@ import math
 from typing import Final
 from weakref import proxy
 
+from sip.body import typed
 from sip.dialog import Dialog
 from sip.event import Cancelled, IncomingInvite, ProvisionalAcknowledged
 from sip.message import Request, Response
 from sip.session.host import SessionHost
 from sip.session.received import HeaderFields, ReceivedInvite
 from sip.session.reliable import FIRST_RSEQ_LIMIT, RELIABLE, ReliableProvisionals
-from sip.session.session import Deadline, InviteSession, typed
+from sip.session.session import Deadline, InviteSession
 from sip.session.state import SERVER_SESSION, EndCause, SessionInput, SessionState
 from sip.transaction.invite_server import InviteServerTransaction
 from sip.transaction.non_invite_server import NonInviteServerTransaction

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from sip.listening import ListeningTable
+from sip.pause import Pauses
 from sip.transport.connections import Connections
 from sip.transport.flow import DEFAULT_PORTS, RELIABLE_TRANSPORTS, Address, Flow, Target, Transmit, is_ip_literal
 from sip.transport.hunt import Hunt, Hunts
@@ -14,7 +15,6 @@ from sip.transport.resolver import ResolveError, Resolver
 from sip.transport.stream import StreamConnection
 from sip.transport.udp import UdpSocket
 
-PAUSE_LIMIT: Final = 256  # servers remembered that want to be left alone
 RESOLUTION_LIMIT: Final = 256  # look-ups and connections under way at once; beyond it a call fails as if unreachable
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Delivery:
         self._failed = failed
         self._settled = settled
         self._listening = listening
-        self._pauses: dict[Address, float] = {}
+        self._pauses = Pauses[Address]()
         self._hunts = Hunts()
         self._tasks: set[asyncio.Task[None]] = set()
         self._under_way: set[str] = set()
@@ -87,10 +87,7 @@ class Delivery:
 
     def pause(self, flow: Flow, seconds: float) -> None:
         """The server at the far end of this flow wants no new calls for a while: the others of its name come first."""
-        now = asyncio.get_running_loop().time()
-        self._pauses = {address: until for address, until in self._pauses.items() if until > now}
-        if len(self._pauses) < PAUSE_LIMIT:
-            self._pauses[flow.remote] = now + seconds
+        self._pauses.add(flow.remote, seconds, asyncio.get_running_loop().time())
 
     async def aclose(self) -> None:
         """Gives up what is under way."""
@@ -187,7 +184,7 @@ class Delivery:
         if not addresses:
             self._counters["unresolved"] += 1
         if target.is_new:
-            addresses = [address for address in addresses if self._pauses.get(address, now) <= now]
+            addresses = self._pauses.without(addresses, now)
         return self._hunts.begin(transmit.branch, addresses, now)
 
     async def _send_to_next(self, transmit: Transmit, target: Target, hunt: Hunt) -> bool:

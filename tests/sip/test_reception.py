@@ -52,17 +52,6 @@ def test_options_within_a_dialog_is_answered_too__rfc3261_11_2(
     assert alice.last(200).cseq.method == "OPTIONS"
 
 
-def test_a_retransmitted_refusal_has_the_same_tag__rfc3261_8_2_7(
-    network: Network, alice: WireHost, bob: AgentHost
-) -> None:
-    for _ in range(2):
-        alice.send(request("OPTIONS", cseq=5), bob)
-    alice.send(request("OPTIONS", cseq=6), bob)
-    network.run(0.1)
-    tags = [message.to.tag for message in alice.inbox]
-    assert tags[0] == tags[1] != tags[2]
-
-
 def test_a_known_method_that_is_not_served_gets_405_and_allow__rfc3261_8_2_1(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:

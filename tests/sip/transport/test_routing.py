@@ -7,7 +7,6 @@ from functools import partial
 
 import pytest
 
-from sip.agent import ServerPauseError
 from sip.configuration import AgentConfiguration
 from sip.event import AgentEvent, Answered, Ended, Failed
 from sip.header import NameAddr
@@ -17,7 +16,7 @@ from sip.transport.flow import Address, Target
 from sip.transport.resolver import SystemResolver
 from sip.transport.udp import UdpListener
 from sip.uri import Uri
-from tests.helpers.sip import OFFER, AgentHost, Network, WireHost
+from tests.helpers.sip import OFFER
 from tests.helpers.stream_phone import Book, Phone, started, tcp
 
 ALICE = NameAddr.parse("<sip:alice@127.0.0.1>")
@@ -170,49 +169,3 @@ async def test_a_name_whose_servers_all_ask_for_a_pause_is_unavailable__rfc3261_
                 await alice.until(partial(has_seen, alice, Failed, count))
         assert [event.status for event in alice.events if isinstance(event, Failed)] == [503, 503]
         assert full.agent.counters["full"] == 1, "the second call did not reach it"
-
-
-# -- in virtual time -----------------------------------------------------------------------------------------------
-
-
-def refuse(network: Network, server: WireHost, caller: AgentHost, *fields: tuple[str, str]) -> None:
-    network.run(0.1)
-    invite = server.requests("INVITE")[-1]
-    server.send(invite.create_response(503, to_tag="x", headers=fields), caller)
-    network.run(0.1)
-
-
-@pytest.mark.parametrize(("value", "seconds"), [("5", 5.0), ("7;duration=60", 7.0), ("99999", 300.0)])
-def test_a_server_reached_by_address_has_its_pause_too__rfc3261_20_33(value: str, seconds: float) -> None:
-    network = Network()
-    alice, bob = network.agent("192.0.2.1"), network.wire("192.0.2.2")
-    alice.call(bob)
-    refuse(network, bob, alice, ("Retry-After", value))
-    began = network.now
-    with pytest.raises(ServerPauseError, match="wants no new calls"):
-        alice.call(bob)
-    network.run(seconds - (network.now - began))
-    alice.call(bob)
-    assert alice.agent.session_count == 1
-
-
-@pytest.mark.parametrize("fields", [(), (("Retry-After", "soon"),), (("Retry-After", "0"),)])
-def test_without_a_time_there_is_no_pause__rfc3261_21_5_4(fields: tuple[tuple[str, str], ...]) -> None:
-    network = Network()
-    alice, bob = network.agent("192.0.2.1"), network.wire("192.0.2.2")
-    alice.call(bob)
-    refuse(network, bob, alice, *fields)
-    alice.call(bob)
-    assert alice.agent.session_count == 1
-
-
-def test_a_pause_that_answers_nothing_of_ours_is_not_believed() -> None:
-    network = Network()
-    alice, bob, mallory = network.agent("192.0.2.1"), network.wire("192.0.2.2"), network.wire("192.0.2.66")
-    alice.call(bob)
-    network.run(0.1)
-    forged = bob.requests("INVITE")[0].create_response(503, to_tag="x", headers=[("Retry-After", "300")])
-    mallory.send(bytes(forged).replace(b"branch=z9hG4bK", b"branch=z9hG4bKguess"), alice)
-    network.run(0.1)
-    alice.call(bob)
-    assert alice.agent.counters["stray_response"] == 1
