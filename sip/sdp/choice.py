@@ -17,6 +17,7 @@ from sip.sdp.errors import (
     SecureMediaRequired,
     SecureMediaUnavailable,
 )
+from sip.sdp.excerpt import excerpt
 from sip.sdp.stream import RemoteStream, is_open_audio, is_secure, profile_of, read_stream
 
 _FORMATS_IN_ERROR: Final = 8
@@ -156,7 +157,7 @@ def in_use_first(codecs: Sequence[CodecSpec], in_use: CodecSpec) -> tuple[CodecS
 
 
 def _no_common_codec(stream: RemoteStream, capabilities: AudioCapabilities) -> NoCommonCodec:
-    theirs = ", ".join(str(payload)[:32] for payload in stream.formats[:_FORMATS_IN_ERROR]) or "nothing known"
+    theirs = ", ".join(excerpt(str(payload)) for payload in stream.formats[:_FORMATS_IN_ERROR]) or "nothing known"
     ours = ", ".join(codec.rtpmap for codec in capabilities.codecs)
     return NoCommonCodec(f"No common codec: the peer has {theirs}; here are {ours}")
 

@@ -12,6 +12,7 @@ from typing import Final, Self
 
 from sip.sdp import grammar
 from sip.sdp.errors import SdpLimitExceeded, SdpParseError
+from sip.sdp.excerpt import excerpt
 
 # 64 kB is the largest UDP datagram, so no larger body reaches us over UDP; a stream transport stops it earlier (513).
 MAXIMUM_DESCRIPTION_BYTES: Final = 65_536
@@ -26,8 +27,6 @@ MAXIMUM_PORT: Final = 65_535
 # RFC 8866 §5 names these and no others: a description with any other letter is not one that we understand.
 _SESSION_LINES: Final = frozenset("vosiuepcbtrzka")
 _MEDIA_LINES: Final = frozenset("micbka")
-# How much of a malformed line stands in an error: less than comes before the key in a crypto line.
-_EXCERPT: Final = 24
 _SECRET_ATTRIBUTES: Final = frozenset({"crypto"})
 
 
@@ -81,7 +80,7 @@ class Attribute:
         """Reads `<name>[:<value>]`; raises SdpParseError."""
         name, colon, value = text.partition(":")
         if grammar.ATTRIBUTE_NAME.fullmatch(name) is None:
-            raise SdpParseError(f"SDP attribute line is malformed: {text[:_EXCERPT]!r}")
+            raise SdpParseError(f"SDP attribute line is malformed: {excerpt(text)!r}")
         return cls(name, value if colon else None)
 
     def __str__(self) -> str:
@@ -110,7 +109,7 @@ class Origin:
         """Reads the value of an o= line; raises SdpParseError."""
         match = grammar.ORIGIN.fullmatch(text)
         if match is None:
-            raise SdpParseError(f"SDP origin line is malformed: {text[:80]!r}")
+            raise SdpParseError(f"SDP origin line is malformed: {excerpt(text)!r}")
         username, session_id, session_version, network_type, address_type, address = match.groups()
         return cls(username, int(session_id), int(session_version), address, address_type, network_type)
 
@@ -134,7 +133,7 @@ class Connection:
         """Reads the value of a c= line; raises SdpParseError."""
         match = grammar.CONNECTION.fullmatch(text)
         if match is None:
-            raise SdpParseError(f"SDP connection line is malformed: {text[:80]!r}")
+            raise SdpParseError(f"SDP connection line is malformed: {excerpt(text)!r}")
         return cls(match[3], match[2], match[1])
 
     def __str__(self) -> str:
@@ -153,7 +152,7 @@ class Timing:
         """Reads the value of a t= line; raises SdpParseError."""
         match = grammar.TIMING.fullmatch(text)
         if match is None:
-            raise SdpParseError(f"SDP timing line is malformed: {text[:80]!r}")
+            raise SdpParseError(f"SDP timing line is malformed: {excerpt(text)!r}")
         return cls(int(match[1]), int(match[2]))
 
     def __str__(self) -> str:
@@ -172,7 +171,7 @@ class Bandwidth:
         """Reads the value of a b= line; raises SdpParseError."""
         match = grammar.BANDWIDTH.fullmatch(text)
         if match is None:
-            raise SdpParseError(f"SDP bandwidth line is malformed: {text[:80]!r}")
+            raise SdpParseError(f"SDP bandwidth line is malformed: {excerpt(text)!r}")
         return cls(match[1], int(match[2]))
 
     def __str__(self) -> str:
@@ -314,7 +313,7 @@ def _split(body: bytes) -> list[tuple[str, str]]:
 def _line(row: str) -> tuple[str, str]:
     """One line, cut by position: a thousand of them may come in one body, and a pattern costs twice as much."""
     if row[1:2] != "=" or not "a" <= row[0] <= "z":
-        raise SdpParseError(f"SDP line is not <type>=<value>: {row[:_EXCERPT]!r}")
+        raise SdpParseError(f"SDP line is not <type>=<value>: {excerpt(row)!r}")
     return row[0], row[2:].rstrip(" \t")
 
 
@@ -347,7 +346,7 @@ def _parse_media(section: list[tuple[str, str]]) -> MediaDescription:
     text = values["m"][0]
     match = grammar.MEDIA.fullmatch(text)
     if match is None:
-        raise SdpParseError(f"SDP media line is malformed: {text[:80]!r}")
+        raise SdpParseError(f"SDP media line is malformed: {excerpt(text)!r}")
     media, port, port_count, protocol, formats = match.groups()
     if int(port) > MAXIMUM_PORT:
         raise SdpParseError(f"SDP media port {port} is larger than {MAXIMUM_PORT}")

@@ -24,6 +24,7 @@ from sip.sdp.codec import COMFORT_NOISE, payload_formats, telephone_event
 from sip.sdp.crypto import CryptoLine, SrtpKeys, parse_crypto_lines
 from sip.sdp.description import Direction, MediaDescription, SessionDescription
 from sip.sdp.errors import AnswerMismatch, NoUsableCrypto, StreamCountShrank, StreamRejected, TooManyStreams
+from sip.sdp.excerpt import excerpt
 from sip.sdp.section import NumberedFormat, audio_section, describe, number_formats, refused_section
 from sip.sdp.stream import Profile, RemoteStream, is_open_audio, profile_of, read_stream
 
@@ -169,7 +170,7 @@ def _answered_index(offer: SessionDescription, answer: SessionDescription) -> in
     if theirs.port == 0:
         raise StreamRejected("Answer refuses the audio stream")
     if profile_of(theirs) is not profile_of(ours):
-        raise AnswerMismatch(f"Answer has profile {theirs.protocol[:40]} where the offer has {ours.protocol}")
+        raise AnswerMismatch(f"Answer has profile {excerpt(theirs.protocol)} where the offer has {ours.protocol}")
     return index
 
 

@@ -12,6 +12,7 @@ from sip.sdp.codec import PayloadFormat, payload_formats
 from sip.sdp.crypto import CryptoLine, parse_crypto_lines
 from sip.sdp.description import MAXIMUM_PORT, Connection, Direction, MediaDescription, SessionDescription
 from sip.sdp.errors import AddressFamilyMismatch, UnsupportedProfile, UnusableAddress
+from sip.sdp.excerpt import excerpt
 
 RemoteAddress = tuple[str, int]
 
@@ -60,7 +61,7 @@ def profile_of(media: MediaDescription) -> Profile:
     """Raises UnsupportedProfile for anything but plain RTP and SRTP with SDES keys."""
     profile = _PROFILES.get(media.protocol.upper())
     if profile is None:
-        raise UnsupportedProfile(f"Media protocol {media.protocol[:40]} is not supported")
+        raise UnsupportedProfile(f"Media protocol {excerpt(media.protocol)} is not supported")
     return profile
 
 
@@ -134,15 +135,15 @@ def _media_host(connection: Connection | None, address_type: str) -> str | None:
     if connection.address_type != address_type and connection.address_type in _ADDRESS_TYPES.values():
         # RFC 6157 (updating RFC 3264): the answer "MUST use the same network type" as the offer.
         raise AddressFamilyMismatch(
-            f"Media address {connection.address[:80]} is {connection.address_type} and ours is {address_type}"
+            f"Media address {excerpt(connection.address)} is {connection.address_type} and ours is {address_type}"
         )
     if address is None:
         # A host name would need DNS in the path of an incoming message. No carrier writes one.
-        raise UnusableAddress(f"Media address {connection.address[:80]!r} is not an IP address")
+        raise UnusableAddress(f"Media address {excerpt(connection.address)!r} is not an IP address")
     if address.is_multicast or address == _LIMITED_BROADCAST:
         raise UnusableAddress(f"Media address {address} is not a unicast address")
     if connection.address_type != _ADDRESS_TYPES[address.version]:
-        raise UnusableAddress(f"Media address {address} is not of type {connection.address_type[:10]}")
+        raise UnusableAddress(f"Media address {address} is not of type {excerpt(connection.address_type)}")
     return str(address)
 
 
