@@ -4,20 +4,19 @@ Used by `benchmarks.signalling`; prints the port that it listens on, and ends wh
 """
 
 import asyncio
-import gc
-import secrets
 import sys
 
 import uvloop
 
 from gateway.admission import Admission
+from gateway.collector import spare_the_collector
 from gateway.config.model import LimitsSettings
 from gateway.config.trunk import TrunkSettings
 from gateway.overload.gate import Gate
 from gateway.overload.load import LoopLoad
 from gateway.overload.pulse import Pulse
 from gateway.roster import Roster
-from gateway.service import GENERATION_THRESHOLDS, TOKEN_BYTES
+from gateway.signalling import create_token
 from sip.agent import UserAgent
 from sip.configuration import AgentConfiguration
 from sip.event import AgentEvent, IncomingInvite
@@ -40,7 +39,7 @@ async def answer_calls() -> None:
     limits = LimitsSettings(calls=1000)
     load = LoopLoad(limits.overload.lag_ms / 1000)
     gate = Gate(Admission(trunks, Roster()), trunks, limits, load)
-    agent = UserAgent(AgentConfiguration(), token=lambda: secrets.token_hex(TOKEN_BYTES), screen=gate.screen)
+    agent = UserAgent(AgentConfiguration(), token=create_token, screen=gate.screen)
 
     def on_event(event: AgentEvent) -> None:
         gate.on_event(event)
@@ -54,9 +53,7 @@ async def answer_calls() -> None:
     await endpoint.start()
     pulse = Pulse(load, gate.beat)
     pulse.start()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GENERATION_THRESHOLDS)
+    spare_the_collector()
     sys.stdout.write(f"{endpoint.addresses[0].port}\n")
     sys.stdout.flush()
     await asyncio.to_thread(sys.stdin.read)

@@ -5,11 +5,9 @@ end within the drain time, and leaves nothing behind.
 """
 
 import asyncio
-import gc
 import logging
 import secrets
 import time
-from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -20,26 +18,21 @@ from typing import Final
 from gateway.access import TrunkAccess
 from gateway.address import media_host, signalling_host
 from gateway.admission import Admission
-from gateway.backends.catalog import create_backend
-from gateway.backends.openai.backend import OpenAiBackend
-from gateway.backends.warm import WarmPool
 from gateway.call.archive import RecordArchive
 from gateway.call.environment import CallEnvironment
 from gateway.carrier import certified_domains
-from gateway.config.availability import availability, obstacle
-from gateway.config.backend import EmbeddedSettings, OpenAiSettings
+from gateway.collector import spare_the_collector
 from gateway.config.model import GatewayConfiguration
-from gateway.config.network import ListenerSettings
 from gateway.config.recording import Layout
 from gateway.dialler import Dialler
 from gateway.dialling import DialCaps
-from gateway.embedded.process import EmbeddedServer
 from gateway.identity.certificate import TrustList
 from gateway.identity.check import IdentityDesk
 from gateway.identity.fetch import CertificateSource, HttpsFetcher
 from gateway.leg import MediaPlane, MediaTimeouts
 from gateway.media_policy import MediaPolicy
 from gateway.message_archive import MessageArchive
+from gateway.model_supply import ModelSupply, create_supply, say_availability
 from gateway.overload.gate import Gate
 from gateway.overload.load import LoopLoad
 from gateway.overload.pulse import Pulse
@@ -52,6 +45,7 @@ from gateway.reload import Reload
 from gateway.room import create_rooms
 from gateway.room_agent import RoomAttendance
 from gateway.roster import Roster, create_editions
+from gateway.signalling import TOKEN_BYTES, create_agent_configuration, create_listener, create_token
 from gateway.stream_parameters import formats_of
 from gateway.switchboard import Switchboard
 from gateway.tools.catalog import ToolCatalog
@@ -61,29 +55,14 @@ from rtp.codec.format import PayloadFormat
 from rtp.fast import is_compiled
 from rtp.socket import MediaSockets, random_port_pool
 from sip.agent import UserAgent
-from sip.configuration import AgentConfiguration
 from sip.event import AgentEvent
-from sip.transaction.timer import TimerValues
-from sip.transport.endpoint import Listener, SipEndpoint
+from sip.transport.endpoint import SipEndpoint
 from sip.transport.flow import Address
-from sip.transport.stream import TcpListener
-from sip.transport.tls import TlsListener, client_context
-from sip.transport.udp import UdpListener
+from sip.transport.tls import client_context
 
-PRODUCT: Final = "Trunkline"
-# Tags, branches and Call-IDs: 128 bits from the operating system, so that nobody guesses a dialog.
-TOKEN_BYTES: Final = 16
-# Why these: docs/decisions/sip-extensions.md. None is required of anybody, so a carrier that lacks one meets none.
-METHODS: Final = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "PRACK", "UPDATE", "REFER", "NOTIFY")
-EXTENSIONS: Final = ("timer", "100rel", "replaces", "norefersub")
 # How long a stopping process waits for the answers to its last BYEs: three transmissions of each at T1 of 500 ms. With
 # the wait for ACKs before, a process is gone 2 s after the drain time-out; a container's grace is often 10 s in all.
 BYE_PATIENCE_SECONDS: Final = 1.6
-# New container objects between two collections of the youngest: Python's 700 is a dozen a second under load.
-YOUNG_OBJECTS: Final = 5_000
-# The next two: a collection of the middle generation visits up to 15,000 objects (about 10 ms), where Python's default
-# visits ten times the youngest (60 ms, an audible gap). Full ones come as seldom as before.
-GENERATION_THRESHOLDS: Final = (YOUNG_OBJECTS, 2, 50)
 
 _log = logging.getLogger(__name__)
 
@@ -115,7 +94,7 @@ class _Running:
     caps: DialCaps
     records: RecordArchive
     reload: Reload | None
-    pools: tuple[WarmPool, ...]
+    models: ModelSupply
 
     def clock_lag(self) -> dict[str, float]:
         """How late the media clock's steps were since this was asked last, in milliseconds."""
@@ -171,7 +150,7 @@ class Service:
         async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
             running = self._running = await self._start(stack, tasks)
             self.addresses = tuple(running.endpoint.addresses)
-            _spare_the_collector()
+            spare_the_collector()
             running.pulse.start()  # now: the work of starting is no sign of load
             addresses = [f"{host}:{port}" for host, port in self.addresses]
             _log.info("ready", extra={"event": "ready", "sip": addresses, "compiled": is_compiled})
@@ -198,7 +177,7 @@ class Service:
             counters |= running.caps.counters
             if running.reload is not None:
                 counters |= running.reload.counters
-            counters |= sum((pool.counters for pool in running.pools), Counter())
+            counters |= running.models.counters
             registrations = running.registrations.state()
             _log.info(
                 "state",
@@ -213,10 +192,9 @@ class Service:
 
     async def _start(self, stack: AsyncExitStack, tasks: asyncio.TaskGroup) -> _Running:
         configuration = self.configuration
-        _say_availability(configuration)
+        say_availability(configuration)
         loop = asyncio.get_running_loop()
-        pools: list[WarmPool] = []
-        backends = await _create_backends(configuration, pools, stack)
+        models = await create_supply(configuration.backends, stack)
 
         clock = MediaClock(_on_media_fault)
         clock.start(loop)
@@ -235,7 +213,7 @@ class Service:
         gate = Gate(admission, configuration.trunks, configuration.limits, load)
         pulse = Pulse(load, gate.beat)
         stack.callback(pulse.stop)
-        agent = UserAgent(_agent_configuration(configuration, public_host), token=_token)
+        agent = UserAgent(create_agent_configuration(configuration, public_host), token=create_token)
 
         def on_event(event: AgentEvent) -> None:
             switchboard.on_event(event)
@@ -263,7 +241,7 @@ class Service:
         )
         plane = MediaPlane(clock, sockets, public_host, time.monotonic, timeouts, hosts)
         dialler = Dialler(agent, endpoint.perform, plane, DialCaps(limits.dialling, time.monotonic))
-        environment = _create_environment(configuration, backends, endpoint, dialler, records, stack)
+        environment = _create_environment(configuration, models.backends, endpoint, dialler, records, stack)
         access = TrunkAccess(configuration.trunks, public_host, secrets.token_bytes(TOKEN_BYTES), time.monotonic)
         identity = _create_identity_desk(configuration, roster, stack)
         rooms = create_rooms(configuration.conferences, clock)
@@ -279,7 +257,7 @@ class Service:
         stack.callback(registrations.stop)
         reload: Reload | None = None
         if self._path is not None:
-            reload = Reload(self._path, configuration, roster, catalog, backends, admission.take_numbers)
+            reload = Reload(self._path, configuration, roster, catalog, models.backends, admission.take_numbers)
             reload.start(tasks)
         return _Running(
             agent,
@@ -293,7 +271,7 @@ class Service:
             dialler.caps,
             records,
             reload,
-            tuple(pools),
+            models,
         )
 
 
@@ -312,34 +290,6 @@ def _prepare_codecs(configuration: GatewayConfiguration) -> None:
     policies = map(MediaPolicy.of, configuration.trunks.values())
     for payload_format in frozenset[PayloadFormat]().union(*map(formats_of, policies)):
         prepare(payload_format)
-
-
-def _spare_the_collector() -> None:
-    """Takes what lives as long as the process (modules, schemas, models) out of the garbage collector's sight.
-
-    A full collection stops the media clock for as long as it takes to visit every object; young ones are few.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GENERATION_THRESHOLDS)
-
-
-def _token() -> str:
-    return secrets.token_hex(TOKEN_BYTES)
-
-
-def _agent_configuration(configuration: GatewayConfiguration, public_host: str) -> AgentConfiguration:
-    timers = configuration.network.sip_timers
-    return AgentConfiguration(
-        advertised={transport: Address(public_host, 0) for transport in ("udp", "tcp", "tls")},
-        product=PRODUCT,
-        allow=METHODS,
-        supported=EXTENSIONS,
-        # Twice the calls: those that are refused at the limit live a moment too.
-        max_sessions=2 * configuration.limits.calls,
-        timers=TimerValues(t1=timers.t1_ms / 1000, t2=timers.t2_ms / 1000, t4=timers.t4_ms / 1000),
-        next_server_after=timers.next_server_ms / 1000,
-    )
 
 
 def _create_environment(
@@ -410,64 +360,6 @@ def _create_identity_desk(configuration: GatewayConfiguration, roster: Roster, s
     stack.push_async_callback(source.aclose)
     trust = TrustList() if settings.trust_list is None else TrustList.load(settings.trust_list)
     return IdentityDesk(trust, source, time.time, settings.timeout_seconds, roster)
-
-
-def _keep_warm(backend: OpenAiBackend, sockets: int, pools: list[WarmPool], stack: AsyncExitStack) -> None:
-    if sockets and (pool := backend.keep_warm(sockets)) is not None:
-        pool.start()
-        stack.push_async_callback(pool.aclose)
-        pools.append(pool)
-
-
-async def _create_backends(
-    configuration: GatewayConfiguration, pools: list[WarmPool], stack: AsyncExitStack
-) -> dict[str, RealtimeBackend]:
-    """The backends that can be used; one embedded server for each script that is in use."""
-    servers: dict[Path | None, EmbeddedServer] = {}
-    backends: dict[str, RealtimeBackend] = {}
-    for name, settings in configuration.backends.items():
-        if obstacle(settings) is not None:
-            continue
-        url = ""
-        if isinstance(settings, EmbeddedSettings):
-            server = servers.get(settings.script)
-            if server is None:
-                server = servers[settings.script] = EmbeddedServer(script=settings.script)
-                await stack.enter_async_context(server)
-            url = server.url
-        backend = backends[name] = create_backend(name, settings, embedded_url=url)
-        if isinstance(settings, OpenAiSettings | EmbeddedSettings) and isinstance(backend, OpenAiBackend):
-            _keep_warm(backend, settings.warm, pools, stack)
-    return backends
-
-
-def create_listener(settings: ListenerSettings, advertised: str = "") -> Listener:
-    """What the endpoint is to bind, and the host that its peers are told."""
-    host = str(settings.bind)
-    if settings.transport == "tls" and settings.certificate is not None and settings.key is not None:
-        return TlsListener(
-            host,
-            settings.port,
-            certificate=settings.certificate,
-            key=settings.key,
-            client_ca=settings.client_ca,
-            client_required=settings.require_client_certificate,
-            advertised=advertised,
-        )
-    kind = TcpListener if settings.transport == "tcp" else UdpListener
-    return kind(host, settings.port, advertised)
-
-
-def _say_availability(configuration: GatewayConfiguration) -> None:
-    for name, agent in availability(configuration).items():
-        for backend in agent.unavailable:
-            _log.warning(
-                "backend not available", extra={"agent": name, "backend": backend.name, "reason": backend.reason}
-            )
-        if agent.usable:
-            _log.info("agent", extra={"agent": name, "backend": agent.usable[0]})
-        else:
-            _log.error("agent has no backend: its calls are refused with 503", extra={"agent": name})
 
 
 def _on_media_fault(media: Media, error: Exception) -> None:

@@ -14,7 +14,7 @@ from tests.helpers.vector import FOLDER, Vector, load_vectors
 
 VECTORS = [vector for path in sorted(FOLDER.glob("*.toml")) for vector in load_vectors(path.stem)]
 
-# What the gateway's user agent serves (gateway/service.py), without which 405 and 420 would say little.
+# What the gateway's user agent serves (gateway/signalling.py), without which 405 and 420 would say little.
 METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "PRACK", "UPDATE", "REFER", "NOTIFY")
 EXTENSIONS = ("timer", "100rel")
 
