@@ -1,15 +1,18 @@
 """The archive: makes the recordings of a process's calls, and brings them to the store where there is one.
 
-Whatever the store does, no call waits for it. A file is deleted here only after the store has named its size and its
-checksum; what cannot be brought waits in the spool and is tried again, each time after twice the time.
+Whatever the store does, no call waits for it, nor does the end of the process. A file is deleted here only after the
+store has named its size and its checksum; what cannot be brought waits in the spool and is tried again, each time after
+twice the time.
 """
 
 import asyncio
 import logging
 import os
+import queue
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +26,10 @@ from gateway.recording_store import Store, StoreError
 
 POLL_S: Final = 1.0
 """How often the archive looks for a job that has become due."""
+ADOPTION_S: Final = 60.0
+"""How often it looks for what a process has left that shared the folder and died."""
+CLOSING_PATIENCE_S: Final = 5.0
+"""How long the end of the process waits for an upload that is under way; one that is cut short begins anew."""
 RECORD_ATTEMPTS: Final = 8
 """A call's record is written right after its end; one that is missing after minutes was deleted."""
 
@@ -70,6 +77,50 @@ class RecordingArchive:
         return await asyncio.to_thread(self._deliveries.release, call_id, recording.path)
 
 
+class _Worker:
+    """A thread that does one thing after another, and that the end of the process does not wait for.
+
+    The interpreter joins every thread of a ThreadPoolExecutor before it ends, and an upload may hang for ever.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._work: queue.SimpleQueue[tuple[Callable[[], int], asyncio.Future[int]] | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    async def do(self, work: Callable[[], int]) -> int:
+        """Runs `work` in the thread."""
+        done: asyncio.Future[int] = self._loop.create_future()
+        self._work.put((work, done))
+        return await done
+
+    async def aclose(self, patience_s: float) -> bool:
+        """Takes no more work. False where what is under way has not ended in time."""
+        self._work.put(None)
+        await asyncio.to_thread(self._thread.join, patience_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (item := self._work.get()) is not None:
+            work, done = item
+            try:
+                outcome: int | BaseException = work()
+            except BaseException as error:  # noqa: BLE001 - it is raised where the work is awaited
+                outcome = error
+            with suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+                self._loop.call_soon_threadsafe(_settle, done, outcome)
+
+
+def _settle(done: asyncio.Future[int], outcome: int | BaseException) -> None:
+    if done.done():
+        return
+    if isinstance(outcome, BaseException):
+        done.set_exception(outcome)
+    else:
+        done.set_result(outcome)
+
+
 class Deliveries:
     """The way of finished recordings to a store.
 
@@ -97,8 +148,10 @@ class Deliveries:
         self._wall_time = wall_time
         self._due = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="upload")
+        self._worker = _Worker("upload")
+        self._is_closing = threading.Event()
         self._task: asyncio.Task[None] | None = None
+        spool.claim()
 
     def start(self) -> None:
         """Brings what is due from now on, beginning with what an earlier process has left."""
@@ -106,25 +159,28 @@ class Deliveries:
 
     async def aclose(self) -> None:
         """Brings no more; what is left waits for the next process. Idempotent."""
+        self._is_closing.set()
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
-        self._worker.shutdown(wait=False, cancel_futures=True)
+        if not await self._worker.aclose(CLOSING_PATIENCE_S):
+            _log.warning("an upload was cut short, it begins anew after the next start")
+        self._spool.release()
 
     # What calls say, in worker threads.
 
     def announce(self, call_id: str, path: Path, part: RecordedPart = RecordedPart.RECORDING) -> None:
         """A recording begins: should the process die, the next one knows of the file."""
         try:
-            self._spool.put(Job(call_id, path.name, JobState.RECORDING, os.getpid(), part=part))
+            self._spool.put(self._job(call_id, path, JobState.RECORDING, part))
         except OSError as error:
             _log.error("upload job not kept", extra={"call_id": call_id, "fault": str(error)})
 
     def release(self, call_id: str, path: Path, part: RecordedPart = RecordedPart.RECORDING) -> UploadRecord | None:
         """A recording has ended: it may go. None where nothing was recorded."""
-        job = Job(call_id, path.name, JobState.WAITING, os.getpid(), part=part)
+        job, fault = self._job(call_id, path, JobState.WAITING, part), None
         if not path.exists():
             self._spool.drop(job)
             return None
@@ -132,31 +188,42 @@ class Deliveries:
             self._spool.put(job)
         except OSError as error:
             _log.error("upload job not kept", extra={"call_id": call_id, "fault": str(error)})
-            return UploadRecord(state=UploadState.FAILED, fault=str(error))
+            fault = str(error)
         self._loop.call_soon_threadsafe(self._due.set)
-        return UploadRecord(state=UploadState.WAITING)
+        return UploadRecord(state=UploadState.WAITING, fault=fault)
+
+    def _job(self, call_id: str, path: Path, state: JobState, part: RecordedPart) -> Job:
+        return Job(call_id, path.name, state, os.getpid(), part=part, owner=self._spool.owner)
 
     # The deliveries.
 
     async def _run(self) -> None:
-        adopted = await self._in_worker(self._spool.adopt_orphans)
-        if adopted:
-            _log.warning("recordings of a process that died are brought", extra={"count": adopted})
+        adopt_at = self._loop.time()
         while True:
             self._due.clear()
+            if self._loop.time() >= adopt_at:
+                adopt_at = self._loop.time() + ADOPTION_S
+                if adopted := await self._in_worker(self._spool.adopt_orphans):
+                    _log.warning("recordings of a process that died are brought", extra={"count": adopted})
             await self._in_worker(self._deliver_due)
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await self._due.wait()
 
     async def _in_worker(self, work: Callable[[], int]) -> int:
-        return await self._loop.run_in_executor(self._worker, work)
+        try:
+            return await self._worker.do(work)
+        except OSError as error:
+            _log.error("uploads are tried again", extra={"fault": str(error)})
+            return 0
 
     def _deliver_due(self) -> int:
         """Tries every job whose time has come; how many were tried. Runs in the worker."""
         now = self._wall_time()
-        due = [job for job in self._spool.jobs() if job.state is not JobState.RECORDING and job.not_before <= now]
+        due = [job for job in self._spool.own_jobs() if job.state is not JobState.RECORDING and job.not_before <= now]
         for job in due:
+            if self._is_closing.is_set():
+                break
             try:
                 self._deliver(job)
             except OSError as error:
@@ -172,11 +239,12 @@ class Deliveries:
                 return
             try:
                 stored = self._store.bring(path)
-            except (StoreError, OSError) as error:
-                self._put_off(job, str(error))
+            except Exception as error:  # noqa: BLE001 - the store's client is not ours; nothing of it ends the deliveries
+                self._put_off(job, str(error) if isinstance(error, StoreError | OSError) else repr(error))
                 return
             job = replace(job, state=JobState.STORED, url=stored.url, attempts=0, fault=None)
-            self._spool.put(job)
+            with suppress(OSError):  # a full disk, on which the file's own end makes room
+                self._spool.put(job)
             _log.info(
                 "recording stored",
                 extra={"event": "recording_stored", "call_id": job.call_id, "url": stored.url, "size": stored.size},

@@ -51,6 +51,7 @@ class S3Store:
 
     Raises:
         ImportError: the extra `s3` is not installed.
+        StoreError: the settings, or those of the AWS tools, name nothing that could be asked.
     """
 
     def __init__(self, settings: UploadSettings) -> None:
@@ -71,14 +72,17 @@ class S3Store:
         )
         self._faults = (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError)
         create: Callable[..., Any] = boto3.client
-        self._client = create(
-            "s3",
-            endpoint_url=settings.endpoint,
-            region_name=settings.region,
-            aws_access_key_id=None if key_id is None else key_id.get_secret_value(),
-            aws_secret_access_key=None if secret is None else secret.get_secret_value(),
-            config=config,
-        )
+        try:
+            self._client = create(
+                "s3",
+                endpoint_url=settings.endpoint,
+                region_name=settings.region,
+                aws_access_key_id=None if key_id is None else key_id.get_secret_value(),
+                aws_secret_access_key=None if secret is None else secret.get_secret_value(),
+                config=config,
+            )
+        except (botocore.exceptions.BotoCoreError, ValueError) as error:
+            raise StoreError(f"The store of recording.upload cannot be used: {error}") from error
 
     def bring(self, path: Path) -> Stored:
         """See `Store`."""
@@ -97,9 +101,12 @@ class S3Store:
             head = self._client.head_object(Bucket=bucket, Key=key)
         except self._faults as error:
             raise StoreError(f"{bucket}/{key}: {error}") from error
-        etag = str(head.get("ETag", "")).strip('"')
-        if head["ContentLength"] != size:
-            raise StoreError(f"{bucket}/{key}: the store has {head['ContentLength']} octets of {size}")
+        except (LookupError, TypeError, ValueError) as error:
+            # botocore reads numbers and dates of an answer without a net: a proxy's page is no reason to give up.
+            raise StoreError(f"{bucket}/{key}: the store's answer cannot be read: {error}") from error
+        etag, stored = str(head.get("ETag", "")).strip('"'), head.get("ContentLength")
+        if stored != size:
+            raise StoreError(f"{bucket}/{key}: the store has {'no' if stored is None else stored} octets of {size}")
         if etag != digest.hex() and head.get("ServerSideEncryption") not in _OWN_CHECKSUMS:
             raise StoreError(f"{bucket}/{key}: the store's checksum is {etag}, not {digest.hex()}")
         return Stored(f"s3://{bucket}/{key}", size, etag)

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+import gateway.recording_archive
 from gateway.call.record import CallRecord, EndRecord, RecordedPart, RecordingRecord, UploadRecord, VoicemailRecord
 from gateway.config.recording import UploadSettings
 from gateway.message_archive import MessageArchive
 from gateway.recording_archive import Deliveries, RecordingArchive, RecordingStyle
 from gateway.recording_seal import RecordingKey, SealedFile
 from gateway.recording_spool import FIRST_DELAY_S, MAX_DELAY_S, Job, JobState, Spool
-from gateway.recording_store import S3Store, StoreError
+from gateway.recording_store import S3Store, Stored, StoreError
 from rtp.codec.g711 import encode_ulaw
 from tests.helpers.s3_server import BUCKET, HOST, KEY_ID, SECRET, S3Server
 
@@ -289,3 +290,161 @@ def test_a_job_of_before_there_were_messages_is_that_of_a_recording(tmp_path: Pa
     (tmp_path / ".upload" / "old.json").write_text(json.dumps({**old, "fault": "away", "url": None}))
     (job,) = spool.jobs()
     assert (job.part, job.attempts) == (RecordedPart.RECORDING, 2)
+
+
+@pytest.mark.parametrize(
+    "headers", [{"ETag": '"e"'}, {"Content-Length": "many"}, {"Content-Length": "5", "Last-Modified": "never"}]
+)
+async def test_an_answer_that_cannot_be_read_is_a_fault_and_no_end_of_the_deliveries(
+    tmp_path: Path, headers: dict[str, str]
+) -> None:
+    now, records = Time(), tmp_path / "records"
+    path = tmp_path / "call.wav"
+    path.write_bytes(b"sound")
+    write_record(records, "call", path)
+    spool = Spool(tmp_path)
+    with odd_store(headers) as url:
+        deliveries = Deliveries(spool, S3Store(settings(url)), records, wall_time=now)
+        deliveries.release("call", path)
+        deliveries.start()
+        await until(lambda: bool(upload_of(records, "call")["fault"]))
+        now.now += FIRST_DELAY_S
+        await until(lambda: spool.jobs()[0].attempts == 2)
+        await deliveries.aclose()
+    assert path.exists()
+
+
+@contextmanager
+def odd_store(headers: dict[str, str]) -> Iterator[str]:
+    """A server that takes everything, and says of it what it likes."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_HEAD(self) -> None:
+            self.send_response(200)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+
+        def log_message(self, format: str, *values: object) -> None:  # noqa: A002 - the name in the standard library
+            """Quiet."""
+
+    server = HTTPServer((HOST, 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://{HOST}:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "values", [{"region": "nowhere at all"}, {"endpoint": "http://-bad-:80"}], ids=["region", "endpoint"]
+)
+def test_settings_that_name_no_store_are_an_error_that_says_so(values: dict[str, str]) -> None:
+    with pytest.raises(StoreError, match=r"recording\.upload"):
+        S3Store(settings("http://127.0.0.1:9").model_copy(update=values))
+
+
+class Shelf:
+    """A store that takes everything at once, when it is let."""
+
+    def __init__(self) -> None:
+        self.brought: list[str] = []
+        self.is_open = threading.Event()
+        self.is_asked = threading.Event()
+
+    def bring(self, path: Path) -> Stored:
+        self.is_asked.set()
+        assert self.is_open.wait(WITHIN_S)
+        self.brought.append(path.name)
+        return Stored(f"shelf:{path.name}", path.stat().st_size, "")
+
+
+async def test_an_upload_that_hangs_does_not_hold_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway.recording_archive, "CLOSING_PATIENCE_S", 0.1)
+    path, shelf, spool = tmp_path / "call.wav", Shelf(), Spool(tmp_path)
+    path.write_bytes(b"sound")
+    deliveries = Deliveries(spool, shelf, tmp_path / "records")
+    deliveries.release("call", path)
+    deliveries.start()
+    await until(shelf.is_asked.is_set)
+    (hanging,) = (one for one in threading.enumerate() if one.name == "upload")
+    assert hanging.daemon, "the interpreter does not wait for it"
+    await deliveries.aclose()
+    assert not shelf.brought
+    assert [job.state for job in Spool(tmp_path).jobs()] == [JobState.WAITING]
+    shelf.is_open.set()
+    hanging.join(WITHIN_S)
+
+
+async def test_two_processes_in_one_folder_bring_each_its_own_and_what_the_other_leaves(tmp_path: Path) -> None:
+    """Both have the same number, as in two containers: only the lock tells that the other one lives."""
+    shelves = Shelf(), Shelf()
+    one, other = (Deliveries(Spool(tmp_path), shelf, tmp_path / "records") for shelf in shelves)
+    for name in ("running", "first", "second", "running-too"):
+        (tmp_path / f"{name}.wav").write_bytes(b"sound")
+    one.announce("running", tmp_path / "running.wav")
+    one.release("first", tmp_path / "first.wav")
+    other.release("second", tmp_path / "second.wav")
+    shelves[1].is_open.set()
+    other.start()
+    await until(lambda: not (tmp_path / "second.wav").exists())
+    assert shelves[1].brought == ["second.wav"]
+    await other.aclose()
+
+    await one.aclose()  # it never started: a call was running, and another waited
+    heir = Deliveries(Spool(tmp_path), shelves[1], tmp_path / "records")
+    heir.announce("running-too", tmp_path / "running-too.wav")
+    heir.start()
+    await until(lambda: sorted(shelves[1].brought) == ["first.wav", "running.wav", "second.wav"])
+    await heir.aclose()
+    assert (tmp_path / "running-too.wav").exists()
+
+
+async def test_what_a_living_process_sees_another_leave_it_brings_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway.recording_archive, "ADOPTION_S", 0.0)
+    monkeypatch.setattr(gateway.recording_archive, "POLL_S", 0.05)
+    shelf, dying = Shelf(), Spool(tmp_path)
+    dying.claim()
+    (tmp_path / "torn.wav").write_bytes(b"sound")
+    dying.put(Job("torn", "torn.wav", JobState.RECORDING, os.getpid(), owner=dying.owner))
+    shelf.is_open.set()
+    deliveries = Deliveries(Spool(tmp_path), shelf, tmp_path / "records")
+    deliveries.start()
+    await asyncio.sleep(0.3)
+    assert shelf.brought == []
+    dying.release()
+    await until(lambda: shelf.brought == ["torn.wav"])
+    await deliveries.aclose()
+
+
+async def test_a_disk_too_full_for_jobs_is_emptied_by_the_uploads(tmp_path: Path) -> None:
+    """A folder in the place of the file that a job is written to stands for the full disk."""
+    records, now, shelf, spool = tmp_path / "records", Time(), Shelf(), Spool(tmp_path)
+    deliveries = Deliveries(spool, shelf, records, wall_time=now)
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.wav").write_bytes(b"sound")
+        (tmp_path / ".upload" / f"{name}.partial").mkdir()
+        write_record(records, name, tmp_path / f"{name}.wav")
+    upload = deliveries.release("one", tmp_path / "one.wav")
+    assert upload is not None
+    assert upload.fault is not None
+    assert "Is a directory" in upload.fault
+    deliveries.release("two", tmp_path / "two.wav")
+    shelf.is_open.set()
+    deliveries.start()
+    await until(lambda: spool.jobs() == [])
+    assert not any((tmp_path / f"{name}.wav").exists() for name in ("one", "two"))
+    assert {upload_of(records, name)["state"] for name in ("one", "two")} == {"stored"}
+    assert shelf.brought == ["one.wav", "two.wav"], "each of them once"
+    await deliveries.aclose()

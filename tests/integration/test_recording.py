@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -133,6 +134,28 @@ async def test_a_recording_is_in_the_store_after_the_call_and_after_a_crash(tmp_
             (torn,) = (one for one in store.names() if one != f"calls/{name}")
         (tmp_path / "torn.wav").write_bytes(store.content(torn))
     assert loud_ms(read_audio(tmp_path / "torn.wav", RATE_HZ)) >= 1000
+
+
+async def test_a_store_that_hangs_holds_neither_the_end_of_the_process_nor_loses_anything(tmp_path: Path) -> None:
+    """The kernel takes the connection and the upload, and nobody answers: until then the store has 30 s."""
+    upload = {"bucket": BUCKET, "access_key_id": KEY_ID, "secret_access_key": SECRET}
+    with socket.create_server((LOOPBACK, 0)) as silent:
+        url = f"http://{LOOPBACK}:{silent.getsockname()[1]}"
+        with GatewayProcess(tmp_path, adapt=recording_to(tmp_path, upload={**upload, "endpoint": url})) as gateway:
+            async with a_call(gateway) as call:
+                await call.say(tone(1.5))
+            record = await only_record(gateway)
+            asked, _ = await asyncio.to_thread(silent.accept)
+            gateway.stop()  # within 20 s, or it fails
+            asked.close()
+    name = Path(record["recording"]["path"]).name
+    assert (tmp_path / "recordings" / name).exists()
+    with S3Server(tmp_path / "s3.log") as store:
+        adapt = recording_to(tmp_path, upload={**upload, "endpoint": store.url})
+        with GatewayProcess(tmp_path, adapt=adapt) as gateway:
+            assert (await stored_record(gateway))["upload"]["url"] == f"s3://{BUCKET}/{name}"
+            assert store.names() == [name]
+    assert not (tmp_path / "recordings" / name).exists()
 
 
 async def stored_record(gateway: GatewayProcess) -> Record:
