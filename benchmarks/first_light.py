@@ -9,19 +9,15 @@ calls run among SIPp's and whose arrival times are the kernel's.
 
 import argparse
 import asyncio
-import json
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
-from rich.table import Table
-
+from benchmarks.measure import Measure, at_most, exactly, exit_code, keep, show, told
 from tests.helpers.gateway_process import ECHO, SILENT, TALK, GatewayProcess, Record, SipTimers
 from tests.helpers.rtp_capture import SILENT_FRAME, RtpPeer, percentile, tone_frame
 from tests.helpers.sipp import LOOPBACK, SippRun, run_sipp
@@ -41,31 +37,6 @@ PAUSE_FRAMES: Final = 20
 SEQUENCE_CALLS: Final = 100
 WARM_UP_CALLS: Final = 30
 FAST_TIMERS: Final = SipTimers(t1_ms=100, t2_ms=800, t4_ms=1000)  # 64*T1 is 6.4 s: the wait for idle is short
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """One line of the table."""
-
-    what: str
-    bar: str
-    measured: str
-    is_met: bool | None  # None: told for information, no bar stands on it
-
-
-def at_most(what: str, value: float, bar: float, unit: str) -> Measure:
-    """A measure that must not exceed its bar."""
-    return Measure(what, f"≤ {bar:g} {unit}", f"{value:.1f} {unit}", value <= bar)
-
-
-def exactly(what: str, value: int, bar: int = 0) -> Measure:
-    """A count that must be as it should."""
-    return Measure(what, str(bar), str(value), value == bar)
-
-
-def told(what: str, value: str) -> Measure:
-    """A figure on which no bar stands."""
-    return Measure(what, "", value, None)
 
 
 async def probe_call(
@@ -235,17 +206,6 @@ def measure_sequence(gateway: GatewayProcess, folder: Path) -> Iterator[Measure]
     yield exactly("  descriptors more than before", gateway.descriptor_count() - descriptors)
 
 
-def show(measures: list[Measure], title: str = "Trunkline, first light") -> None:
-    """Prints the table."""
-    table = Table(title=title)
-    for heading in ("what", "bar", "measured", "verdict"):
-        table.add_column(heading)
-    verdicts = {True: "[green]met[/]", False: "[red]missed[/]", None: ""}
-    for measure in measures:
-        table.add_row(measure.what, measure.bar, measure.measured, verdicts[measure.is_met])
-    Console().print(table)
-
-
 PARTS: Final[Mapping[str, tuple[SipTimers | None, Callable[[GatewayProcess, Path], Iterable[Measure]]]]] = {
     "set-up": (None, measure_set_up),
     "delay": (None, lambda gateway, folder: asyncio.run(measure_delay(gateway, folder))),
@@ -266,9 +226,9 @@ def main() -> int:
         timers, measure = PARTS[name]
         with GatewayProcess(folder / f"gateway-{name}", timers=timers) as gateway:
             measures += measure(gateway, folder)
-    show(measures)
-    (folder / "figures.json").write_text(json.dumps([asdict(measure) for measure in measures], indent=2))
-    return int(any(measure.is_met is False for measure in measures))
+    show(measures, "Trunkline, first light")
+    keep(measures, folder)
+    return exit_code(measures)
 
 
 if __name__ == "__main__":

@@ -8,40 +8,30 @@ figures as JSON in `bench-flood/`, and exits with 1 where a bar is missed.
 import argparse
 import asyncio
 import json
-import os
-import re
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
-from benchmarks.first_light import Measure, at_most, exactly, show, told
-from tests.helpers.gateway_process import SILENT, GatewayProcess, Record
+from benchmarks.first_light import ROOT
+from benchmarks.measure import Measure, at_most, exactly, exit_code, keep, show, told
+from benchmarks.processor import LOAD_CORE, before_others, pin, waited_seconds
+from benchmarks.sip_caller import GOOD, Caller, CallError, PlacedCall
+from tests.helpers.gateway_process import GatewayProcess, Record
 from tests.helpers.rtp_capture import SILENT_FRAME, RtpPeer, percentile
 
-ROOT: Final = Path(__file__).resolve().parents[1]
-GATEWAY_CORE: Final = 0
-PRIORITY: Final = -15
-# Of the session among others.
-FIRST: Final = "-20"
-AS_OTHERS: Final = "0"
-LOAD_CORE: Final = 1
 TALKERS: Final = 50
 CALLS: Final = 200
 FLOOD_SECONDS: Final = 10.0
 GOOD_CALL_EVERY: Final = 0.2
-ANSWER_WITHIN: Final = 5.0
-T1: Final = 0.5
 RECOVERY_TRIES: Final = 50
 EMPTY_WITHIN: Final = 45.0  # 64*T1 and the BYE's own transaction
 STRANGER: Final = "127.0.2.1"
 FIRST_OF_TRUNK: Final = "127.0.1.1"
-GOOD: Final = "127.0.0.1"
-TO_TAG: Final = re.compile(rb"\r\nTo:[^\r]*;tag=([^\s;]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,119 +60,6 @@ SCENARIOS: Final = {
     "bye": Scenario("5,000 BYEs/s from the good trunk's address", ("BYE", "--host", GOOD, "--rate", "5000")),
     "noise": Scenario("20,000 datagrams of noise/s, same address", ("noise", "--host", GOOD, "--rate", "20000")),
 }
-
-
-class Caller(asyncio.DatagramProtocol):
-    """A plain SIP caller: INVITE, ACK, BYE, and retransmissions after T1, 2*T1, 4*T1."""
-
-    def __init__(self, target: tuple[str, int]) -> None:
-        self._target = target
-        self._waiting: dict[tuple[bytes, bytes], asyncio.Future[bytes]] = {}
-        self._serial = 0
-        self.byes = 0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Bound."""
-        self._transport = cast("asyncio.DatagramTransport", transport)
-        self._port = transport.get_extra_info("sockname")[1]
-
-    def datagram_received(self, data: bytes, addr: Any) -> None:
-        """Answers a BYE; gives final responses to whoever waits."""
-        if data.startswith(b"BYE "):
-            self.byes += 1
-            head = [
-                line for line in data.split(b"\r\n") if line.startswith((b"Via", b"From", b"To", b"Call-ID", b"CSeq"))
-            ]
-            self._transport.sendto(b"SIP/2.0 200 OK\r\n" + b"\r\n".join(head) + b"\r\nContent-Length: 0\r\n\r\n", addr)
-            return
-        if not data.startswith(b"SIP/2.0 ") or data[8:9] == b"1":
-            return
-        key = (_field(data, b"Call-ID"), _field(data, b"CSeq"))
-        waiting = self._waiting.get(key)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(data)
-
-    async def place(self, rtp_port: int, hold: float = 0.0) -> "PlacedCall":
-        """Calls and acknowledges; raises TimeoutError without an answer, CallError with a refusal."""
-        self._serial += 1
-        call = PlacedCall(self, f"good-{os.getpid()}-{self._serial}", self._port, rtp_port)
-        await call.set_up()
-        if hold:
-            await asyncio.sleep(hold)
-            await call.end()
-        return call
-
-    async def ask(self, data: bytes, call_id: str, cseq: str, within: float = ANSWER_WITHIN) -> bytes:
-        """Sends a request until its final response."""
-        key = (call_id.encode(), cseq.encode())
-        answer = self._waiting[key] = asyncio.get_running_loop().create_future()
-        interval = T1
-        try:
-            async with asyncio.timeout(within):
-                while True:
-                    self.send(data)
-                    with suppress(TimeoutError):
-                        return await asyncio.wait_for(asyncio.shield(answer), interval)
-                    interval *= 2
-        finally:
-            del self._waiting[key]
-
-    def send(self, data: bytes) -> None:
-        """Sends to the gateway."""
-        self._transport.sendto(data, self._target)
-
-
-class CallError(Exception):
-    """A call was refused."""
-
-
-class PlacedCall:
-    """One call of ours."""
-
-    def __init__(self, caller: Caller, call_id: str, port: int, rtp_port: int) -> None:
-        self._caller = caller
-        self._call_id = call_id
-        self._port = port
-        self._rtp_port = rtp_port
-        self._to_tag = ""
-        self.set_up_ms = 0.0
-
-    def _request(self, method: str, cseq: int, body: str = "") -> bytes:
-        content = "Content-Type: application/sdp\r\n" if body else ""
-        return (
-            f"{method} sip:{SILENT}@127.0.0.1 SIP/2.0\r\n"
-            f"Via: SIP/2.0/UDP {GOOD}:{self._port};rport;branch=z9hG4bK{self._call_id}{method}\r\nMax-Forwards: 70\r\n"
-            f"From: <sip:+15550002222@{GOOD}>;tag={self._call_id}\r\nTo: <sip:{SILENT}@127.0.0.1>{self._to_tag}\r\n"
-            f"Call-ID: {self._call_id}\r\nCSeq: {cseq} {method}\r\nContact: <sip:good@{GOOD}:{self._port}>\r\n"
-            f"{content}Content-Length: {len(body)}\r\n\r\n{body}"
-        ).encode()
-
-    async def set_up(self) -> None:
-        """INVITE, final response, ACK."""
-        body = (
-            f"v=0\r\no=- 1 1 IN IP4 {GOOD}\r\ns=-\r\nc=IN IP4 {GOOD}\r\nt=0 0\r\n"
-            f"m=audio {self._rtp_port} RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\n"
-        )
-        began = time.monotonic()
-        answer = await self._caller.ask(self._request("INVITE", 1, body), self._call_id, "1 INVITE")
-        self.set_up_ms = (time.monotonic() - began) * 1000
-        if (tag := TO_TAG.search(answer)) is not None:
-            self._to_tag = f";tag={tag[1].decode()}"
-        self._caller.send(self._request("ACK", 1))
-        if not answer.startswith(b"SIP/2.0 200"):
-            raise CallError(answer[:60].decode(errors="replace"))
-
-    async def end(self) -> bool:
-        """Hangs up; whether the gateway still knew the call."""
-        with suppress(TimeoutError):
-            answer = await self._caller.ask(self._request("BYE", 2), self._call_id, "2 BYE")
-            return answer.startswith(b"SIP/2.0 200")
-        return False
-
-
-def _field(data: bytes, name: bytes) -> bytes:
-    _, _, rest = data.partition(b"\r\n" + name + b": ")
-    return rest.partition(b"\r\n")[0]
 
 
 @asynccontextmanager
@@ -339,47 +216,6 @@ async def _empty(gateway: GatewayProcess) -> Record:
     return await asyncio.to_thread(gateway.wait_until_state, is_empty, EMPTY_WITHIN)
 
 
-def pin(gateway: GatewayProcess) -> None:
-    """The gateway on one core; this process, its children and the model server on the other.
-
-    Where the machine has other work, all of them come before it, if the system allows that.
-    """
-    for process in [os.getpid(), gateway.pid, *_children(gateway.pid)]:
-        for task in Path(f"/proc/{process}/task").iterdir():
-            os.sched_setaffinity(int(task.name), {GATEWAY_CORE if process == gateway.pid else LOAD_CORE})
-            with suppress(PermissionError):
-                os.setpriority(os.PRIO_PROCESS, int(task.name), PRIORITY)
-
-
-@contextmanager
-def before_others(is_wanted: bool) -> Iterator[None]:
-    """Lets this process and its children go before all others on a busy machine, where the system allows it (root).
-
-    The kernel shares the cores out between sessions first (sched(7), "The autogroup feature"): priorities of single
-    processes do nothing against other sessions.
-    """
-    group = Path("/proc/self/autogroup")
-    if is_wanted:
-        group.write_text(FIRST)
-    try:
-        yield
-    finally:
-        if is_wanted:
-            group.write_text(AS_OTHERS)
-
-
-def waited_seconds(pid: int) -> float:
-    """How long a process was ready to run and had no core: what others on the machine took from it."""
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
-
-
-def _children(parent: int) -> Iterator[int]:
-    for task in Path(f"/proc/{parent}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield int(child)
-            yield from _children(int(child))
-
-
 def open_the_trunk(configuration: Record) -> None:
     """The trunk of the good calls has further addresses, from which the floods come."""
     trunk = configuration["trunks"]["loopback"]
@@ -402,9 +238,9 @@ def main() -> int:
             pin(gateway)
             with before_others(arguments.first):
                 measures += asyncio.run(measure(SCENARIOS[name], gateway))
-        (folder / "figures.json").write_text(json.dumps([asdict(measure) for measure in measures], indent=2))
-    show(measures)
-    return int(any(measure.is_met is False for measure in measures))
+        keep(measures, folder)
+    show(measures, "Trunkline, floods")
+    return exit_code(measures)
 
 
 if __name__ == "__main__":

@@ -8,32 +8,19 @@ JSON in `bench-model-faults/`, and exits with 1 where a bar is missed.
 
 import argparse
 import asyncio
-import json
 import os
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import takewhile
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import yaml
-
-from benchmarks.first_light import ROOT, Measure, at_most, exactly, probe_call, show, told
+from benchmarks.first_light import ROOT
+from benchmarks.heard import FRAME_MS, first_sound_after, heard_of, longest_silence_ms, silence_after
+from benchmarks.measure import Measure, at_most, exactly, exit_code, keep, show, told
+from benchmarks.model_stage import BOOKING, OTHER_QUESTION, QUESTION, STORY, Lines, listen, listen_until, staged
 from benchmarks.model_tap import Message, ModelTap, Speech
-from gateway.embedded.audio import Samples, resample
-from gateway.embedded.process import EmbeddedServer
-from gateway.embedded.voice import Voice
-from rtp.codec.g711 import encode_ulaw
-from tests.helpers.gateway_process import GatewayProcess, Record
-from tests.helpers.rtp_capture import FRAME_BYTES, SILENT_FRAME, ReceivedPacket, RtpPeer, percentile
-
-FRAME_MS: Final = 20
-TELEPHONE_RATE_HZ: Final = 8000
-NUMBER: Final = "3000"
+from tests.helpers.rtp_capture import ReceivedPacket, RtpPeer, percentile
 
 BARGE_IN_CALLS: Final = 2
 BARGE_INS: Final = 5
@@ -43,33 +30,6 @@ PULSE_CALLS: Final = 4
 PULSES: Final = 25
 CUTS: Final = 3
 TOOL_S: Final = 8.0
-RECORDED_WITHIN_S: Final = 5.0
-
-QUESTION: Final = "Where are you?"
-BOOKING: Final = "A table for four tomorrow at seven, please."
-OTHER_QUESTION: Final = "What are your opening hours?"
-STORY: Final = (
-    "Good evening, this is the Harbour Kitchen. We are open every day from noon until ten in the evening, and there "
-    "are three vegetarian dishes on the menu. You find us at number five, Mill Lane, right beside the old bridge. "
-    "Our cook has been with us for twenty years, and the fish comes from the harbour each morning, before sunrise."
-)
-SCRIPT: Final = {
-    "name": "The Harbour Kitchen",
-    "greeting": STORY,
-    "not_understood": ["Sorry?"],
-    "slots": {"guests": ["three", "four"], "day": ["today", "tomorrow"], "hour": ["seven", "eight"]},
-    "turns": [
-        {"name": "address", "heard": [QUESTION], "say": f"With pleasure. {STORY}"},
-        {"name": "hours", "heard": [OTHER_QUESTION], "say": "We are open from noon until ten."},
-        {
-            "name": "booking",
-            "heard": ["A table for {guests} {day} at {hour}, please."],
-            "say": "One moment, let me look.",
-            "call": {"tool": "book_table", "arguments": {"guests": "{guests}", "day": "{day}", "hour": "{hour}"}},
-            "results": [{"say": "Your table for {guests} is booked {day} at {hour}."}],
-        },
-    ],
-}
 
 
 async def book_table(guests: str, day: str, hour: str) -> dict[str, bool]:
@@ -78,202 +38,9 @@ async def book_table(guests: str, day: str, hour: str) -> dict[str, bool]:
     return {"ok": True}
 
 
-# The stage: servers, taps, a gateway, a caller.
-
-
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """The caller's words as frames."""
-
-    spoken: Mapping[str, Sequence[bytes]]
-
-    @classmethod
-    def learn(cls, *sentences: str) -> "Lines":
-        """Speaks them once, before anything is measured."""
-        voice = Voice(pitch=0.87)
-        return cls({sentence: frames_of(voice.speak(sentence), voice.rate_hz) for sentence in sentences})
-
-
-def frames_of(samples: Samples, rate_hz: int) -> Sequence[bytes]:
-    """Speech as frames of PCMU."""
-    audio = encode_ulaw(resample(samples, rate_hz, TELEPHONE_RATE_HZ))
-    audio += b"\xff" * (-len(audio) % FRAME_BYTES)
-    return [audio[start : start + FRAME_BYTES] for start in range(0, len(audio), FRAME_BYTES)]
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """What a part of the measuring has: the taps by backend, the gateway, a folder of its own."""
-
-    gateway: GatewayProcess
-    taps: Mapping[str, ModelTap]
-    lines: Lines
-    folder: Path
-
-    async def call(self, name: str, seconds: float, act: Callable[[RtpPeer], Awaitable[None]]) -> RtpPeer:
-        """One call of at most so many seconds."""
-        peer, _ = await probe_call(self.gateway, self.folder / name, NUMBER, round(seconds * 1000), act)
-        return peer
-
-    async def record(self) -> Record:
-        """The record of the only call; it is written a moment after its end."""
-        return await asyncio.to_thread(self._wait_for_record)
-
-    def _wait_for_record(self) -> Record:
-        deadline = time.monotonic() + RECORDED_WITHIN_S
-        while not (records := self.gateway.records()) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        return records[0]
-
-
-@asynccontextmanager
-async def staged(
-    folder: Path,
-    lines: Lines,
-    servers: Mapping[str, Sequence[str]],
-    **agent: Any,
-) -> AsyncIterator[Stage]:
-    """A gateway with one agent, whose backends are embedded servers with these arguments, in this order."""
-    script = write_script(folder)
-    taps: dict[str, ModelTap] = {}
-
-    def adapt(configuration: Record) -> None:
-        configuration["backends"] = {
-            name: {"type": "openai", "dialect": "compatible", "url": tap.url, "model": "embedded-agent"}
-            for name, tap in taps.items()
-        }
-        settings = {"instructions": "You are a waiter.", "backends": list(taps), **agent}
-        configuration["agents"] = {"waiter": settings}
-        configuration["trunks"]["loopback"]["numbers"] = {NUMBER: "waiter"}
-
-    async with AsyncServers(script, servers) as running:
-        for name, server in running.items():
-            taps[name] = await ModelTap(server.url).__aenter__()
-        gateway = GatewayProcess(folder / "gateway", adapt=adapt)
-        await asyncio.to_thread(gateway.__enter__)
-        try:
-            yield Stage(gateway, taps, lines, folder)
-        except BaseException as error:
-            gateway.__exit__(type(error), error, None)
-            raise
-        else:
-            await asyncio.to_thread(gateway.__exit__, None, None, None)
-        finally:
-            for tap in taps.values():
-                await tap.__aexit__(None, None, None)
-
-
-def write_script(folder: Path) -> Path:
-    """What the model servers understand and say."""
-    folder.mkdir(parents=True)
-    script = folder / "script.yaml"
-    script.write_text(yaml.safe_dump(SCRIPT, sort_keys=False))
-    return script
-
-
-class AsyncServers:
-    """Several embedded servers at once."""
-
-    def __init__(self, script: Path, servers: Mapping[str, Sequence[str]]) -> None:
-        self._servers = {name: EmbeddedServer(script=script, arguments=given) for name, given in servers.items()}
-
-    async def __aenter__(self) -> Mapping[str, EmbeddedServer]:
-        await asyncio.gather(*(server.__aenter__() for server in self._servers.values()))
-        return self._servers
-
-    async def __aexit__(self, *exc: object) -> None:
-        await asyncio.gather(*(server.aclose() for server in self._servers.values()))
-
-
-async def listen(peer: RtpPeer, seconds: float) -> None:
-    """The caller says nothing for so long."""
-    await peer.play([SILENT_FRAME] * round(seconds * 1000 / FRAME_MS))
-
-
-async def listen_until(peer: RtpPeer, condition: Callable[[], bool], within_s: float) -> None:
-    """The caller says nothing until something has happened."""
-    for _ in range(round(within_s * 1000 / FRAME_MS)):
-        if condition():
-            return
-        await peer.play([SILENT_FRAME])
-    raise AssertionError(f"What was waited for did not happen within {within_s} s")
-
-
-# What was heard.
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """An item of speech as the caller's capture holds it: its first and last packet with sound, and how much came.
-
-    A pause in the speech looks like the silence after its end, so how much came lies between `sounding_ms` and `ms`.
-    """
-
-    first: ReceivedPacket
-    last: ReceivedPacket
-    sounding_ms: int
-    ms: int
-    pauses: int
-
-    def difference_ms(self, end_ms: int) -> int:
-        """By how much a claim of what was heard is beside it."""
-        return max(end_ms - self.ms, self.sounding_ms - end_ms, 0)
-
-
-def heard_of(speech: Speech, packets: Sequence[ReceivedPacket]) -> Heard | None:
-    """Finds an item in the capture by its very bytes: the model's μ-law leaves the gateway as it is.
-
-    Silence between two of its frames is a pause, in which the rest of it waited. Equal words are equal bytes, so only
-    what came after the item's first delta is looked at.
-    """
-    frames = [bytes(speech.audio[at : at + FRAME_BYTES]) for at in range(0, len(speech.audio), FRAME_BYTES)]
-    start = next(
-        (
-            index
-            for index, packet in enumerate(packets)
-            if packet.arrived_s > speech.first_at and packet.payload == frames[0]
-        ),
-        None,
-    )
-    if start is None:
-        return None
-    matched, sounding, pauses, last, last_sounding = 0, 0, 0, start, start
-    for index in range(start, len(packets)):
-        payload = packets[index].payload
-        if matched < len(frames) and payload[: len(frames[matched])] == frames[matched]:
-            pauses += index - last > 1
-            last, matched = index, matched + 1
-            if payload.strip(b"\xff"):
-                last_sounding, sounding = index, matched
-        elif matched == len(frames) or payload.strip(b"\xff"):
-            break
-    return Heard(packets[start], packets[last_sounding], sounding * FRAME_MS, matched * FRAME_MS, pauses)
-
-
-def first_sound_after(at: float, packets: Sequence[ReceivedPacket]) -> float | None:
-    """When the first packet with sound came after a moment."""
-    return next(
-        (packet.arrived_s for packet in packets if packet.arrived_s > at and packet.payload.strip(b"\xff")), None
-    )
-
-
-def longest_silence_ms(packets: Sequence[ReceivedPacket]) -> float:
-    """The longest silence after the first sound."""
-    longest, since = 0.0, None
-    for packet in packets:
-        if packet.payload.strip(b"\xff"):
-            if since is not None:
-                longest = max(longest, packet.arrived_s - since)
-            since = packet.arrived_s
-    return longest * 1000
-
-
 def milliseconds(values: Sequence[float]) -> str:
     """Median and greatest."""
     return f"{percentile(values, 50):.1f} ms, {max(values):.1f} ms"
-
-
-# The parts.
 
 
 async def measure_barge_in(folder: Path, lines: Lines) -> Iterator[Measure]:
@@ -383,13 +150,6 @@ def loudest_part(frames: Sequence[bytes], duration_ms: int) -> Sequence[bytes]:
     loudness = [sum(~byte & 0x7F for byte in frame) for frame in frames]
     start = max(range(len(frames) - count), key=lambda at: sum(loudness[at : at + count]))
     return frames[start : start + count]
-
-
-def silence_after(at: float, packets: Sequence[ReceivedPacket]) -> float:
-    """From a moment to the last packet with sound before the next silence of two packets or more, in milliseconds."""
-    later = [packet for packet in packets if packet.arrived_s > at]
-    sounding = list(takewhile(lambda packet: bool(packet.payload.strip(b"\xff")), later))
-    return (sounding[-1].arrived_s - at) * 1000 if sounding else 0.0
 
 
 async def measure_first_sound(folder: Path, lines: Lines) -> Iterator[Measure]:
@@ -606,8 +366,8 @@ def main() -> int:
     folder: Path = arguments.folder / f"{datetime.now():%Y%m%d-%H%M%S}"
     os.environ["PYTHONPATH"] = str(ROOT)  # the gateway finds the tool by the name of this module
     measures = asyncio.run(measure(folder, arguments.parts or list(PARTS)))
-    (folder / "figures.json").write_text(json.dumps([asdict(measure) for measure in measures], indent=2))
-    return int(any(measure.is_met is False for measure in measures))
+    keep(measures, folder)
+    return exit_code(measures)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,12 @@ from typing import IO, Any, Final, cast
 
 import uvloop
 
-from benchmarks.first_light import Measure, at_most, exactly, show, told
-from benchmarks.flood import GATEWAY_CORE, GOOD, LOAD_CORE, ROOT, Caller, CallError, before_others, waited_seconds
+from benchmarks.first_light import ROOT
+from benchmarks.measure import Measure, at_most, exactly, exit_code, show, told
 from benchmarks.media_calls import Gateway, Usage, configuration, free_port
 from benchmarks.plane_model import serve_model
+from benchmarks.processor import GATEWAY_CORE, LOAD_CORE, before_others, waited_seconds
+from benchmarks.sip_caller import GOOD, Caller, CallError
 from tests.helpers.rtp_capture import percentile
 
 RATE: Final = 250.0
@@ -33,8 +35,7 @@ SECONDS_LIMIT: Final = 15.0
 WARM_UP_CALLS: Final = 200
 WARM_UP_SECONDS: Final = 2.0
 DISCARD_PORT: Final = 40_000  # nobody sends there: a call that ends at once has no media
-
-
+TITLE: Final = "Trunkline, signalling"
 EMPTY_WITHIN: Final = 20.0
 # Places for calls, each with two ports that rest for five seconds after use: 250 a second want 1,250 places.
 PLACES: Final = 2500
@@ -109,8 +110,8 @@ async def load_stack(port: int, pid: int, rate: float, seconds: float) -> tuple[
 
 def cpu_seconds(pid: int) -> float:
     """Processor time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    usage = Usage.of(pid)
+    return usage.user_s + usage.system_s
 
 
 async def measure_whole(rate: float, seconds: float, folder: Path) -> list[Measure]:
@@ -125,13 +126,12 @@ async def measure_whole(rate: float, seconds: float, folder: Path) -> list[Measu
         loop = asyncio.get_running_loop()
         _, caller = await loop.create_datagram_endpoint(lambda: Caller((GOOD, sip_port)), local_addr=(GOOD, 0))
         await load(caller, WARM_UP_CALLS / WARM_UP_SECONDS, WARM_UP_SECONDS)
-        waits, used = [waited_seconds(pid) for pid in (gateway.pid, os.getpid())], Usage.of(gateway.pid)
+        waits, used = [waited_seconds(pid) for pid in (gateway.pid, os.getpid())], cpu_seconds(gateway.pid)
         set_up_ms, failures, took = await load(caller, rate, seconds)
         waited, load_waited = (
             waited_seconds(pid) - before for pid, before in zip((gateway.pid, os.getpid()), waits, strict=True)
         )
-        now = Usage.of(gateway.pid)
-        worked = now.user_s + now.system_s - used.user_s - used.system_s
+        worked = cpu_seconds(gateway.pid) - used
         state = await asyncio.to_thread(empty_state, gateway)
     finally:
         log = await asyncio.to_thread(gateway.end)
@@ -196,14 +196,14 @@ def main() -> int:
     gc.disable()  # a collection here would be taken for a late answer
     if not arguments.whole:
         measures = measure_stack(arguments.rate, seconds)
-        show(measures)
-        return int(any(one.is_met is False for one in measures))
+        show(measures, TITLE)
+        return exit_code(measures)
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="signalling-"))
     folder.mkdir(parents=True, exist_ok=True)
     with before_others(arguments.first):
         measures = uvloop.run(measure_whole(arguments.rate, seconds, folder.resolve()))
-    show(measures)
-    return int(any(one.is_met is False for one in measures))
+    show(measures, TITLE)
+    return exit_code(measures)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,57 @@
+"""Which core a process has, before whom it goes, and what others take from it, on a machine that is not ours alone."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from tests.helpers.gateway_process import GatewayProcess
+
+GATEWAY_CORE: Final = 0
+LOAD_CORE: Final = 1
+PRIORITY: Final = -15
+# Of the session among others.
+FIRST: Final = "-20"
+AS_OTHERS: Final = "0"
+
+
+def pin(gateway: GatewayProcess) -> None:
+    """The gateway on one core; this process, its children and the model server on the other.
+
+    Where the machine has other work, all of them come before it, if the system allows that.
+    """
+    for process in [os.getpid(), gateway.pid, *_children(gateway.pid)]:
+        for task in Path(f"/proc/{process}/task").iterdir():
+            os.sched_setaffinity(int(task.name), {GATEWAY_CORE if process == gateway.pid else LOAD_CORE})
+            with suppress(PermissionError):
+                os.setpriority(os.PRIO_PROCESS, int(task.name), PRIORITY)
+
+
+@contextmanager
+def before_others(is_wanted: bool) -> Iterator[None]:
+    """Lets this process and its children go before all others on a busy machine, where the system allows it (root).
+
+    The kernel shares the cores out between sessions first (sched(7), "The autogroup feature"): priorities of single
+    processes do nothing against other sessions.
+    """
+    group = Path("/proc/self/autogroup")
+    if is_wanted:
+        group.write_text(FIRST)
+    try:
+        yield
+    finally:
+        if is_wanted:
+            group.write_text(AS_OTHERS)
+
+
+def waited_seconds(pid: int) -> float:
+    """How long a process was ready to run and had no core: what others on the machine took from it."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+
+
+def _children(parent: int) -> Iterator[int]:
+    for task in Path(f"/proc/{parent}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield int(child)
+            yield from _children(int(child))
