@@ -51,6 +51,7 @@ class RtpReceiver(InboundPath):
         "_filled",
         "_filler",
         "_frame_samples",
+        "_has_heard",
         "_largest",
         "_lock",
         "_loss_pending",
@@ -79,7 +80,7 @@ class RtpReceiver(InboundPath):
         self._released_at: float | None = None
         self.next_timestamp = 0
         self._filled = 0
-        self._disturbed = self._loss_pending = False
+        self._disturbed = self._loss_pending = self._has_heard = False
         self._filler = GapFiller(parameters.payload_format, parameters.ptime_ms, sink)
         self.starved_after = STARVED_AFTER_S
         self._events: TelephoneEventReceiver | None = None
@@ -95,12 +96,12 @@ class RtpReceiver(InboundPath):
     @property
     def heard_at(self) -> float | None:
         """When audio came last, or None before the first."""
-        return self.audio_at if self.ssrc != NO_SSRC else None
+        return self.audio_at if self.played and self.ssrc != NO_SSRC else None
 
     @property
     def arrived_at(self) -> float | None:
         """When anything of the stream came last, digits and comfort noise included; None before the first."""
-        return max(self.audio_at, self._arrived_at) if self.ssrc != NO_SSRC else None
+        return max(self.audio_at, self._arrived_at) if self._has_heard else None
 
     def _settle(self) -> None:
         """Tells the regular path how things stand, after anything that was not regular."""
@@ -130,17 +131,34 @@ class RtpReceiver(InboundPath):
         if (parameters.payload_format, parameters.ptime_ms) != (old.payload_format, old.ptime_ms):
             self._adopt_format(parameters, old_rate)
         if (parameters.remote, parameters.source_policy) != (old.remote, old.source_policy):
-            self._lock = SourceLock(parameters.source_policy, parameters.remote, now, parameters.source_allowed)
+            self._lock = self._lock_of(parameters, now, has_moved=True)
             self.source = None
             self.remote = self._lock.remote
-        if parameters.secure != old.secure:
-            self.unprotector = SrtpUnprotector(parameters.secure.rx) if parameters.secure is not None else None
+        elif parameters.receives and not old.receives:
+            # While a far end is on hold its NAT may forget the port: whoever speaks first is the source again.
+            self._lock = self._lock_of(parameters, now, has_moved=False)
+            self.source = None
+        if parameters.secure is None:
+            self.unprotector = None
+        elif old.secure is None or parameters.secure.rx != old.secure.rx:
+            self.unprotector = SrtpUnprotector(parameters.secure.rx, self.unprotector)
         if parameters.payload_format != old.payload_format or not parameters.receives:
             # What comes next begins anew; what was held belongs to the time before.
             self.ssrc = NO_SSRC
             self._order = InboundOrder(0)
             self.history.clear()
         self._settle()
+
+    def _lock_of(self, parameters: StreamParameters, now: float, *, has_moved: bool) -> SourceLock:
+        """A new lock, with what is known of the one before."""
+        return SourceLock(
+            parameters.source_policy,
+            parameters.remote,
+            now,
+            parameters.source_allowed,
+            former=self.source or self._lock.former,
+            has_moved=has_moved,
+        )
 
     def refresh_sink(self) -> None:
         """Looks up again who hears."""
@@ -220,7 +238,7 @@ class RtpReceiver(InboundPath):
             self._discards[DISCARD_OF[error.malformation]] += 1
             return
         _, second, sequence_number, _, ssrc = _unpack_from(data)
-        if not self._is_audio_or_event(second & 0x7F):
+        if not self._is_known(second & 0x7F):
             self._discards[Discard.RTCP if second in _RTCP_TYPES else Discard.PAYLOAD_TYPE] += 1
             return
         verdict = lock.consider(source, data, sequence_number, ssrc, now)
@@ -231,12 +249,14 @@ class RtpReceiver(InboundPath):
             self.ssrc = NO_SSRC
             for held in lock.take_held():
                 self._receive_irregular(held, now)
+        elif verdict is Verdict.FORMER:
+            self._receive_irregular(data, now)
 
     def _unprotected(self, data: bytes, now: float) -> bytes | None:
         unprotector = self.unprotector
         if unprotector is None:
             return data
-        if len(data) > 1 and data[1] in _RTCP_TYPES:
+        if len(data) > 1 and self._is_rtcp(data[1]):
             # SRTCP has its own keys and index: it must not be tried as SRTP.
             self._receive_rtcp(data, now)
             return None
@@ -280,14 +300,14 @@ class RtpReceiver(InboundPath):
             discards[DISCARD_OF[error.malformation]] += 1
             return
         _, second, sequence_number, timestamp, ssrc = _unpack_from(data)
-        if second in _RTCP_TYPES:
+        if self._is_rtcp(second):
             self._receive_rtcp(data, now)
         elif not self._parameters.receives:
             discards[Discard.ON_HOLD] += 1
         elif ssrc == self.ssrc:
             self._take(data[start:end], second, sequence_number, timestamp, now)
         elif self.ssrc == NO_SSRC:
-            if self._is_audio_or_event(second & 0x7F):
+            if self._is_known(second & 0x7F):
                 self._synchronise(ssrc, sequence_number)
                 self._take(data[start:end], second, sequence_number, timestamp, now)
             else:
@@ -404,16 +424,23 @@ class RtpReceiver(InboundPath):
             self._filled += frames * self._frame_samples
             self._disturbed = True
 
-    def _is_audio_or_event(self, payload_type: int) -> bool:
+    def _is_known(self, payload_type: int) -> bool:
+        """Whether it was negotiated. A far end may well begin with a digit, or with the noise of its silence."""
         parameters = self._parameters
-        known = (self.payload_type, parameters.telephone_event_payload_type_rx)
-        return payload_type in known or payload_type in parameters.translations
+        events, noise = parameters.telephone_event_payload_type_rx, parameters.comfort_noise_payload_type
+        return payload_type in (self.payload_type, events, noise) or payload_type in parameters.translations
+
+    def _is_rtcp(self, second: int) -> bool:
+        """By the second octet (RFC 5761 section 4). Marked packets of the payload types 64 to 95, which may be
+        negotiated where nothing is multiplexed, look the same.
+        """
+        return second in _RTCP_TYPES and (self.on_rtcp is not None or not self._is_known(second & 0x7F))
 
     def _synchronise(self, ssrc: int, sequence_number: int) -> None:
         """Follows this SSRC from this packet on."""
         if self.history:
             self._restarts += 1
-        self.ssrc = ssrc
+        self.ssrc, self._has_heard = ssrc, True
         self._order = InboundOrder(sequence_number)
         self._mark_start(sequence_number)
 
@@ -428,7 +455,7 @@ class RtpReceiver(InboundPath):
 
     def _consider_ssrc(self, data: bytes, payload_type: int, ssrc: int, sequence_number: int, now: float) -> None:
         """Another SSRC from the locked source: followed after two packets in sequence, when the old one is silent."""
-        if not self._is_audio_or_event(payload_type):
+        if not self._is_known(payload_type):
             self._discards[Discard.PAYLOAD_TYPE] += 1
             return
         quiet_s = now - max(self.audio_at, self._arrived_at)

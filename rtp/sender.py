@@ -8,7 +8,7 @@ from rtp.parameters import StreamParameters
 from rtp.playout import PlayedItem, Playout
 from rtp.sequence import SEQUENCE_MASK, TIMESTAMP_MASK, timestamp_add
 from rtp.sink import StreamSink, ignore_frame
-from rtp.srtp import SrtpProtector
+from rtp.srtp import SrtpKey, SrtpProtector
 from rtp.statistics import SenderStatistics
 from rtp.telephone_event import TelephoneEventSender
 
@@ -81,7 +81,8 @@ class RtpSender(OutboundPath):
             else:
                 played = playout.flush()
                 playout = Playout(parameters.playout_format, parameters.ptime_ms, self._sink)
-        if parameters.secure != old.secure:
+        if _key_of(parameters) != _key_of(old):
+            # A key that stays keeps its session: its packet index must neither start again nor be used twice.
             self._secure(parameters)
         self._adopt(parameters, playout)
         return played
@@ -156,6 +157,10 @@ class RtpSender(OutboundPath):
             return self.packet(self.payload_type, timestamp, payload)
         self._event_packets += 1
         return self.packet(payload_type | (_MARKER if event.marker else 0), event.timestamp, event.payload)
+
+
+def _key_of(parameters: StreamParameters) -> SrtpKey | None:
+    return None if parameters.secure is None else parameters.secure.tx
 
 
 def _frame_encoder(parameters: StreamParameters) -> Callable[[bytes], bytes] | None:

@@ -20,6 +20,8 @@ LATCH_WINDOW_S: Final = 3.0
 """A far end behind NAT speaks at once; a stranger who comes later must not be taken for it."""
 LATCH_PACKETS: Final = 4
 """In sequence, from one address and SSRC: not a scan, and not a guess."""
+FORMER_S: Final = 1.0
+"""Twice the longest round trip of a telephone call: what was under way when a far end moved has arrived by then."""
 _MAX_CANDIDATES: Final = 8
 """Addresses that may try at once; the oldest gives way, so a flood of forged sources costs no memory."""
 
@@ -43,6 +45,8 @@ class Verdict(Enum):
     """Held by the lock until its source has proved itself."""
     LOCKED = "locked"
     """The source is now the stream's; play the packets of `take_held`."""
+    FORMER = "former"
+    """The source of before a move: play the packet, and go on waiting for the new one."""
 
 
 def validated_address(host: str, port: int) -> Address:
@@ -80,9 +84,24 @@ class _Candidate:
 
 
 class SourceLock:
-    """The lock of one stream, from one negotiation to the next."""
+    """The lock of one stream, from one negotiation to the next.
 
-    __slots__ = ("_allowed", "_candidates", "_held", "_negotiated_at", "_policy", "negotiated", "source")
+    `former` is the source that was locked until now. Where the far end has moved (`has_moved`) it may speak for a
+    moment longer, but must not be taken for the new one: it goes on until our answer has reached it. Where the
+    description names the same place as before, it is locked again at its first packet.
+    """
+
+    __slots__ = (
+        "_allowed",
+        "_candidates",
+        "_has_moved",
+        "_held",
+        "_negotiated_at",
+        "_policy",
+        "former",
+        "negotiated",
+        "source",
+    )
 
     def __init__(
         self,
@@ -90,8 +109,12 @@ class SourceLock:
         negotiated: Address | None,
         now: float,
         allowed: Callable[[str], bool] | None = None,
+        *,
+        former: Address | None = None,
+        has_moved: bool = True,
     ) -> None:
         self._policy = policy
+        self.former, self._has_moved = former, has_moved
         self._allowed = allowed
         self._negotiated_at = now
         self._candidates: dict[Address, _Candidate] = {}
@@ -114,10 +137,17 @@ class SourceLock:
             return self._lock(source, [data])
         if self._policy is SourcePolicy.NEGOTIATED or now - self._negotiated_at > LATCH_WINDOW_S:
             return Verdict.STRANGER
+        is_former = source == self.former
+        if is_former and not self._has_moved:
+            return self._lock(source, [data])
         if source[0] == negotiated[0]:
+            if is_former and now - self._negotiated_at < FORMER_S:
+                return Verdict.FORMER
             return self._lock(source, [data])
         if self._policy is SourcePolicy.SAME_HOST or (self._allowed is not None and not self._allowed(source[0])):
             return Verdict.STRANGER
+        if is_former and now - self._negotiated_at < FORMER_S:
+            return Verdict.FORMER
         return self._try(source, data, sequence_number, ssrc)
 
     def take_held(self) -> list[bytes]:

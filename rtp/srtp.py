@@ -1,7 +1,7 @@
 """SRTP and SRTCP, RFC 3711, with keys agreed in the description (SDES, RFC 4568), over libsrtp.
 
 Keys live in `SrtpKey` values whose text form hides them. A new key (re-INVITE) is a new session: its rollover counter
-and replay window start afresh, as RFC 4568 section 6.4 wants it.
+and replay window start afresh, as RFC 4568 section 6.4 wants it. A direction whose key stays keeps its session.
 """
 
 from dataclasses import dataclass
@@ -9,12 +9,15 @@ from enum import Enum
 from typing import Final
 
 from pylibsrtp import ERRORS, Error, Policy, Session
+from pylibsrtp._binding import ffi
 
 from rtp.errors import RtpError
 from rtp.statistics import Discard
 
-MAX_PROTECTED_OCTETS: Final = 1500 - 16 - 128
-"""pylibsrtp works in a buffer of 1500 octets and reserves the longest trailer."""
+MAX_PACKET_OCTETS: Final = 8192
+"""As long as any datagram that is read: 200 ms of L16 are 6412 octets."""
+FORMER_KEY_PACKETS: Final = 50
+"""One second at 20 ms: a far end goes on with its old key until our answer has reached it."""
 _REPLAYS: Final = frozenset((ERRORS[9], ERRORS[10], ERRORS[26]))
 
 
@@ -90,9 +93,13 @@ class SrtpKeys:
 
 def _session(key: SrtpKey, ssrc_type: int) -> Session:
     try:
-        return Session(Policy(key.material, ssrc_type, srtp_profile=_PROFILES[key.suite]))
+        session = Session(Policy(key.material, ssrc_type, srtp_profile=_PROFILES[key.suite]))
     except Error as error:
         raise SrtpKeyError(f"libsrtp does not take {key.suite.value}: {error}") from error
+    # pylibsrtp works in a buffer of 1500 octets, trailer included: too few for 50 ms of L16 at 16 kHz.
+    session._cdata = ffi.new("char[]", MAX_PACKET_OCTETS)
+    session._buffer = ffi.buffer(session._cdata)
+    return session
 
 
 class SrtpProtector:
@@ -107,26 +114,44 @@ class SrtpProtector:
 
 
 class SrtpUnprotector:
-    """Authenticates and decrypts packets of one key. Raises `SrtpError` and nothing else."""
+    """Authenticates and decrypts packets of one key. Raises `SrtpError` and nothing else.
 
-    def __init__(self, key: SrtpKey) -> None:
+    `former` has the key of before: what is under way still comes with it, so it serves until the first packet of the
+    new key, and not for long.
+    """
+
+    def __init__(self, key: SrtpKey, former: "SrtpUnprotector | None" = None) -> None:
         session = _session(key, Policy.SSRC_ANY_INBOUND)
         self._unprotect = session.unprotect
         self._unprotect_rtcp = session.unprotect_rtcp
+        self._former = former
+        self._former_left = FORMER_KEY_PACKETS
+        if former is not None:
+            former._former = None
 
     def unprotect(self, data: bytes) -> bytes:
         """SRTP to RTP."""
         try:
-            return self._unprotect(data)
+            plain = self._unprotect(data)
         except (Error, ValueError) as error:
-            raise _refusal(error) from error
+            former = self._former
+            if former is None:
+                raise _refusal(error) from error
+            self._former_left -= 1
+            if not self._former_left:
+                self._former = None
+            return former.unprotect(data)
+        self._former = None
+        return plain
 
     def unprotect_rtcp(self, data: bytes) -> bytes:
         """SRTCP to RTCP."""
         try:
             return self._unprotect_rtcp(data)
         except (Error, ValueError) as error:
-            raise _refusal(error) from error
+            if self._former is None:
+                raise _refusal(error) from error
+            return self._former.unprotect_rtcp(data)
 
 
 def _refusal(error: Exception) -> SrtpError:

@@ -1,6 +1,7 @@
 """The inbound half through `RtpStream`: order, loss, causes, restarts, silence that nobody sent."""
 
 import struct
+from dataclasses import replace
 
 import pytest
 
@@ -518,3 +519,73 @@ def test_who_hurries_is_given_what_waits_behind_a_gap_and_is_told_when_it_came()
     assert sink.arrived[-1] == now + 0.06 + 2 * TICK_S
     stream.hurry(now + 0.2)
     assert len(sink.audio) == 8, "nothing waits, nothing is made up"
+
+
+@pytest.mark.parametrize("policy", list(SourcePolicy))
+@pytest.mark.parametrize("moved", [(FAR_END[0], 20000), ("198.51.100.99", 20000)])
+def test_a_far_end_that_moves_is_heard_from_its_new_place_while_old_packets_still_arrive(
+    policy: SourcePolicy, moved: tuple[str, int]
+) -> None:
+    sink, far_end = RecordingSink(), FarEnd()
+    stream = make_stream(sink, StreamParameters(remote=FAR_END, source_policy=policy))
+    now = feed(stream, far_end.packets(20))
+    stream.update(StreamParameters(remote=moved, source_policy=policy), now)
+    now = feed(stream, far_end.packets(6), now)
+    assert stream.remote == moved
+    sink.audio.clear()
+    for datagram in far_end.packets(50):
+        stream.receive_datagram(datagram, moved, now)
+        now += TICK_S
+    assert len(sink.genuine) == 50
+    assert stream.remote == moved
+
+
+@pytest.mark.parametrize("policy", [SourcePolicy.SAME_HOST, SourcePolicy.LATCH])
+def test_a_port_that_a_nat_forgot_during_hold_is_found_again(policy: SourcePolicy) -> None:
+    sink, far_end, mapped, mapped_anew = RecordingSink(), FarEnd(), (FAR_END[0], 7000), (FAR_END[0], 8000)
+    parameters = StreamParameters(remote=FAR_END, source_policy=policy)
+    stream = make_stream(sink, parameters)
+    stream.receive_datagram(far_end.audio(), mapped, 0.0)
+    stream.update(replace(parameters, receives=False), 1.0)
+    stream.update(parameters, 120.0)
+    assert stream.remote == mapped, "until somebody speaks"
+    sink.audio.clear()
+    for index, datagram in enumerate(far_end.packets(20)):
+        stream.receive_datagram(datagram, mapped_anew, 120.0 + index * TICK_S)
+    assert len(sink.genuine) == 20
+    assert stream.remote == mapped_anew
+
+
+def test_another_codec_does_not_make_the_far_end_one_that_never_spoke() -> None:
+    sink, far_end = RecordingSink(), FarEnd()
+    stream = make_stream(sink)
+    assert stream.arrived_at is None
+    now = feed(stream, far_end.packets(20))
+    pcma = StreamParameters(remote=FAR_END, payload_format=PCMA, payload_type_tx=8, payload_type_rx=8)
+    stream.update(pcma, now)
+    assert stream.arrived_at == pytest.approx(now - TICK_S)
+    stream.update(replace(pcma, receives=False), now)
+    stream.update(pcma, now + 60)
+    assert stream.arrived_at == pytest.approx(now - TICK_S)
+
+
+def test_a_far_end_that_begins_with_comfort_noise_is_there__rfc3389() -> None:
+    sink, far_end = RecordingSink(), FarEnd()
+    stream = make_stream(sink, StreamParameters(remote=FAR_END, comfort_noise_payload_type=13))
+    stream.receive_datagram(far_end.other(13, b"\x40"), (FAR_END[0], 7000), 1.0)
+    assert (stream.arrived_at, stream.heard_at) == (1.0, None)
+    assert stream.remote == (FAR_END[0], 7000)
+    speech = far_end.packets(2)
+    for index, datagram in enumerate(speech):
+        stream.receive_datagram(datagram, (FAR_END[0], 7000), 2.0 + index * TICK_S)
+    assert sink.genuine == [payload_of(datagram) for datagram in speech]
+    assert discards(stream) == {}
+
+
+def test_a_marked_packet_of_a_payload_type_below_96_is_no_report__rfc5761_4() -> None:
+    sink, far_end = RecordingSink(), FarEnd(payload_type=80)
+    stream = make_stream(sink, StreamParameters(remote=FAR_END, payload_type_rx=80))
+    stream.receive_datagram(far_end.audio(marker=True), FAR_END, 0.0)
+    stream.receive_datagram(far_end.audio(), FAR_END, 0.02)
+    assert len(sink.genuine) == 2
+    assert discards(stream) == {}

@@ -120,3 +120,39 @@ def test_an_address_is_known_however_the_description_wrote_it() -> None:
     subject = SourceLock(SourcePolicy.NEGOTIATED, ("2001:DB8:0::1", 4000), 0.0)
     assert subject.remote == ("2001:db8::1", 4000)
     assert subject.consider(("2001:db8::1", 4000), b"", 0, 1, 0.0) is Verdict.LOCKED
+
+
+MOVED = ("198.51.100.7", 20000)
+
+
+def moved_lock(policy: SourcePolicy, negotiated: tuple[str, int] = MOVED) -> SourceLock:
+    """A re-INVITE named another place at 10.0; the source so far was `NEGOTIATED`."""
+    return SourceLock(policy, negotiated, 10.0, former=NEGOTIATED)
+
+
+@pytest.mark.parametrize("policy", [SourcePolicy.SAME_HOST, SourcePolicy.LATCH])
+def test_what_was_under_way_when_the_far_end_moved_is_heard_and_latches_nothing(policy: SourcePolicy) -> None:
+    subject = moved_lock(policy)
+    assert offer(subject, NEGOTIATED, 0, 8, now=10.1) == [Verdict.FORMER] * 8
+    assert subject.remote == MOVED
+    assert offer(subject, MOVED, 8, 1, now=10.2) == [Verdict.LOCKED]
+    assert offer(subject, NEGOTIATED, 9, 1, now=10.2) == [Verdict.STRANGER]
+
+
+def test_another_host_is_no_longer_heard_after_a_move_unless_the_policy_hears_any() -> None:
+    assert offer(moved_lock(SourcePolicy.SAME_HOST, OTHER_HOST), NEGOTIATED, 0, 8, now=10.1) == [Verdict.STRANGER] * 8
+    assert offer(moved_lock(SourcePolicy.NEGOTIATED), NEGOTIATED, 0, 8, now=10.1) == [Verdict.STRANGER] * 8
+    subject = moved_lock(SourcePolicy.LATCH, OTHER_HOST)
+    assert offer(subject, NEGOTIATED, 0, 8, now=10.1) == [Verdict.FORMER] * 8
+    assert offer(subject, OTHER_HOST, 8, 1, now=10.2) == [Verdict.LOCKED]
+
+
+def test_a_far_end_that_names_another_port_and_stays_where_it_was_latches_after_a_second() -> None:
+    subject = moved_lock(SourcePolicy.SAME_HOST)
+    assert offer(subject, NEGOTIATED, 0, 1, now=10.9) == [Verdict.FORMER]
+    assert offer(subject, NEGOTIATED, 1, 1, now=11.1) == [Verdict.LOCKED]
+
+
+def test_a_source_that_is_negotiated_again_locks_at_its_first_packet() -> None:
+    subject = SourceLock(SourcePolicy.LATCH, NEGOTIATED, 10.0, former=OTHER_HOST, has_moved=False)
+    assert offer(subject, OTHER_HOST, 0, 1, now=10.1) == [Verdict.LOCKED]

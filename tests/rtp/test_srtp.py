@@ -4,9 +4,19 @@ import random
 
 import pytest
 
+from rtp.codec.format import L16_16K
 from rtp.packet import RtpPacket
 from rtp.parameters import StreamParameters
-from rtp.srtp import SrtpError, SrtpKey, SrtpKeyError, SrtpKeys, SrtpProtector, SrtpSuite, SrtpUnprotector
+from rtp.srtp import (
+    FORMER_KEY_PACKETS,
+    SrtpError,
+    SrtpKey,
+    SrtpKeyError,
+    SrtpKeys,
+    SrtpProtector,
+    SrtpSuite,
+    SrtpUnprotector,
+)
 from rtp.statistics import Discard
 from rtp.stream import RtpStream
 from tests.helpers.rtp_peer import FAR_END, STRANGER, TICK_S, FarEnd, RecordingSink, make_stream, payload_of
@@ -106,3 +116,70 @@ def test_keys_never_show_in_text() -> None:
 def test_material_of_the_wrong_length_is_refused() -> None:
     with pytest.raises(SrtpKeyError, match="AEAD_AES_256_GCM takes 44 octets of key and salt, not 30"):
         SrtpKey(SrtpSuite.AEAD_AES_256_GCM, bytes(30))
+
+
+def test_a_new_key_of_the_far_end_leaves_our_own_packets_in_their_index__rfc3711_3_3_1() -> None:
+    """The sequence has wrapped: a session that began anew would be refused, and use its key stream twice."""
+    first = SrtpKeys(SHA1_80, OTHER)
+    stream = make_stream(RecordingSink(), StreamParameters(remote=FAR_END, secure=first), sequence_number=65_530)
+    listener = SrtpUnprotector(SHA1_80)
+    for turn in range(30):
+        if turn == 20:
+            renewed = SrtpKeys(SHA1_80, KEYS[SrtpSuite.AEAD_AES_128_GCM])
+            stream.update(StreamParameters(remote=FAR_END, secure=renewed), turn * TICK_S)
+        packet = stream.tick(turn * TICK_S)
+        assert packet is not None
+        assert RtpPacket.parse(listener.unprotect(packet)).sequence_number == (65_530 + turn) & 0xFFFF
+
+
+def test_a_new_key_of_ours_leaves_the_far_ends_packets_in_their_index__rfc3711_3_3_1() -> None:
+    sink, far_end = RecordingSink(), FarEnd(sequence_number=65_530)
+    stream = secure_stream(sink, SrtpKeys(OTHER, SHA1_80))
+    protector = SrtpProtector(SHA1_80)
+    for turn in range(40):
+        if turn == 20:
+            renewed = SrtpKeys(KEYS[SrtpSuite.AES_CM_128_HMAC_SHA1_32], SHA1_80)
+            stream.update(StreamParameters(remote=FAR_END, secure=renewed), turn * TICK_S)
+        stream.receive_datagram(protector.protect(far_end.audio()), FAR_END, turn * TICK_S)
+    assert len(sink.genuine) == 40
+
+
+@pytest.mark.parametrize("suite", list(SrtpSuite))
+def test_packets_of_the_old_key_are_heard_until_the_new_one_comes(suite: SrtpSuite) -> None:
+    sink, far_end = RecordingSink(), FarEnd()
+    stream = secure_stream(sink, SrtpKeys(OTHER, SHA1_80))
+    renewed = SrtpKey(suite, random.Random(3).randbytes(suite.material_octets))
+    old, new = SrtpProtector(SHA1_80), SrtpProtector(renewed)
+    stream.receive_datagram(old.protect(far_end.audio()), FAR_END, 0.0)
+    stream.update(StreamParameters(remote=FAR_END, secure=SrtpKeys(KEYS[suite], renewed)), 0.01)
+    for turn, protector in enumerate((old, old, new, old, new), 1):
+        stream.receive_datagram(protector.protect(far_end.audio()), FAR_END, turn * TICK_S)
+    stream.tick(0.5)
+    assert len(sink.genuine) == 5
+    assert dict(stream.statistics().rx.discards) == {Discard.AUTHENTICATION: 1}
+
+
+def test_an_old_key_does_not_serve_for_ever() -> None:
+    sink, far_end = RecordingSink(), FarEnd()
+    stream = secure_stream(sink, SrtpKeys(OTHER, SHA1_80))
+    old = SrtpProtector(SHA1_80)
+    stream.update(StreamParameters(remote=FAR_END, secure=SrtpKeys(OTHER, OTHER)), 0.0)
+    for turn in range(FORMER_KEY_PACKETS + 20):
+        stream.receive_datagram(old.protect(far_end.audio()), FAR_END, turn * TICK_S)
+    assert len(sink.genuine) == FORMER_KEY_PACKETS
+    assert dict(stream.statistics().rx.discards) == {Discard.AUTHENTICATION: 20}
+
+
+@pytest.mark.parametrize("suite", list(SrtpSuite))
+def test_the_longest_packets_are_protected_too(suite: SrtpSuite) -> None:
+    sink = RecordingSink()
+    parameters = StreamParameters(
+        remote=FAR_END, payload_format=L16_16K, ptime_ms=60, secure=SrtpKeys(KEYS[suite], KEYS[suite])
+    )
+    stream = make_stream(sink, parameters)
+    packet = stream.tick(0.0)
+    assert packet is not None
+    assert len(RtpPacket.parse(SrtpUnprotector(KEYS[suite]).unprotect(packet)).payload) == 1920
+    longest = random.Random(5).randbytes(200 * 32)  # 200 ms, RFC 3551 section 4.2
+    stream.receive_datagram(SrtpProtector(KEYS[suite]).protect(bytes(RtpPacket(0, 1, 0, 5, longest))), FAR_END, 0.0)
+    assert sink.genuine == [longest]
