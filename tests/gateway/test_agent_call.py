@@ -461,7 +461,7 @@ async def test_a_call_takes_a_socket_that_waits(tmp_path: Path) -> None:
 
     async with called(tmp_path, greets, backend={"warm": 1}) as (house, _):
         assert house.service._running is not None
-        (pool,) = house.service._running.pools
+        (pool,) = house.service._running.models.pools
         await until(lambda: pool.resting == 1)
         taken = pool.counters["warm_taken"]
         async with Caller(LOOPBACK) as caller:
