@@ -43,6 +43,7 @@ class RtpReceiver(InboundPath):
 
     __slots__ = (
         "_arrived_at",
+        "_base_missing",
         "_base_sequence",
         "_base_taken",
         "_discards",
@@ -74,7 +75,7 @@ class RtpReceiver(InboundPath):
         self._discards = [0] * len(Discard)
         self.packets = self._lost = self._restarts = 0
         self.played = 0
-        self._base_sequence = self._base_taken = 0
+        self._base_sequence = self._base_taken = self._base_missing = 0
         self.transit = self.jitter = self.peak_jitter = 0.0
         self.audio_at = self._arrived_at = now
         self._released_at: float | None = None
@@ -180,9 +181,16 @@ class RtpReceiver(InboundPath):
             played_ms=(self.played + self._filler.concealed_samples + self._filler.filled_samples) * 1000 // rate,
             restarts=self._restarts,
             extended_highest_sequence=self._base_sequence + max(0, taken - 1),
+            expected=taken,
+            cumulative_lost=self._missing - self._base_missing,
             ssrc=None if self.ssrc == NO_SSRC else self.ssrc,
             discards=self._counted_discards(),
         )
+
+    @property
+    def _missing(self) -> int:
+        """Packets expected less packets received, duplicates included (RFC 3550 section 6.4.1)."""
+        return self._lost - self._discards[Discard.LATE] - self._discards[Discard.DUPLICATE]
 
     def _counted_discards(self) -> dict[Discard, int]:
         counts = {cause: count for cause in Discard if (count := self._discards[cause])}
@@ -448,6 +456,7 @@ class RtpReceiver(InboundPath):
         """A new timeline begins: no gap can be told from the old one's timestamps."""
         self._base_sequence = sequence_number
         self._base_taken = self.packets + self._lost
+        self._base_missing = self._missing
         self._probation.clear()
         self.history.clear()
         if self._events is not None:

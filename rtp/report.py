@@ -59,8 +59,11 @@ class RtcpSession:
         # RFC 3550 section 6.2: the first report after half the interval.
         self._due_at = now + choose(0.25, 0.75) * INTERVAL_S
         self._expected_before = self._lost_before = 0
+        self._account_of: tuple[int, int] | None = None
         self._last_sender_report = 0
         self._last_sender_report_at = 0.0
+        self._last_sender: int | None = None
+        self._packets_before = (0, 0)
         self._round_trips: list[float] = [0.0, 0.0, 0.0]  # last, sum, count
         self._remote: ReportBlock | None = None
         self._sent = self._received = self._malformed = self._strangers = 0
@@ -123,6 +126,7 @@ class RtcpSession:
         if report.sender is not None:
             self._last_sender_report = report.sender.ntp >> 16 & 0xFFFFFFFF
             self._last_sender_report_at = now
+            self._last_sender = report.ssrc
         for block in report.blocks:
             if block.ssrc != self._stream.ssrc:
                 continue
@@ -138,30 +142,31 @@ class RtcpSession:
     def _compound(self, now: float) -> bytes:
         statistics = self._stream.statistics()
         tx = statistics.tx
-        sender = SenderInfo(self._ntp(now), tx.timestamp, tx.packets, tx.octets) if tx.packets else None
+        # Section 6.4: a sender report from who has sent since the report before the last one, else a receiver report.
+        earlier, last = self._packets_before
+        self._packets_before = (last, tx.packets)
+        sender = SenderInfo(self._ntp(now), tx.timestamp, tx.packets, tx.octets) if tx.packets > earlier else None
         blocks = () if statistics.rx.ssrc is None else (self._block(statistics.rx.ssrc, statistics.rx, now),)
         ssrc = self._stream.ssrc
         return bytes(Report(ssrc, sender, blocks)) + bytes(SourceDescription(ssrc, self._cname))
 
     def _block(self, ssrc: int, rx: ReceiverStatistics, now: float) -> ReportBlock:
-        # Section 6.4.1: late packets are not counted as lost here, and duplicates may even make the number negative.
-        lost = rx.lost - rx.late
-        expected = rx.packets + rx.lost
+        expected, lost = rx.expected, rx.cumulative_lost
+        if self._account_of != (ssrc, rx.restarts) or expected < self._expected_before:
+            # Another source, or the same one anew: its account began when it was first heard.
+            self._account_of = ssrc, rx.restarts
+            self._expected_before = self._lost_before = 0
         expected_interval, lost_interval = expected - self._expected_before, lost - self._lost_before
         self._expected_before, self._lost_before = expected, lost
         fraction = 0
         if expected_interval > 0 and lost_interval > 0:
             fraction = min(255, 256 * lost_interval // expected_interval)
         rate = self._stream.parameters.payload_format.clock_rate_hz
-        delay = int((now - self._last_sender_report_at) * 65536) if self._last_sender_report else 0
+        last, delay = 0, 0
+        if ssrc == self._last_sender:
+            last, delay = self._last_sender_report, int((now - self._last_sender_report_at) * 65536)
         return ReportBlock(
-            ssrc,
-            fraction,
-            lost,
-            rx.extended_highest_sequence,
-            int(rx.jitter_ms * rate / 1000),
-            self._last_sender_report,
-            delay,
+            ssrc, fraction, lost, rx.extended_highest_sequence, int(rx.jitter_ms * rate / 1000), last, delay
         )
 
     def _ntp(self, now: float) -> int:

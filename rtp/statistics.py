@@ -78,6 +78,10 @@ class ReceiverStatistics:
     restarts: int
     """New SSRC or far jump of the sequence that was followed."""
     extended_highest_sequence: int
+    expected: int
+    """Packets that the source which is followed has sent since, by its sequence numbers (RFC 3550 appendix A.3)."""
+    cumulative_lost: int
+    """Of these, less those that came, late or twice as they may have come: what reports say, and may be negative."""
     ssrc: int | None
     discards: Mapping[Discard, int]
     """Causes that occurred, with their counts."""

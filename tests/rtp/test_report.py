@@ -7,11 +7,11 @@ import pytest
 from rtp.mos import G711_CONCEALED, G711_PLAIN, G722, mean_opinion_score, rating
 from rtp.parameters import StreamParameters
 from rtp.report import INTERVAL_S, RtcpSession
-from rtp.rtcp import Bye, Report, ReportBlock, parse_compound
+from rtp.rtcp import Bye, Report, ReportBlock, SenderInfo, parse_compound
 from rtp.srtp import SrtpKey, SrtpKeys, SrtpSuite
 from rtp.statistics import Discard
 from rtp.stream import RtpStream
-from tests.helpers.rtp_peer import FAR_END, STRANGER, TICK_S, RecordingSink, make_stream
+from tests.helpers.rtp_peer import FAR_END, STRANGER, TICK_S, FarEnd, RecordingSink, make_stream
 
 RTCP_PORT = (FAR_END[0], FAR_END[1] + 1)
 
@@ -161,3 +161,73 @@ def test_the_score_falls_with_loss_and_delay_and_stays_in_range() -> None:
     assert mean_opinion_score(G711_PLAIN, 0.03, 50) < mean_opinion_score(G711_CONCEALED, 0.03, 50) - 0.5
     assert mean_opinion_score(G711_CONCEALED, 0.0, 400) < mean_opinion_score(G711_CONCEALED, 0.0, 150) - 0.4
     assert rating(G722, 0.0, 0.0) == pytest.approx(80.2)
+
+
+def block_of(reports: RtcpSession, now: float) -> ReportBlock:
+    report = parse_compound(reports.poll(now) or b"")[0]
+    assert isinstance(report, Report)
+    (block,) = report.blocks
+    return block
+
+
+def test_duplicates_make_the_cumulative_loss_negative__rfc3550_6_4_1() -> None:
+    stream, far_end = make_stream(RecordingSink()), FarEnd()
+    reports = session(stream)
+    for index, datagram in enumerate(far_end.packets(100)):
+        stream.receive_datagram(datagram, FAR_END, index * TICK_S)
+        stream.receive_datagram(datagram, FAR_END, index * TICK_S)
+    block = block_of(reports, 10.0)
+    assert (block.cumulative_lost, block.fraction_lost) == (-100, 0)
+    for index, datagram in enumerate(far_end.packets(100)):
+        if index % 4:
+            stream.receive_datagram(datagram, FAR_END, 2 + index * TICK_S)
+        stream.tick(2 + index * TICK_S)
+    stream.receive_datagram(far_end.audio(), FAR_END, 4.0)
+    stream.tick(4.2)
+    block = block_of(reports, 20.0)
+    assert (block.cumulative_lost, block.fraction_lost) == (-75, 256 * 25 // 101)
+
+
+def test_the_account_of_a_source_begins_with_it__rfc3550_6_4_1() -> None:
+    stream, first, second = make_stream(RecordingSink()), FarEnd(), FarEnd(ssrc=99, sequence_number=5)
+    reports = session(stream)
+    for index, datagram in enumerate(first.packets(102)):
+        if index % 4 != 3:
+            stream.receive_datagram(datagram, FAR_END, index * TICK_S)
+        stream.tick(index * TICK_S)
+    block = block_of(reports, 10.0)
+    assert (block.ssrc, block.cumulative_lost) == (first.ssrc, 25)
+    for index, datagram in enumerate(second.packets(50)):
+        stream.receive_datagram(datagram, FAR_END, 12 + index * TICK_S)
+    block = block_of(reports, 20.0)
+    assert (block.ssrc, block.cumulative_lost, block.fraction_lost) == (99, 0, 0)
+    assert block.extended_highest_sequence == 54
+
+
+def test_the_last_sender_report_is_that_of_the_source__rfc3550_6_4_1() -> None:
+    stream, far_end = make_stream(RecordingSink()), FarEnd()
+    reports = session(stream)
+    stream.receive_datagram(far_end.audio(), FAR_END, 0.0)
+    info = SenderInfo(0x1122_3344_5566_7788, 0, 1, 160)
+    reports.receive_datagram(bytes(Report(far_end.ssrc + 1, info)), RTCP_PORT, 1.0)
+    block = block_of(reports, 10.0)
+    assert (block.last_sender_report, block.delay_since_last) == (0, 0)
+    reports.receive_datagram(bytes(Report(far_end.ssrc, info)), RTCP_PORT, 11.0)
+    block = block_of(reports, 20.0)
+    assert block.last_sender_report == 0x3344_5566
+    assert block.delay_since_last == 9 * 65536
+
+
+def test_who_sends_nothing_any_more_sends_receiver_reports__rfc3550_6_4() -> None:
+    stream = make_stream(RecordingSink())
+    reports = session(stream)
+    stream.tick(0.0)
+    kinds = []
+    for turn in range(1, 5):
+        if turn == 2:
+            stream.pause()
+        stream.tick(turn * 10.0)
+        report = parse_compound(reports.poll(turn * 10.0) or b"")[0]
+        assert isinstance(report, Report)
+        kinds.append(report.sender is not None)
+    assert kinds == [True, True, False, False]
