@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from gateway.call.conversation import Conversation, Utterance
+from gateway.fast import BridgePath
 from gateway.realtime.event import (
     AgentTranscript,
     AudioDelta,
@@ -120,7 +121,7 @@ class _Item:
     generated_octets: int = 0
 
 
-class Bridge(NullSink):
+class Bridge(BridgePath, NullSink):
     """Carries audio both ways and turns interruptions into a flush and a truncation.
 
     Args:
@@ -132,6 +133,9 @@ class Bridge(NullSink):
         recorder: takes both channels, or None.
         pause_ms: how much of the silence after the caller's last word the model waits before it says speech_stopped.
     """
+
+    recorder: Recorder | None
+    speech: Speech | None
 
     def __init__(
         self,
@@ -149,29 +153,26 @@ class Bridge(NullSink):
         self.usage: dict[str, int] = {}
         self._listener = listener
         self._clock = clock
-        self._octets_per_ms = octets_per_ms
-        self._recorder = recorder
+        self.octets_per_ms = octets_per_ms
+        self.recorder = recorder
         if recorder is None:
             self.on_frame_sent = ignore_frame  # type: ignore[method-assign]  # fifty calls a second are spared
         self._pause_ms = pause_ms
-        self._speech: Speech | None = None
-        self._append = session.append_audio
-        self._first_audio_at: float | None = None
+        self.speech = None
+        self.append = session.append_audio
+        self.first_audio_at = None
+        self.item_id = None
+        self.generated_octets = 0
         self._items: dict[str, _Item] = {}
 
     def attach(self, speech: Speech) -> None:
         """Gives the bridge the leg that it speaks on."""
-        self._speech = speech
+        self.speech = speech
 
     # The leg's side: rtp.sink.StreamSink.
 
-    def on_audio(self, payload: bytes, concealed: bool) -> None:
-        """Audio of the caller, in order: to the model as it is, and into the recording."""
-        if self._first_audio_at is None:
-            self._first_audio_at = self._clock()
-        self._append(payload)
-        if self._recorder is not None:
-            self._recorder.add_caller(payload)
+    def _note_first_audio(self) -> None:
+        self.first_audio_at = self._clock()
 
     def on_digit(self, digit: str, duration_ms: int) -> None:
         """A key: an event, never sound."""
@@ -179,8 +180,8 @@ class Bridge(NullSink):
 
     def on_frame_sent(self, frame: bytes, item_id: str | None) -> None:
         """A frame leaves the socket now."""
-        if self._recorder is not None:
-            self._recorder.add_agent(frame)
+        if self.recorder is not None:
+            self.recorder.add_agent(frame)
 
     def on_item_started(self, item_id: str) -> None:
         """The first frame of an item leaves the socket now."""
@@ -190,8 +191,8 @@ class Bridge(NullSink):
 
     def on_item_finished(self, item_id: str) -> None:
         """All of an item has left the socket."""
-        if self._speech is not None:
-            self.conversation.agent_item_played(item_id, self._speech.sent_ms(item_id))
+        if self.speech is not None:
+            self.conversation.agent_item_played(item_id, self.speech.sent_ms(item_id))
 
     def on_playout_drained(self) -> None:
         """Nothing of the agent's speech waits."""
@@ -203,11 +204,7 @@ class Bridge(NullSink):
 
     # The model's side.
 
-    def on_model_event(self, event: RealtimeEvent) -> None:
-        """Takes an event of the session, in its order. Called by the session's reader; never blocks."""
-        if type(event) is AudioDelta:  # nearly always
-            self._audio_delta(event)
-            return
+    def _receive_irregular(self, event: RealtimeEvent) -> None:
         handler = _HANDLERS.get(type(event))
         if handler is not None:
             handler(self, event)
@@ -222,26 +219,34 @@ class Bridge(NullSink):
         self._listener.on_model_failed(event)
 
     def _audio_delta(self, event: AudioDelta) -> None:
+        if event.item_id != self.item_id:
+            self._turn_to(event)
+        self.generated_octets += len(event.audio)
+        self.utterance.generated_ms = self.generated_octets // self.octets_per_ms
+        if self.speech is not None:
+            self.speech.enqueue(event.item_id, event.audio)
+
+    def _turn_to(self, event: AudioDelta) -> None:
+        """Another item than before speaks."""
+        if self.item_id is not None:
+            self._items[self.item_id].generated_octets = self.generated_octets
         item = self._items.get(event.item_id)
         if item is None:
             utterance = self.conversation.agent_audio(event.response_id, event.item_id, 0, self._clock())
             item = self._items[event.item_id] = _Item(event.response_id, utterance)
-        item.generated_octets += len(event.audio)
-        item.utterance.generated_ms = item.generated_octets // self._octets_per_ms
-        if self._speech is not None:
-            self._speech.enqueue(event.item_id, event.audio)
+        self.item_id, self.utterance, self.generated_octets = event.item_id, item.utterance, item.generated_octets
 
     def _audio_done(self, event: AudioDone) -> None:
-        if self._speech is not None:
-            self._speech.finish(event.item_id)
+        if self.speech is not None:
+            self.speech.finish(event.item_id)
 
     def _speech_started(self, event: SpeechStarted) -> None:
         """The caller speaks: what waits is dropped at once, and the model forgets what was not heard."""
         now = self._clock()
         self.conversation.caller_started(event.item_id, now)
-        if self._speech is None:
+        if self.speech is None:
             return
-        for played in self.on_playout_flushed(self._speech.flush()):
+        for played in self.on_playout_flushed(self.speech.flush()):
             if played.sent_ms:
                 self._listener.on_interrupted(played.sent_ms)
 
@@ -255,9 +260,9 @@ class Bridge(NullSink):
     def _speech_stopped(self, event: SpeechStopped) -> None:
         now = self._clock()
         stopped = now - self._pause_ms / 1000
-        if event.audio_ms is not None and self._first_audio_at is not None:
+        if event.audio_ms is not None and self.first_audio_at is not None:
             # The model counts in appended audio; the caller's last word lies before the silence that it waited for.
-            stopped = min(now, self._first_audio_at + (event.audio_ms - self._pause_ms) / 1000)
+            stopped = min(now, self.first_audio_at + (event.audio_ms - self._pause_ms) / 1000)
         self.conversation.caller_stopped(stopped, now)
 
     def _response_started(self, event: ResponseStarted) -> None:
@@ -265,9 +270,11 @@ class Bridge(NullSink):
 
     def _response_done(self, event: ResponseDone) -> None:
         for item_id in [item_id for item_id, item in self._items.items() if item.response_id == event.response_id]:
-            if self._speech is not None:
-                self._speech.finish(item_id)
+            if self.speech is not None:
+                self.speech.finish(item_id)
             del self._items[item_id]
+            if item_id == self.item_id:
+                self.item_id = None
         if event.usage is not None:
             self._add_usage(event.usage)
 

@@ -100,6 +100,8 @@ class AudioLeg(TurnPath):
         PortsExhaustedError: no port is free.
     """
 
+    mouth: Mouth | None
+
     def __init__(self, plane: MediaPlane, policy: MediaPolicy | None = None, host: str | None = None) -> None:
         self._plane = plane
         self._policy = policy or MediaPolicy()
@@ -118,7 +120,7 @@ class AudioLeg(TurnPath):
         self._stream: RtpStream | None = None
         self._rtcp: RtcpSession | None = None
         self._tap: Tap | None = None
-        self._mouth: Mouth | None = None
+        self.mouth = None
         self._formats = (AudioFormat.PCMU, AudioFormat.PCMU)
         self._lost: Callable[[], None] | None = None
         self._flushed: Callable[[list[PlayedItem]], object] | None = None
@@ -286,7 +288,7 @@ class AudioLeg(TurnPath):
         if tap is None or tap.tuned_to == wanted:
             return False
         if tap.tuned_to is None or tap.tuned_to[:2] != codec:
-            self._mouth = mouth_for(*codec, self._formats[1])
+            self.mouth = mouth_for(*codec, self._formats[1])
         tap.tune(ear_for(*codec, self._formats[0]), wanted, self._formats[0])
         return True
 
@@ -300,11 +302,6 @@ class AudioLeg(TurnPath):
             self._is_sending = True
             self._stream.resume()
 
-    def enqueue(self, item_id: str, audio: bytes) -> None:
-        """Appends speech in the output format."""
-        if self._stream is not None:
-            self._stream.playout.enqueue(item_id, audio if self._mouth is None else self._mouth.speak(audio))
-
     def enqueue_payload(self, item_id: str, payload: bytes) -> None:
         """Appends what is in `playout_format` already: a file, read for this codec."""
         if self._stream is not None:
@@ -313,14 +310,14 @@ class AudioLeg(TurnPath):
     def finish(self, item_id: str) -> None:
         """No more speech of this item will come."""
         if self._stream is not None:
-            if self._mouth is not None:
-                self._stream.playout.enqueue(item_id, self._mouth.finish())
+            if self.mouth is not None:
+                self._stream.playout.enqueue(item_id, self.mouth.finish())
             self._stream.playout.finish(item_id)
 
     def flush(self) -> list[PlayedItem]:
         """Drops the speech that waits; says how much of each item was sent."""
-        if self._mouth is not None:
-            self._mouth.reset()
+        if self.mouth is not None:
+            self.mouth.reset()
         return [] if self._stream is None else self._stream.playout.flush()
 
     def hold(self) -> None:
@@ -385,7 +382,7 @@ class AudioLeg(TurnPath):
             self._port = None
         if self._tap is not None:
             self._tap.release()
-        self.turning = self._stream = self._rtcp = self._tap = self._mouth = None
+        self.turning = self._stream = self._rtcp = self._tap = self.mouth = None
         self._lost = self._flushed = self._load = None
 
     # The clock's and the sockets' side.

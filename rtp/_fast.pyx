@@ -8,7 +8,7 @@ same attributes. `tests/rtp/test_fast.py` holds both to each other. The GIL is k
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset
 
 cdef extern from "<arpa/inet.h>" nogil:
@@ -120,13 +120,82 @@ cdef bint _is_same(sockaddr_storage *one, sockaddr_storage *other) noexcept:
     return False
 
 
+cdef class RecentAudio:
+    """See `rtp.path.RecentAudio`. Pieces stand in slots of one length, so that keeping one makes no object."""
+
+    cdef char *_octets
+    cdef uint32_t *_lengths
+    cdef Py_ssize_t _limit, _slot, _first, _count
+
+    def __cinit__(self, Py_ssize_t limit):
+        if limit <= 0:
+            raise ValueError(f"a memory of {limit} pieces")
+        self._limit, self._slot, self._first, self._count = limit, 0, 0, 0
+        self._lengths = <uint32_t *>calloc(limit, sizeof(uint32_t))
+        if self._lengths == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self._octets)
+        free(self._lengths)
+
+    def __len__(self):
+        return self._count
+
+    def __iter__(self):
+        cdef Py_ssize_t index
+        return iter([self._piece(index) for index in range(self._count)])
+
+    def append(self, bytes audio not None):
+        self._append(audio)
+
+    def clear(self):
+        self._count = 0
+
+    def keep(self, Py_ssize_t pieces):
+        cdef Py_ssize_t dropped = self._count - max(0, pieces)
+        if dropped > 0:
+            self._first = (self._first + dropped) % self._limit
+            self._count -= dropped
+
+    cdef bytes _piece(self, Py_ssize_t index):
+        cdef Py_ssize_t place = (self._first + index) % self._limit
+        return PyBytes_FromStringAndSize(self._octets + place * self._slot, self._lengths[place])
+
+    cdef int _append(self, bytes audio) except -1:
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(audio), place
+        if size > self._slot:
+            self._widen(size)
+        place = self._first + self._count
+        if place >= self._limit:
+            place -= self._limit
+        if self._count < self._limit:
+            self._count += 1
+        else:
+            self._first = self._first + 1 if self._first + 1 < self._limit else 0
+        self._lengths[place] = <uint32_t>size
+        memcpy(self._octets + place * self._slot, PyBytes_AS_STRING(audio), size)
+        return 0
+
+    cdef int _widen(self, Py_ssize_t slot) except -1:
+        cdef Py_ssize_t place
+        cdef char *wider = <char *>malloc(slot * self._limit)
+        if wider == NULL:
+            raise MemoryError
+        for place in range(self._limit if self._octets != NULL else 0):
+            memcpy(wider + place * slot, self._octets + place * self._slot, self._lengths[place])
+        free(self._octets)
+        self._octets, self._slot = wider, slot
+        return 0
+
+
 cdef class InboundPath:
     """See `rtp.path.InboundPath`."""
 
     cdef object _source
     cdef sockaddr_storage _source_key
     cdef public object unprotector, remote
-    cdef public object history
+    cdef public RecentAudio history
     cdef public object on_audio
     cdef public bint is_open, is_restless, receives
     cdef public int64_t ssrc
@@ -217,7 +286,7 @@ cdef class InboundPath:
         self.audio_at = now
         self._measure_jitter(timestamp, now)
         payload = PyBytes_FromStringAndSize(<const char *>octets + HEADER_OCTETS, size - HEADER_OCTETS)
-        self.history.append(payload)
+        self.history._append(payload)
         self.on_audio(payload, False)
         return 1
 
@@ -282,12 +351,16 @@ cdef class PlayoutPath:
     cdef public int owed_frames, spare_turns
 
     def enqueue(self, str item_id not None, bytes audio not None):
+        self._enqueue(item_id, audio)
+
+    cdef int _enqueue(self, str item_id, bytes audio) except -1:
         cdef FrameQueue youngest = self.youngest
         if youngest is None or (youngest.item_id is not item_id and youngest.item_id != item_id):
             (<object>self)._enqueue_irregular(item_id, audio)
-            return
+            return 0
         youngest._append(audio)
         self.queued_octets += PyBytes_GET_SIZE(audio)
+        return 0
 
     def next_frame(self):
         return self._next_frame()
@@ -440,6 +513,13 @@ cdef class TurnPath:
     cdef public StreamPath turning
     cdef public DatagramSender sender
     cdef public double care_due, care_interval_s
+    cdef public object mouth
+
+    def enqueue(self, str item_id not None, bytes audio not None):
+        if self.turning is not None:
+            if self.mouth is not None:
+                audio = self.mouth.speak(audio)
+            self.turning.outbound.playout._enqueue(item_id, audio)
 
     def tick(self, double now):
         cdef StreamPath stream = self.turning

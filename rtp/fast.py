@@ -10,7 +10,7 @@ IS_WANTED: Final = os.environ.get("TRUNKLINE_FAST", "on") != "off"
 
 if TYPE_CHECKING:
     from rtp.datagram import DatagramDrain, DatagramSender
-    from rtp.path import FrameQueue, InboundPath, OutboundPath, PlayoutPath, StreamPath, TurnPath
+    from rtp.path import FrameQueue, InboundPath, OutboundPath, PlayoutPath, RecentAudio, StreamPath, TurnPath
 
     is_compiled: bool
 else:
@@ -24,6 +24,7 @@ else:
             InboundPath,
             OutboundPath,
             PlayoutPath,
+            RecentAudio,
             StreamPath,
             TurnPath,
         )
@@ -31,7 +32,7 @@ else:
         is_compiled = True
     except ImportError:
         from rtp.datagram import DatagramDrain, DatagramSender
-        from rtp.path import FrameQueue, InboundPath, OutboundPath, PlayoutPath, StreamPath, TurnPath
+        from rtp.path import FrameQueue, InboundPath, OutboundPath, PlayoutPath, RecentAudio, StreamPath, TurnPath
 
         is_compiled = False
 
@@ -42,6 +43,7 @@ __all__ = [
     "InboundPath",
     "OutboundPath",
     "PlayoutPath",
+    "RecentAudio",
     "StreamPath",
     "TurnPath",
     "is_compiled",

@@ -6,8 +6,9 @@ RtpSender, Playout. `rtp._fast` holds the same classes, compiled, and `rtp.fast`
 and what runs where nothing could be compiled.
 """
 
+from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 from rtp.packet import HEADER, HEADER_OCTETS, PLAIN_FIRST_OCTET
@@ -28,6 +29,34 @@ _pack = HEADER.pack
 _unpack_from = HEADER.unpack_from
 
 
+class RecentAudio:
+    """The last pieces of a sound, in their order: `limit` of them at most."""
+
+    def __init__(self, limit: int) -> None:
+        if limit <= 0:
+            raise ValueError(f"a memory of {limit} pieces")
+        self._pieces: deque[bytes] = deque(maxlen=limit)
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(list(self._pieces))
+
+    def append(self, audio: bytes) -> None:
+        """The next piece; beyond the limit the oldest is forgotten."""
+        self._pieces.append(audio)
+
+    def clear(self) -> None:
+        """Forgets all."""
+        self._pieces.clear()
+
+    def keep(self, pieces: int) -> None:
+        """Forgets all but the last so many."""
+        while len(self._pieces) > max(0, pieces):
+            self._pieces.popleft()
+
+
 class InboundPath:
     """From a datagram to the sink, for the packet that is awaited.
 
@@ -41,7 +70,7 @@ class InboundPath:
     """Where this stream's packets are to be sent: latched, else negotiated."""
     unprotector: SrtpUnprotector | None
     """Set on a secure stream: `_unprotected` is then asked for each packet."""
-    history: deque[bytes]
+    history: RecentAudio
     on_audio: Callable[[bytes, bool], None]
     is_open: bool
     is_restless: bool
@@ -112,17 +141,21 @@ class InboundPath:
         if self.is_restless or (now - self.audio_at >= self.starved_after and self.ssrc != NO_SSRC and self.receives):
             self._poll_irregular(now)
 
+    @abstractmethod
     def _receive_foreign(self, data: bytes, source: Address, now: float) -> None:
-        raise NotImplementedError
+        """A datagram of somebody else, or of anybody while no source is locked."""
 
+    @abstractmethod
     def _receive_irregular(self, data: bytes, now: float) -> None:
-        raise NotImplementedError
+        """A datagram of the locked source that is anything but the packet that is awaited."""
 
+    @abstractmethod
     def _unprotected(self, data: bytes, now: float) -> bytes | None:
-        raise NotImplementedError
+        """The plain packet; None, and counted, where it is not authentic."""
 
+    @abstractmethod
     def _poll_irregular(self, now: float) -> None:
-        raise NotImplementedError
+        """A turn in which something waits, or nothing came for long."""
 
 
 class FrameQueue:
@@ -212,11 +245,13 @@ class PlayoutPath:
             return None
         return self._irregular_frame()
 
+    @abstractmethod
     def _irregular_frame(self) -> bytes | None:
-        raise NotImplementedError
+        """The frame of a turn that does not lie in the midst of an item."""
 
+    @abstractmethod
     def _enqueue_irregular(self, item_id: str, audio: bytes) -> None:
-        raise NotImplementedError
+        """Audio that is not for the youngest item."""
 
 
 class OutboundPath:
@@ -277,8 +312,9 @@ class OutboundPath:
         self.sequence_number = (self.sequence_number + 1) & SEQUENCE_MASK
         return packet if self.protect is None else self.protect(packet)
 
+    @abstractmethod
     def _event_packet(self, timestamp: int) -> bytes | None:
-        raise NotImplementedError
+        """The packet of a turn in which telephone-events are due."""
 
 
 class StreamPath:
@@ -298,6 +334,13 @@ class StreamPath:
         return self.outbound.tick()
 
 
+class Speaking(Protocol):
+    """Turns a model's audio into what a playout takes: gateway.transcoding.Mouth is one."""
+
+    def speak(self, audio: bytes) -> bytes:
+        """The next piece of an item, of any size."""
+
+
 class Sender(Protocol):
     """What sends datagrams: rtp.datagram.DatagramSender is one."""
 
@@ -310,10 +353,17 @@ class TurnPath:
 
     turning: StreamPath | None
     """The stream; None while there is none."""
+    mouth: Speaking | None
+    """Converts what is to be said; None where it is in the playout's format already."""
     sender: Sender
     care_due: float
     """When `_take_care` is to be called next."""
     care_interval_s: float
+
+    def enqueue(self, item_id: str, audio: bytes) -> None:
+        """Appends speech to an item."""
+        if self.turning is not None:
+            self.turning.playout.enqueue(item_id, audio if self.mouth is None else self.mouth.speak(audio))
 
     def tick(self, now: float) -> None:
         """One packet time."""
@@ -327,5 +377,6 @@ class TurnPath:
             self.care_due = now + self.care_interval_s
             self._take_care(now)
 
+    @abstractmethod
     def _take_care(self, now: float) -> None:
-        raise NotImplementedError
+        """What is not due at every packet."""

@@ -4,13 +4,12 @@ What is as it should be (the locked source, the next packet, nothing special) pa
 state this class shares. Everything else takes the long way below, and is counted.
 """
 
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 from rtp.comfort_noise import noise_level
 from rtp.errors import RtpParseError
-from rtp.fast import InboundPath
+from rtp.fast import InboundPath, RecentAudio
 from rtp.gap import HISTORY_PACKETS, GapFiller
 from rtp.ordering import Arrival, InboundOrder
 from rtp.packet import HEADER, HEADER_OCTETS, payload_bounds
@@ -71,7 +70,7 @@ class RtpReceiver(InboundPath):
         self.ssrc = NO_SSRC
         self._order: InboundOrder[_Placed] = InboundOrder(0)
         self._probation = Probation()
-        self.history = deque(maxlen=HISTORY_PACKETS)
+        self.history = RecentAudio(HISTORY_PACKETS)
         self._discards = [0] * len(Discard)
         self.packets = self._lost = self._restarts = 0
         self.played = 0
@@ -213,8 +212,8 @@ class RtpReceiver(InboundPath):
         self.fast_limit = self._largest if payload_format.is_constant_rate and parameters.receives else 0
         if parameters.telephone_event_payload_type_rx is None:
             self._events = None
-        elif self._events is None or self._events.clock_rate_hz != payload_format.clock_rate_hz:
-            self._events = TelephoneEventReceiver(payload_format.clock_rate_hz, self._sink.on_digit)
+        elif self._events is None or self._events.clock_rate_hz != parameters.event_clock_rate_hz:
+            self._events = TelephoneEventReceiver(parameters.event_clock_rate_hz, self._sink.on_digit)
 
     def _adopt_format(self, parameters: StreamParameters, old_rate: int) -> None:
         """Another format or packet time: gaps are filled anew, the counts go on in the new clock."""

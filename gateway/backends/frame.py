@@ -1,10 +1,9 @@
 """Client frames (RFC 6455 §5.2), masked and in one piece: fifty a second for each call, and the last one."""
 
+import binascii
 import os
 import struct
-from collections.abc import Callable
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 try:
     from websockets.speedups import apply_mask
@@ -24,7 +23,7 @@ _MEDIUM_HEADER: Final = struct.Struct("!BBH").pack
 _LONG_HEADER: Final = struct.Struct("!BBQ").pack
 
 
-def whole_message(data: bytes, longest: int) -> bytes | None:
+def whole_message(data: bytes) -> bytes | None:
     """The message, where the data are one whole text or binary frame, unmasked, of up to 64 kB and nothing else.
 
     That is what a socket reads nearly always; None says that it may be anything else.
@@ -33,7 +32,12 @@ def whole_message(data: bytes, longest: int) -> bytes | None:
     if size < 2 or data[0] not in WHOLE_FRAMES or data[1] > 126 or (data[1] == 126 and size < 4):
         return None
     start, length = (2, data[1]) if data[1] < 126 else (4, int.from_bytes(data[2:4]))
-    return data[start:] if start + length == size and length <= longest else None
+    return data[start:] if start + length == size else None
+
+
+def closing_frame(code: int, mask: bytes) -> bytes:
+    """A close frame with a status code and no words (RFC 6455 §5.5.1)."""
+    return _SHORT_HEADER(_FIN_AND_CLOSE, _MASKED | 2) + mask + apply_mask(code.to_bytes(2), mask)
 
 
 class ClientFrames:
@@ -44,9 +48,12 @@ class ClientFrames:
         self._offset = 0
 
     def close(self, code: int) -> bytes:
-        """A close frame with a status code and no words (RFC 6455 §5.5.1)."""
-        mask = os.urandom(4)
-        return _SHORT_HEADER(_FIN_AND_CLOSE, _MASKED | 2) + mask + apply_mask(code.to_bytes(2), mask)
+        """A close frame with a status code and no words."""
+        return closing_frame(code, os.urandom(4))
+
+    def audio(self, head: bytes, audio: bytes, tail: bytes) -> bytes:
+        """A text frame whose message is audio as base64 between two other parts."""
+        return self.text(head + binascii.b2a_base64(audio, newline=False) + tail)
 
     def text(self, message: bytes) -> bytes:
         """One unfragmented text frame."""
@@ -65,10 +72,3 @@ class ClientFrames:
         else:
             header = _LONG_HEADER(_FIN_AND_TEXT, _MASKED | 127, length)
         return header + mask + apply_mask(message, mask)
-
-
-# Compiled where it could be; `TRUNKLINE_FAST=off` turns that off, as in `rtp.fast`.
-fast_whole_message: Callable[[bytes, int], bytes | None] = whole_message
-if not TYPE_CHECKING and os.environ.get("TRUNKLINE_FAST", "on") != "off":
-    with suppress(ImportError):
-        from gateway.backends._fast import whole_message as fast_whole_message  # noqa: F401  # the name above

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
+from gateway.fast import SpeechReader
 from gateway.realtime.conversation import ConversationTurn
 from gateway.realtime.errors import ModelError
 from gateway.realtime.event import RealtimeEvent, SessionFailed
@@ -21,6 +22,11 @@ class ModelProtocol(Protocol):
     """Messages to send, in order."""
     events: deque[RealtimeEvent]
     """Events to tell, in order."""
+
+    @property
+    def reader(self) -> SpeechReader | None:
+        """Reads messages with more speech of an item, and counts it. None: all messages are for `receive_message`."""
+        ...
 
     @property
     def configured(self) -> bool:
@@ -49,8 +55,9 @@ class ModelProtocol(Protocol):
         """Looks after what is overdue; called about once a second."""
         ...
 
-    def encode_append(self, payload: bytes) -> bytes:
-        """The message that appends audio."""
+    @property
+    def append_envelope(self) -> tuple[bytes, bytes]:
+        """What stands before and after the base64 of audio in the message that appends it. Fixed once `configured`."""
         ...
 
     def describe_closure(self, code: int | None, reason: str) -> SessionFailed:

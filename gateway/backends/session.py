@@ -11,12 +11,12 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import Final
 
-from gateway.backends.append import AppendPath
 from gateway.backends.endpoint import WireEndpoint
 from gateway.backends.input import InputAudio
 from gateway.backends.protocol import ModelProtocol
 from gateway.backends.warm import WarmPool
 from gateway.backends.wire import Closure, ClosureCause, Wire, open_wire
+from gateway.fast import SessionPath
 from gateway.realtime.capability import RealtimeCapabilities
 from gateway.realtime.conversation import ConversationTurn
 from gateway.realtime.errors import (
@@ -26,7 +26,7 @@ from gateway.realtime.errors import (
     ModelSettingsError,
     ModelTimeoutError,
 )
-from gateway.realtime.event import AudioDelta, FailureReason, RealtimeEvent, SessionFailed
+from gateway.realtime.event import FailureReason, RealtimeEvent, SessionFailed
 from gateway.realtime.session import EventSink, TextRole
 from gateway.realtime.settings import SessionSettings
 
@@ -62,7 +62,7 @@ class WarmStart:
     create_protocol: Callable[[], ModelProtocol]
 
 
-class WireSession(AppendPath):
+class WireSession(SessionPath):
     """The `RealtimeSession` of every backend that speaks over a WebSocket."""
 
     def __init__(
@@ -91,11 +91,10 @@ class WireSession(AppendPath):
         self._over = False
         self._input = InputAudio()
         self._bytes_per_ms = SessionSettings().input_format.bytes_per_ms
-        self.outlet = None
-        self.is_flowing = False
-        self.batch = b""
+        self.outlet = self.reader = None
+        self.is_flowing = self.is_telling = False
+        self.append_head = self.append_tail = b""
         self.batch_bytes = 0
-        self._encode_append = protocol.encode_append
 
     # --- RealtimeSession ---
 
@@ -163,7 +162,6 @@ class WireSession(AppendPath):
             warm.pool.counters["warm_failed"] += 1
             self._wire, self._over, self._opening_error = None, False, None
             self._protocol = warm.create_protocol()
-            self._encode_append = self._protocol.encode_append
             return False
         return True
 
@@ -219,22 +217,14 @@ class WireSession(AppendPath):
             configured = self._configured
             if configured is not None and configured.done() and not configured.cancelled():
                 configured.exception()  # where the connection was refused, nobody has waited for it
-            self._wire = self.outlet = self._configured = self._opening_error = None
+            self._wire = self.outlet = self.reader = self._configured = self._opening_error = None
             self.sink = _ignore
 
     # --- WireReceiver ---
 
-    def message_received(self, message: bytes) -> None:
-        """Takes one message of the service."""
-        if self._over:
-            return
-        protocol = self._protocol
-        protocol.receive_message(message)
-        events = protocol.events
-        # Nearly always one piece of speech and nothing to answer.
-        if self._ready and len(events) == 1 and not protocol.transmits and type(events[0]) is AudioDelta:
-            self.sink(events.popleft())
-        else:
+    def _receive_irregular(self, message: bytes) -> None:
+        if not self._over:
+            self._protocol.receive_message(message)
             self._pump()
 
     def writing_resumed(self) -> None:
@@ -253,20 +243,17 @@ class WireSession(AppendPath):
 
     def _command(self, command: Callable[[], None]) -> None:
         if self._ready and not self._over:
-            if self.batch:  # what the caller said before stays before
-                self._send_audio(self.batch)
-                self.batch = b""
+            self.send_batch()  # what the caller said before stays before
             command()
             self._pump()
 
     def _hold(self, payload: bytes) -> None:
-        if not self._over:
-            self._input.hold(payload)
-            self.is_flowing = False
-
-    def _send_audio(self, payload: bytes) -> None:
-        if self._wire is not None:
-            self._wire.send(self._encode_append(payload))
+        if self._over:
+            return
+        if batch := self.take_batch():
+            self._input.hold(batch)
+        self._input.hold(payload)
+        self.is_flowing = False
 
     def _pump(self) -> None:
         """Drains the protocol. The sink may command the session in turn; the order of events holds all the same."""
@@ -296,13 +283,15 @@ class WireSession(AppendPath):
             waiting.set_exception(copy(rejection))  # what is raised holds this session by its traceback
         elif self._protocol.configured:
             waiting.set_result(None)
-            self._ready = True
+            self._ready = self.is_telling = True
+            self.reader = self._protocol.reader
+            self.append_head, self.append_tail = self._protocol.append_envelope
             self._release_input()
 
     def _release_input(self) -> None:
         wire = self._wire
         while wire is not None and self._input and not wire.paused and not self._over:
-            wire.send(self._encode_append(self._input.take()))
+            wire.send_audio(self.append_head, self._input.take(), self.append_tail)
         self.outlet = wire
         self.is_flowing = self._ready and not self._input
 
@@ -330,7 +319,7 @@ class WireSession(AppendPath):
 
     def _end(self) -> None:
         self._over = True
-        self._ready = self.is_flowing = False
+        self._ready = self.is_flowing = self.is_telling = False
         if self._tick is not None:
             self._tick.cancel()
             self._tick = None

@@ -21,9 +21,10 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import State
 
 from gateway.backends.endpoint import WireEndpoint
-from gateway.backends.frame import WHOLE_FRAMES, ClientFrames, fast_whole_message
+from gateway.backends.frame import WHOLE_FRAMES
 from gateway.backends.handshake import Handshake, accepts, handshake_with, new_key
 from gateway.backends.upgrade import upgrade_error
+from gateway.fast import ClientFrames, WirePath
 from gateway.realtime.errors import (
     ModelRefusedError,
     ModelTimeoutError,
@@ -75,31 +76,34 @@ class WireReceiver(Protocol):
         ...
 
 
-class Wire(asyncio.Protocol):
+class Wire(WirePath, asyncio.Protocol):
     """A client's WebSocket connection. It is had from `open_wire`."""
+
+    receiver: WireReceiver
+    transport: asyncio.Transport | None
 
     def __init__(self, endpoint: WireEndpoint, handshake: Handshake, receiver: WireReceiver) -> None:
         self._endpoint = endpoint
-        self._receiver = receiver
+        self.receiver = receiver
         self._handshake = handshake
         self._key = new_key()
         self._made_core: ClientProtocol | None = None
         self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
+        self.transport = None
         self.opened: asyncio.Future[None] = self._loop.create_future()
         self._closed: asyncio.Future[None] = self._loop.create_future()
-        self._open = False
+        self.is_open = False
         self._was_open = False
         self._refused = False
         self._told = False
         self._buffer = bytearray()
         self._needed_bytes = 0
         self._fragments: list[bytes] | None = None
-        self._frames = ClientFrames()
-        self._frame = self._frames.text
+        self.is_between = True
+        self.frames = ClientFrames()
         self.paused = False
         self._paused_since: float | None = None
-        self._heard = True
+        self.heard = True
         self._heard_at = self._loop.time()
         self._ping_sent_at: float | None = None
         self._close_deadline: asyncio.TimerHandle | None = None
@@ -114,22 +118,11 @@ class Wire(asyncio.Protocol):
             core.key = self._key.decode()
         return core
 
-    @property
-    def is_open(self) -> bool:
-        """Whether messages can be sent."""
-        return self._open
-
     def hand_over(self, receiver: WireReceiver) -> None:
         """Tells another owner from now on."""
-        self._receiver = receiver
+        self.receiver = receiver
 
     # --- sending ---
-
-    def send(self, message: bytes) -> None:
-        """Sends one text message; after the wire is over, nothing happens. It never waits: see `paused`."""
-        if not self._open or self._transport is None:
-            return
-        self._transport.write(self._frame(message))
 
     def pause_writing(self) -> None:
         """The transport's buffer is full."""
@@ -140,15 +133,15 @@ class Wire(asyncio.Protocol):
         """The transport's buffer has room again."""
         self.paused = False
         self._paused_since = None
-        if self._open:
-            self._receiver.writing_resumed()
+        if self.is_open:
+            self.receiver.writing_resumed()
 
     # --- receiving ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Sends the upgrade."""
         stream = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
-        self._transport = stream
+        self.transport = stream
         if self._told:  # given up before it was there
             stream.abort()
             return
@@ -156,25 +149,17 @@ class Wire(asyncio.Protocol):
         self._endpoint.bound(stream)
         stream.write(self._handshake.request(self._key))
 
-    def data_received(self, data: bytes) -> None:
-        """Takes what the socket read."""
-        self._heard = True
-        if not self._open:
-            self._receive_while_not_open(data)
-            return
+    def _receive_irregular(self, data: bytes) -> None:
         buffer = self._buffer
-        if not buffer and self._fragments is None:
-            message = fast_whole_message(data, MAX_MESSAGE_BYTES)
-            if message is not None:
-                self._receiver.message_received(message)
-                return
-        if buffer:
+        if not self.is_open:
+            self._receive_while_not_open(data)
+        elif buffer and len(buffer) + len(data) < self._needed_bytes:
             buffer += data
-            if len(buffer) < self._needed_bytes:
-                return
-            data = bytes(buffer)
+        else:
+            data = bytes(buffer) + data
             buffer.clear()
-        self._receive_frames(data)
+            self._receive_frames(data)
+        self.is_between = not self._buffer and self._fragments is None
 
     def _receive_while_not_open(self, data: bytes) -> None:
         if self._made_core is None and (self._told or self.opened.done()):
@@ -196,15 +181,15 @@ class Wire(asyncio.Protocol):
 
     def _receive_upgrade(self, head: bytes, rest: bytes) -> None:
         if accepts(head, self._key):
-            self._open = self._was_open = True
+            self.is_open = self._was_open = True
             self.opened.set_result(None)
             self._receive_frames(rest)  # some servers greet in the same segment
             return
         core = self._core
         core.receive_data(head)
         core.events_received()
-        self._open = self._was_open = core.state is State.OPEN
-        if self._open:
+        self.is_open = self._was_open = core.state is State.OPEN
+        if self.is_open:
             self.opened.set_result(None)
             self._receive_frames(rest)
         else:
@@ -215,7 +200,7 @@ class Wire(asyncio.Protocol):
     def _receive_frames(self, data: bytes) -> None:
         position, end = 0, len(data)
         self._needed_bytes = 2
-        while end - position >= 2 and self._open:
+        while end - position >= 2 and self.is_open:
             first, length = data[position], data[position + 1]
             start = position + 2
             if length >= 126:
@@ -236,11 +221,11 @@ class Wire(asyncio.Protocol):
                 self._needed_bytes = stop - position
                 break
             if first in WHOLE_FRAMES and self._fragments is None:
-                self._receiver.message_received(data[start:stop])
+                self.receiver.message_received(data[start:stop])
             else:
                 self._receive_frame(data[position:stop])
             position = stop
-        if position < end and self._open:
+        if position < end and self.is_open:
             self._buffer += data[position:]
 
     def _receive_frame(self, data: bytes) -> None:
@@ -251,8 +236,8 @@ class Wire(asyncio.Protocol):
             if isinstance(event, Frame) and event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
                 self._receive_fragment(event)
         self._write_core()
-        if core.state is not State.OPEN and self._open:
-            self._open = False
+        if core.state is not State.OPEN and self.is_open:
+            self.is_open = False
             self._arm_close_deadline()
             if core.close_rcvd is not None:
                 self._tell(Closure(ClosureCause.PEER, core.close_rcvd.code, core.close_rcvd.reason))
@@ -265,7 +250,7 @@ class Wire(asyncio.Protocol):
         self._fragments = fragments
         if frame.fin:
             self._fragments = None
-            self._receiver.message_received(b"".join(fragments))
+            self.receiver.message_received(b"".join(fragments))
 
     def eof_received(self) -> bool:
         """The peer half-closed. The transport then closes by itself."""
@@ -277,7 +262,7 @@ class Wire(asyncio.Protocol):
         """The socket is gone."""
         if self._close_deadline is not None:
             self._close_deadline.cancel()
-        self._open = False
+        self.is_open = False
         if not self.opened.done():
             self._core.receive_eof()
             self._told = True
@@ -302,19 +287,19 @@ class Wire(asyncio.Protocol):
             self.opened.set_exception(ModelTlsError(f"TLS failed: {exc}"))
         elif failure is not None:
             self.opened.set_exception(ModelUpgradeError(f"the upgrade was not answered as HTTP asks: {failure}"))
-        elif self._transport is None or self._transport.is_closing():
+        elif self.transport is None or self.transport.is_closing():
             self.opened.set_exception(ModelRefusedError(f"the connection broke before the upgrade was answered: {exc}"))
 
     # --- keeping alive, and ending ---
 
     def check(self, now: float) -> None:
         """Looks after the connection: pings a silent peer, gives up one that neither answers nor takes data."""
-        if not self._open:
+        if not self.is_open:
             return
         if self._paused_since is not None and now - self._paused_since >= self._endpoint.write_stall_s:
             self._abandon(Closure(ClosureCause.STALLED, reason=f"took no data for {now - self._paused_since:.1f} s"))
-        elif self._heard:
-            self._heard, self._heard_at, self._ping_sent_at = False, now, None
+        elif self.heard:
+            self.heard, self._heard_at, self._ping_sent_at = False, now, None
         elif self._ping_sent_at is not None:
             if now - self._ping_sent_at >= self._endpoint.ping_timeout_s:
                 self._abandon(Closure(ClosureCause.UNRESPONSIVE, reason=f"silent for {now - self._heard_at:.1f} s"))
@@ -326,20 +311,20 @@ class Wire(asyncio.Protocol):
     def abort(self) -> None:
         """Ends the connection at once and without a word to anybody."""
         self._told = True
-        self._open = False
+        self.is_open = False
         self.opened.cancel()
-        if self._transport is not None:
-            self._transport.abort()
+        if self.transport is not None:
+            self.transport.abort()
 
     async def close(self) -> None:
         """Ends the connection in good order, or, when the peer does not, after `close_timeout_s`. No socket is left."""
         self._told = True
-        is_open, self._open = self._open, False
-        if self._transport is None:
+        is_open, self.is_open = self.is_open, False
+        if self.transport is None:
             return
         if self._made_core is None:
             if is_open:
-                self._transport.write(self._frames.close(CloseCode.NORMAL_CLOSURE))
+                self.transport.write(self.frames.close(CloseCode.NORMAL_CLOSURE))
         elif self._core.state is State.OPEN:
             self._core.send_close(CloseCode.NORMAL_CLOSURE)
             self._write_core()
@@ -347,44 +332,44 @@ class Wire(asyncio.Protocol):
             async with asyncio.timeout(self._endpoint.close_timeout_s):
                 await asyncio.shield(self._closed)
         except TimeoutError:
-            self._transport.abort()
+            self.transport.abort()
             await self._closed
         except asyncio.CancelledError:
-            self._transport.abort()
+            self.transport.abort()
             raise
 
     def _fail(self, code: CloseCode, reason: str) -> None:
         self._core.fail(code, reason)
         self._write_core()
-        self._open = False
+        self.is_open = False
         self._arm_close_deadline()
         self._tell(Closure(ClosureCause.PROTOCOL, reason=reason))
 
     def _abandon(self, closure: Closure) -> None:
-        self._open = False
-        if self._transport is not None:
-            self._transport.abort()
+        self.is_open = False
+        if self.transport is not None:
+            self.transport.abort()
         self._tell(closure)
 
     def _arm_close_deadline(self) -> None:
-        if self._transport is not None and self._close_deadline is None:
-            self._close_deadline = self._loop.call_later(self._endpoint.close_timeout_s, self._transport.abort)
+        if self.transport is not None and self._close_deadline is None:
+            self._close_deadline = self._loop.call_later(self._endpoint.close_timeout_s, self.transport.abort)
 
     def _tell(self, closure: Closure) -> None:
         if not self._told:
             self._told = True
-            self._receiver.wire_closed(closure)
+            self.receiver.wire_closed(closure)
 
     def _write_core(self) -> None:
-        if self._transport is None:
+        if self.transport is None:
             return
         if self._made_core is None:
             return
         for data in self._core.data_to_send():
             if data:
-                self._transport.write(data)
+                self.transport.write(data)
             else:
-                self._transport.close()  # websockets' sign for the end of the stream
+                self.transport.close()  # websockets' sign for the end of the stream
 
 
 def _unbind(refusal: Exception | None) -> None:

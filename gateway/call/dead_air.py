@@ -59,25 +59,24 @@ class DeadAir:
     """
 
     def __init__(self, policy: DeadAirPolicy) -> None:
-        self.sounded = False
-        """Set with each piece of the model's speech; `check` takes it back."""
         self._steps = tuple((act, after) for act, after in policy.steps if after is not None)
         self._done = 0
         self._since: float | None = None
 
     def forget(self) -> None:
         """Nobody waits for the model."""
-        self._since, self._done, self.sounded = None, 0, False
+        self._since, self._done = None, 0
 
-    def check(self, now: float, *, waits: bool, speaks: bool) -> DeadAirAct:
-        """What is due. `waits`: the model owes an answer; `speaks`: speech of ours is still being sent.
+    def check(self, now: float, *, waits: bool, speaks: bool, sounded: bool) -> DeadAirAct:
+        """What is due. `waits`: the model owes an answer; `speaks`: speech of ours is still being sent; `sounded`: some
+        of the model's has come since the last check.
 
         Stored words that bridge the silence do not end it.
         """
         if not waits:
             self.forget()
             return DeadAirAct.NOTHING
-        if self.sounded:
+        if sounded:
             self.forget()
         if self._since is None or (speaks and not self._done):
             self._since = now

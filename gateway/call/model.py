@@ -30,8 +30,6 @@ class CallModel:
     def __init__(
         self, backends: Sequence[RealtimeBackend], surroundings: ModelSurroundings, sink: EventSink = ignore
     ) -> None:
-        self.tap: Callable[[bytes], None] | None = None
-        """Hears the caller's audio too."""
         self._succession = Succession(backends, surroundings, sink)
         self._own_turns = 0
 
@@ -43,6 +41,15 @@ class CallModel:
     @sink.setter
     def sink(self, sink: EventSink) -> None:
         self._succession.sink = sink
+
+    @property
+    def tap(self) -> Callable[[bytes], None] | None:
+        """Hears the caller's audio too."""
+        return self._succession.tap
+
+    @tap.setter
+    def tap(self, tap: Callable[[bytes], None] | None) -> None:
+        self._succession.tap = tap
 
     @property
     def resumption_handle(self) -> str | None:
@@ -103,13 +110,10 @@ class CallModel:
         """Opens a session with the first backend that can be had. Raises ModelError when none can."""
         await self._succession.open(settings, history)
 
-    def append_audio(self, payload: bytes) -> None:
+    @property
+    def append_audio(self) -> Callable[[bytes], None]:
         """See `RealtimeSession`."""
-        succession = self._succession
-        succession.recent.append(payload)
-        succession.append(payload)
-        if self.tap is not None:
-            self.tap(payload)
+        return self._succession.append_audio
 
     def create_response(self, instructions: str | None = None) -> None:
         """See `RealtimeSession`."""

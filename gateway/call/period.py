@@ -31,7 +31,7 @@ class Period:
         self,
         number: int,
         backend: RealtimeBackend,
-        receive: Callable[["Period", RealtimeEvent], None],
+        receive: Callable[[object, RealtimeEvent], None],
         handle: str | None = None,
     ) -> None:
         self.number = number
@@ -96,9 +96,14 @@ class Period:
         number, _, own = item_id.rpartition("~")
         return own if number == (str(self.number) if self.number else "") else None
 
+    @property
+    def translates(self) -> bool:
+        """Whether speech is not told as it comes."""
+        return self._spoken is not None or self.number > 0
+
     def translated_speech(self, event: AudioDelta) -> AudioDelta:
         """Speech in the call's format and under the call's names: see `translated`."""
-        if self._spoken is None and not self.number:
+        if not self.translates:
             return event
         audio = event.audio if self._spoken is None else self._spoken.convert(event.audio)
         if not self.number:

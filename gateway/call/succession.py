@@ -18,6 +18,7 @@ from gateway.call.progress import Progress
 from gateway.call.renewal import Renewal, renew
 from gateway.call.search import ATTEMPT_SECONDS, Search
 from gateway.call.surroundings import ModelChange, ModelSurroundings
+from gateway.fast import SuccessionPath
 from gateway.realtime.conversation import ConversationTurn
 from gateway.realtime.errors import ModelError, ModelRefusedError
 from gateway.realtime.event import (
@@ -32,6 +33,7 @@ from gateway.realtime.event import (
 )
 from gateway.realtime.session import EventSink, RealtimeBackend, RealtimeSession
 from gateway.realtime.settings import SessionSettings
+from rtp.fast import RecentAudio
 
 # The caller's last words go into the next session too: 2 s of 20 ms, which is all that a session holds while it opens.
 RECENT_PACKETS: Final = 100
@@ -49,7 +51,7 @@ GO_ON: Final = (
 )
 
 
-class Succession:
+class Succession(SuccessionPath):
     """The sessions of one call, of which one is the current one.
 
     Args:
@@ -65,8 +67,10 @@ class Succession:
         self.progress = Progress()
         self.is_open = False
         self.append_ms: int | None = None
-        self.recent: deque[bytes] = deque(maxlen=RECENT_PACKETS)
-        """The caller's last words."""
+        self.recent = RecentAudio(RECENT_PACKETS)
+        self.tap = self.speaker = None
+        self.spoken_item = ""
+        self.sounded = False
         self._backends = tuple(backends)
         self._around = around
         self._bill = Bill(around.prices)
@@ -75,7 +79,6 @@ class Succession:
         self._periods = 0
         self.period = self.next_period(self._backends[0])
         self.append = self.period.append
-        """Takes the caller's audio for the current session."""
         self._pending: deque[Callable[[RealtimeSession], None]] = deque(maxlen=PENDING_LIMIT)
         self._closed = False
         self._dropped_before_ms = 0
@@ -161,6 +164,7 @@ class Succession:
             work.cancel()
 
     def _disarm(self) -> None:
+        self.speaker = None
         self._renewal.disarm()
         self._end_bridging()
         if self._dead_air_check is not None:
@@ -171,7 +175,7 @@ class Succession:
 
     def next_period(self, backend: RealtimeBackend, handle: str | None = None) -> Period:
         """A session that is still to be opened; with a handle it will know what another one knew."""
-        period = Period(self._periods, backend, self._receive, handle)
+        period = Period(self._periods, backend, self.receive, handle)
         period.adapt(self.settings)
         self._periods += 1
         return period
@@ -197,7 +201,7 @@ class Succession:
         """Makes a session the current one: the caller's audio and our commands are for it from now on."""
         self._dropped_before_ms += self.period.session.dropped_input_ms
         self._bill.add_time(self.backend_name, self.period.charged_seconds(self._around.clock()))
-        self.period = period
+        self.period, self.speaker = period, None
         self.append = period.append
         return period
 
@@ -231,13 +235,12 @@ class Succession:
         )
         self.is_open = False
         self._disarm()
-        self._dead_air.forget()
+        self._forget_dead_air()
         self._asides.give_up()
         due = self.progress.reply_is_due and not self.progress.caller_speaks
         self._end_response("session lost")
         if not self.progress.caller_speaks:
-            while len(self.recent) > SILENT_PACKETS:
-                self.recent.popleft()
+            self.recent.keep(SILENT_PACKETS)
         self._search.note_life(self._lived or 0.0)
         self._spawn(self._recover(failure, due))
 
@@ -268,14 +271,21 @@ class Succession:
                 loop = asyncio.get_running_loop()
                 self._dead_air_check = loop.call_later(DEAD_AIR_CHECK_SECONDS, self._check_dead_air)
             else:
-                self._dead_air.forget()
+                self._forget_dead_air()
+
+    def _forget_dead_air(self) -> None:
+        self._dead_air.forget()
+        self.sounded = False
 
     def _check_dead_air(self) -> None:
         self._dead_air_check = None
-        if self._dead_air.sounded:
+        sounded, self.sounded = self.sounded, False
+        if sounded:
             self._search.unanswered_lives = 0
         waits = self.is_open and self.progress.model_is_awaited
-        act = self._dead_air.check(self._around.clock(), waits=waits, speaks=self._around.is_speaking())
+        act = self._dead_air.check(
+            self._around.clock(), waits=waits, speaks=self._around.is_speaking(), sounded=sounded
+        )
         if act is not DeadAirAct.NOTHING:
             self._around.logger.warning("model does not answer", extra={"backend": self.backend_name, "act": act.value})
         takes_turns = self.period.session.capabilities.takes_turns
@@ -309,12 +319,13 @@ class Succession:
             bridging.cancel()
 
     def _give_up(self, failure: SessionFailed) -> None:
-        self._closed = True
+        self._closed, self.speaker = True, None
         if (apology := self._around.prompts.apology) is not None:
             self._comfort.say(apology, self.sink, self.settings.output_format)
         self.sink(failure)
 
     def _end_response(self, reason: str) -> None:
+        self.speaker = None
         for event in self.progress.end(reason):
             self.sink(event)
 
@@ -345,8 +356,9 @@ class Succession:
         """Words of the model about the conversation that nobody hears; None where none come in time."""
         return await self._asides.ask(self.period.session, instructions, seconds) if self.is_open else None
 
-    def _receive(self, period: Period, event: RealtimeEvent) -> None:
+    def _receive_irregular(self, period: object, event: RealtimeEvent) -> None:
         is_current = period is self.period and not self._closed
+        period = self.period
         if is_current and type(event) is AudioDelta:
             self._receive_speech(period.translated_speech(event))
             return
@@ -360,6 +372,8 @@ class Succession:
             return
         event = period.translated(event)
         self.progress.follow(event)
+        if self.spoken_item not in self.progress.open_items:
+            self.speaker = None
         self.watch_dead_air()
         if isinstance(event, ResponseDone) and event.usage is not None:
             self._bill.add_usage(self.backend_name, event.usage)
@@ -370,9 +384,10 @@ class Succession:
         self.sink(event)
 
     def _receive_speech(self, speech: AudioDelta) -> None:
-        if speech.item_id not in self.progress.open_items:  # nearly always it is more of an item
+        if speech.item_id not in self.progress.open_items:
             self.progress.follow(speech)
-        self._dead_air.sounded = True
-        if self._bridging is not None:
-            self._end_bridging()
+        self.sounded = True
+        self._end_bridging()
+        self.speaker = None if self.period.translates else self.period
+        self.spoken_item = speech.item_id
         self.sink(speech)

@@ -5,7 +5,6 @@ A windowed sinc of 32 taps for each sample of the lower rate: flat within 0.1 dB
 are the same to the bit. FFmpeg's resampler costs ten times as much for 20 ms, most of it for frames and planes.
 """
 
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rtp.fast import IS_WANTED
 
 Samples = NDArray[np.int16]
 
@@ -79,8 +80,8 @@ def filtered(samples: Samples, phases: NDArray[np.int16], result: Samples, offse
     result[:] = np.clip((totals + _UNITY // 2) >> 14, -32768, 32767)
 
 
-# Compiled where it could be; `TRUNKLINE_FAST=off` turns that off, as in `rtp.fast`.
+# Compiled where it could be, as `rtp.fast` has it.
 fast_filtered: Callable[[Samples, NDArray[np.int16], Samples, int, int], None] = filtered
-if not TYPE_CHECKING and os.environ.get("TRUNKLINE_FAST", "on") != "off":
+if not TYPE_CHECKING and IS_WANTED:
     with suppress(ImportError):
         from rtp.codec._polyphase import filtered as fast_filtered

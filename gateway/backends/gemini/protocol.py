@@ -4,7 +4,6 @@ The service names neither responses nor items, so they are numbered here. It dec
 stop: `interrupted` is all it says of a caller who speaks up, and there is nothing to truncate.
 """
 
-import binascii
 import json
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from gateway.backends.json_message import (
     optional_text,
 )
 from gateway.backends.openai.delta import decode_audio
+from gateway.fast import SpeechReader
 from gateway.realtime.conversation import ConversationTurn, unanswered_tools
 from gateway.realtime.errors import ModelError
 from gateway.realtime.event import (
@@ -58,6 +58,7 @@ class GeminiProtocol:
     def __init__(self, model: str, resumption_handle: str | None = None) -> None:
         self.transmits: deque[bytes] = deque()
         self.events: deque[RealtimeEvent] = deque()
+        self.reader: SpeechReader | None = None
         self.rejection: ModelError | None = None
         self.configured = False
         self.resumption_handle = resumption_handle
@@ -100,9 +101,10 @@ class GeminiProtocol:
         handle = self.resumption_handle
         self._send(payload.setup(self._model, settings, with_history=bool(self._history), resumption_handle=handle))
 
-    def encode_append(self, payload: bytes) -> bytes:
-        """The message that appends audio."""
-        return self._append_head + binascii.b2a_base64(payload, newline=False) + _APPEND_TAIL
+    @property
+    def append_envelope(self) -> tuple[bytes, bytes]:
+        """What stands around the audio."""
+        return self._append_head, _APPEND_TAIL
 
     def create_response(self, instructions: str | None) -> None:
         """Asks the model to speak. It takes this as the caller's word, and may be speaking already."""

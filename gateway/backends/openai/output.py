@@ -1,18 +1,12 @@
 """What the model has said, in bytes: the measure for truncation, and the memory of what was cut."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Final
+
+from gateway.fast import ItemAccount
 
 # Items and responses that are remembered. Audio that is still queued for playing belongs to the last few.
 MAX_REMEMBERED: Final = 128
-
-
-@dataclass(slots=True)
-class _Item:
-    response_id: str
-    received_bytes: int = 0
-    done: bool = False
 
 
 class OutputLedger:
@@ -21,7 +15,7 @@ class OutputLedger:
     def __init__(self, bytes_per_ms: int = 8) -> None:
         self.bytes_per_ms = bytes_per_ms
         self.dropped_delta_count = 0
-        self._items: OrderedDict[str, _Item] = OrderedDict()
+        self._items: OrderedDict[str, ItemAccount] = OrderedDict()
         self._cut_responses: OrderedDict[str, None] = OrderedDict()
 
     def receive(self, response_id: str, item_id: str, length: int) -> bool:
@@ -31,11 +25,15 @@ class OutputLedger:
             return False
         item = self._items.get(item_id)
         if item is None:
-            item = self._items[item_id] = _Item(response_id)
+            item = self._items[item_id] = ItemAccount(response_id)
             if len(self._items) > MAX_REMEMBERED:
                 self._items.popitem(last=False)
         item.received_bytes += length
         return True
+
+    def account(self, item_id: str) -> ItemAccount | None:
+        """What was received of an item; None where nothing was, or it is forgotten."""
+        return self._items.get(item_id)
 
     def finish(self, item_id: str) -> None:
         """No more audio of this item will come."""
@@ -46,6 +44,8 @@ class OutputLedger:
     def cut_response(self, response_id: str) -> None:
         """Drops whatever of this response still arrives."""
         self._cut_responses[response_id] = None
+        for item in self._items.values():
+            item.is_cut |= item.response_id == response_id
         if len(self._cut_responses) > MAX_REMEMBERED:
             self._cut_responses.popitem(last=False)
 

@@ -1,10 +1,9 @@
 """The client's side of OpenAI Realtime, sans-I/O: GA, and the beta's names where compatible servers still use them."""
 
-import binascii
 from collections.abc import Sequence
 from typing import Final
 
-from gateway.backends.json_message import JsonObject, MalformedMessageError, decode, optional_text, text
+from gateway.backends.json_message import JsonObject, MalformedMessageError, decode, text
 from gateway.backends.openai import payload
 from gateway.backends.openai.aside import aside_request
 from gateway.backends.openai.delta import learn
@@ -15,7 +14,7 @@ from gateway.backends.openai.response_event import receive_audio_delta
 from gateway.backends.openai.server_event import EVENTS
 from gateway.backends.openai.state import OpenAiState, Phase
 from gateway.realtime.conversation import ConversationTurn, answered_tools
-from gateway.realtime.event import AudioDelta, SessionFailed, TextAnswer
+from gateway.realtime.event import SessionFailed, TextAnswer
 from gateway.realtime.session import TextRole
 from gateway.realtime.settings import SessionSettings
 
@@ -54,9 +53,10 @@ class OpenAiProtocol(OpenAiState):
         if not self.dialect.announces:
             self.send_settings()
 
-    def encode_append(self, payload: bytes) -> bytes:
-        """The message that appends audio: bytes from a template, for it is sent fifty times a second."""
-        return _APPEND_HEAD + binascii.b2a_base64(payload, newline=False) + _APPEND_TAIL
+    @property
+    def append_envelope(self) -> tuple[bytes, bytes]:
+        """What stands around the audio: bytes of a template, for it is sent fifty times a second."""
+        return _APPEND_HEAD, _APPEND_TAIL
 
     def create_response(self, instructions: str | None) -> None:
         """Asks for a response, now or after the present one."""
@@ -130,13 +130,6 @@ class OpenAiProtocol(OpenAiState):
 
     def receive_message(self, message: bytes) -> None:
         """Takes one server event."""
-        template = self.template
-        if template is not None:
-            audio = template.read(message)
-            if audio is not None:
-                if self.output.receive(template.response_id, template.item_id, len(audio)):
-                    self.events.append(AudioDelta(template.response_id, template.item_id, audio))
-                return
         try:
             event = decode(message)
             receive = EVENTS.get(text(event, "type"))
@@ -151,13 +144,9 @@ class OpenAiProtocol(OpenAiState):
             self.counters["malformed_message"] += 1
             return
         if receive is receive_audio_delta:
-            self._learn_template(message, event)
+            learn(self.reader, message, event, self.output)
 
     def _receive_aside(self, event: JsonObject) -> None:
         """Of a response beside the conversation nothing counts but its end."""
         if text(event, "type") == "response.done" and (answer := self.asides.answered(event)) is not None:
             self.events.append(TextAnswer(*answer))
-
-    def _learn_template(self, message: bytes, event: JsonObject) -> None:
-        response_id, item_id = optional_text(event, "response_id"), optional_text(event, "item_id")
-        self.template = learn(message, optional_text(event, "event_id"), text(event, "delta"), response_id, item_id)

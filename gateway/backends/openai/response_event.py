@@ -94,7 +94,7 @@ def receive_response_done(state: OpenAiState, event: JsonObject) -> None:
         state.tools.discard(response_id)
     request = state.responses.requested
     state.responses.ended(completed=completed)
-    state.template = None
+    state.reader.account = None
     state.events.extend(ToolCall(response_id, call.call_id, call.name, call.arguments) for call in calls)
     if status is ResponseStatus.FAILED:
         _consider_failure(state, response_id, reason, request or ResponseRequest())

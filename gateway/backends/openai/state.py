@@ -8,11 +8,11 @@ from typing import Final
 from gateway.backends.json_message import JsonObject, encode
 from gateway.backends.openai import payload
 from gateway.backends.openai.aside import AsideLedger
-from gateway.backends.openai.delta import DeltaTemplate
 from gateway.backends.openai.dialect import Dialect
 from gateway.backends.openai.output import OutputLedger
 from gateway.backends.openai.response import ResponseQueue
 from gateway.backends.openai.tool import ToolCallLedger
+from gateway.fast import SpeechReader
 from gateway.realtime.conversation import ConversationTurn
 from gateway.realtime.errors import ModelError
 from gateway.realtime.event import FailureReason, RealtimeEvent, SessionFailed
@@ -52,7 +52,7 @@ class OpenAiState:
         self.output = OutputLedger()
         self.tools = ToolCallLedger()
         self.asides = AsideLedger()
-        self.template: DeltaTemplate | None = None
+        self.reader = SpeechReader()
         self.awaited: OrderedDict[str, str] = OrderedDict()
         self.caller_words_so_far = ("", "")
         self._event_count = 0

@@ -5,7 +5,6 @@ heard after it, or when no audio has come for a while. What the model calls tool
 whose events arrive wrapped in `response.event`.
 """
 
-import binascii
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -25,6 +24,7 @@ from gateway.backends.openai.fault import QUOTA_CODES, SESSION_EXPIRED, describe
 from gateway.backends.openai.payload import tool_output_item
 from gateway.backends.openai.tool import ToolCallLedger
 from gateway.backends.openai_live import payload
+from gateway.fast import SpeechReader
 from gateway.realtime.conversation import ConversationTurn, unanswered_tools
 from gateway.realtime.errors import ModelError, ModelSettingsError
 from gateway.realtime.event import (
@@ -68,6 +68,7 @@ class OpenAiLiveProtocol:
     def __init__(self, model: str, delegate_model: str) -> None:
         self.transmits: deque[bytes] = deque()
         self.events: deque[RealtimeEvent] = deque()
+        self.reader: SpeechReader | None = None
         self.rejection: ModelError | None = None
         self.configured = False
         self.session_id = ""
@@ -106,9 +107,10 @@ class OpenAiLiveProtocol:
         self._earlier_calls = unanswered_tools(history)
         self._send(payload.session_start(self._model, self._delegate_model, settings, history))
 
-    def encode_append(self, payload: bytes) -> bytes:
-        """The message that appends audio."""
-        return _APPEND_HEAD + binascii.b2a_base64(payload, newline=False) + _APPEND_TAIL
+    @property
+    def append_envelope(self) -> tuple[bytes, bytes]:
+        """What stands around the audio."""
+        return _APPEND_HEAD, _APPEND_TAIL
 
     def create_response(self, instructions: str | None) -> None:
         """Gives the model something to say; it decides when."""

@@ -38,6 +38,7 @@ from gateway.realtime.settings import (
     Transcription,
     TurnDetection,
 )
+from tests.helpers.model_message import append_message
 
 SETTINGS = SessionSettings(
     instructions="Be brief.",
@@ -50,6 +51,7 @@ SETTINGS = SessionSettings(
     max_output_tokens=400,
     tools=(ToolDefinition("look_up", "Looks up.", {"type": "object", "properties": {"q": {"type": "string"}}}),),
 )
+
 Message = dict[str, object]
 
 
@@ -230,7 +232,7 @@ def test_latest_handle_that_can_be_resumed_is_kept() -> None:
 
 
 def test_audio_is_appended_at_sixteen_kilohertz() -> None:
-    message = Conversation().protocol.encode_append(bytes(range(64)))
+    message = append_message(Conversation().protocol, bytes(range(64)))
     check_client_message(json.loads(message))
     appended = json.loads(message)["realtimeInput"]["audio"]
     assert appended["mimeType"] == "audio/pcm;rate=16000"

@@ -30,6 +30,7 @@ from gateway.realtime.event import (
 )
 from gateway.realtime.session import TextRole
 from gateway.realtime.settings import SessionSettings, ToolDefinition
+from tests.helpers.model_message import append_message
 
 CLIENT_EVENT: TypeAdapter[ClientEvent] = TypeAdapter(ClientEvent)
 SERVER_EVENT: TypeAdapter[ServerEvent] = TypeAdapter(ServerEvent)
@@ -157,7 +158,7 @@ def test_refused_start_is_a_rejection() -> None:
 
 
 def test_append_is_base64_of_the_bytes_as_they_are() -> None:
-    message = Conversation().protocol.encode_append(bytes(range(160)))
+    message = append_message(Conversation().protocol, bytes(range(160)))
     CLIENT_EVENT.validate_json(message)
     assert base64.b64decode(json.loads(message)["audio"]) == bytes(range(160))
 

@@ -44,6 +44,7 @@ from tests.fakes.realtime_server import (
     response_created,
     response_done,
 )
+from tests.helpers.model_message import append_message
 
 CLIENT_EVENT: TypeAdapter[RealtimeClientEvent] = TypeAdapter(RealtimeClientEvent)
 SERVER_EVENT: TypeAdapter[RealtimeServerEvent] = TypeAdapter(RealtimeServerEvent)
@@ -59,8 +60,16 @@ class Conversation:
 
     def tell(self, *events: Mapping[str, object]) -> list[RealtimeEvent]:
         for event in events:
-            self.protocol.receive_message(json.dumps(event, separators=(",", ":")).encode())
+            self.take(json.dumps(event, separators=(",", ":")).encode())
         return self.heard()
+
+    def take(self, message: bytes) -> None:
+        """As a session does it."""
+        speech = self.protocol.reader.read(message)
+        if speech is None:
+            self.protocol.receive_message(message)
+        else:
+            self.protocol.events.append(speech)
 
     def heard(self) -> list[RealtimeEvent]:
         events = list(self.protocol.events)
@@ -168,7 +177,7 @@ def test_history_is_replayed_as_the_api_takes_it__assistant_audio_becomes_text()
 
 def test_append_is_base64_of_the_bytes_as_they_are() -> None:
     payload = bytes(range(160))
-    message = OpenAiProtocol().encode_append(payload)
+    message = append_message(OpenAiProtocol(), payload)
     CLIENT_EVENT.validate_json(message)
     assert base64.b64decode(json.loads(message)["audio"]) == payload
 

@@ -485,12 +485,12 @@ async def test_fragmented_and_binary_messages_are_read() -> None:
 
 
 async def test_message_over_the_limit_ends_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.backends.wire.MAX_MESSAGE_BYTES", 4096)
+    monkeypatch.setattr("gateway.backends.wire.MAX_MESSAGE_BYTES", 2**17)
 
     async def script(peer: Peer) -> None:
         await peer.greet()
         await peer.receive("input_audio_buffer.append")
-        await peer.send_raw("x" * 5000)
+        await peer.send_raw("x" * (2**17 + 1))
         await peer.drain()
 
     async with realtime_server(script) as server:

@@ -5,17 +5,14 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
-from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from gateway.backends.endpoint import WireEndpoint
-from gateway.backends.frame import MASK_POOL_BYTES, ClientFrames
 from gateway.backends.handshake import handshake_with
 from gateway.backends.wire import Closure, ClosureCause, Wire
+from tests.fakes.transport import FakeTransport
 
 ENDPOINT = WireEndpoint("ws://localhost/v1", ping_interval_s=10.0, ping_timeout_s=5.0, write_stall_s=3.0)
 
@@ -36,33 +33,6 @@ class Receiver:
 
     def wire_closed(self, closure: Closure) -> None:
         self.closures.append(closure)
-
-
-class FakeTransport(asyncio.Transport):
-    """Takes what is written, for websockets' own server protocol to read."""
-
-    def __init__(self, wire: Wire) -> None:
-        super().__init__()
-        self.wire = wire
-        self.written = bytearray()
-        self.aborted = False
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.written += data
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        pass
-
-    def is_closing(self) -> bool:
-        return self.aborted
-
-    def close(self) -> None:
-        self.abort()
-
-    def abort(self) -> None:
-        if not self.aborted:
-            self.aborted = True
-            asyncio.get_running_loop().call_soon(self.wire.connection_lost, None)
 
 
 class Line:
@@ -136,22 +106,6 @@ async def test_ping_is_answered(line: Line) -> None:
     [pong] = line.frames()
     assert isinstance(pong, Frame)
     assert (pong.opcode, pong.data) == (Opcode.PONG, b"are you there")
-
-
-@given(st.binary(max_size=70_000))
-def test_frames_are_what_websockets_reads(message: bytes) -> None:
-    server = ServerProtocol(state=State.OPEN)
-    frames = ClientFrames()
-    server.receive_data(frames.text(message) + frames.text(message))
-    received = server.events_received()
-    assert [event.data for event in received if isinstance(event, Frame)] == [message, message]
-
-
-def test_masks_are_never_used_twice() -> None:
-    frames = ClientFrames()
-    masks = [frames.text(b"")[2:6] for _ in range(MASK_POOL_BYTES)]
-    assert len(set(masks)) == len(masks)
-    assert all(len(mask) == 4 for mask in masks)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from gateway.realtime.conversation import ConversationTurn
 from gateway.realtime.event import AgentTranscript, RealtimeEvent
 from gateway.realtime.settings import SessionSettings, ToolDefinition, Transcription
 from tests.gateway.embedded.realtime_peer import silence, tone, unknown_fields
+from tests.helpers.model_message import append_message
 
 LIVE_SERVER: Final[TypeAdapter[Any]] = TypeAdapter(ServerEvent)
 LIVE_CLIENT: Final[TypeAdapter[Any]] = TypeAdapter(ClientEvent)
@@ -113,7 +114,7 @@ class ForeignPeer:
         step = self.rate_hz // 50
         for start in range(0, len(samples), step):
             payload = samples[start : start + step].astype(np.dtype("<i2")).tobytes()
-            self.session.receive_message(self.protocol.encode_append(payload), self.now)
+            self.session.receive_message(append_message(self.protocol, payload), self.now)
             self.exchange()
             self.run(0.02)
 

@@ -1,0 +1,374 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""The paths of a call's sound between its leg and its model, compiled: what `gateway.path` does, with the same state.
+
+Only what is regular is here. Everything else goes to the methods of the Python subclasses, which read and write the
+same attributes. `tests/gateway/test_fast.py` holds both to each other.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int8_t, uint8_t, uint32_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memchr, memcmp, memcpy
+
+import os
+
+from gateway.backends.frame import MASK_POOL_BYTES, closing_frame
+from gateway.realtime.event import AudioDelta
+
+cdef extern from "<string.h>" nogil:
+    void *memmem(const void *text, size_t size, const void *wanted, size_t wanted_size)
+
+cdef extern from "Python.h":
+    object PyType_GenericNew(type kind, object arguments, void *named)
+
+cdef enum:
+    MAX_EVENT_ID_BYTES = 128  # as gateway.path has it
+
+cdef type _AudioDelta = AudioDelta
+cdef Py_ssize_t _POOL = MASK_POOL_BYTES
+cdef bytes _masks = b""
+cdef Py_ssize_t _masks_used = 0
+
+cdef int8_t _VALUES[256]
+cdef int _index
+for _index in range(256):
+    _VALUES[_index] = -1
+cdef const char *_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+for _index in range(64):
+    _VALUES[<uint8_t>_ALPHABET[_index]] = _index
+
+
+cdef bytes _decoded(const uint8_t *text, Py_ssize_t size):
+    """Strict base64 (RFC 4648 section 4): None for a foreign character, or padding that is missing or amiss."""
+    cdef Py_ssize_t padding = 0, groups, group
+    cdef int a, b, c, d
+    cdef bytes audio
+    cdef uint8_t *to
+    if size % 4:
+        return None
+    if not size:
+        return b""
+    if text[size - 1] == 61:
+        padding = 2 if text[size - 2] == 61 else 1
+    groups = size // 4
+    audio = PyBytes_FromStringAndSize(NULL, groups * 3 - padding)
+    to = <uint8_t *>PyBytes_AS_STRING(audio)
+    for group in range(groups - (1 if padding else 0)):
+        a, b, c, d = _VALUES[text[0]], _VALUES[text[1]], _VALUES[text[2]], _VALUES[text[3]]
+        if (a | b | c | d) < 0:
+            return None
+        to[0], to[1], to[2] = (a << 2 | b >> 4) & 255, (b << 4 | c >> 2) & 255, (c << 6 | d) & 255
+        text += 4
+        to += 3
+    if padding:
+        a, b = _VALUES[text[0]], _VALUES[text[1]]
+        c = 0 if padding == 2 else _VALUES[text[2]]
+        if (a | b | c) < 0:
+            return None
+        to[0] = (a << 2 | b >> 4) & 255
+        if padding == 1:
+            to[1] = (b << 4 | c >> 2) & 255
+    return audio
+
+
+def whole_message(bytes data not None):
+    return _whole_message(data)
+
+
+cdef object _whole_message(bytes data):
+    cdef const uint8_t *octets = <const uint8_t *>PyBytes_AS_STRING(data)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(data), start = 2, length
+    if size < 2 or (octets[0] != 0x81 and octets[0] != 0x82) or octets[1] > 126:
+        return None
+    length = octets[1]
+    if length == 126:
+        if size < 4:
+            return None
+        start, length = 4, octets[2] << 8 | octets[3]
+    if start + length != size:
+        return None
+    return data[start:]
+
+
+def read_audio(bytes message not None, bytes head not None, bytes middle not None, Py_ssize_t longest):
+    return _read_audio(message, head, middle, longest)
+
+
+cdef object _read_audio(bytes message, bytes head, bytes middle, Py_ssize_t longest):
+    cdef const char *text = PyBytes_AS_STRING(message)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(message), begin = PyBytes_GET_SIZE(head)
+    cdef Py_ssize_t middle_size = PyBytes_GET_SIZE(middle), reach, between
+    cdef const char *found
+    if size < begin + middle_size + 2 or memcmp(text, PyBytes_AS_STRING(head), begin):
+        return None
+    if text[size - 2] != 34 or text[size - 1] != 125:  # "}
+        return None
+    reach = min(size - 2 - begin, longest + middle_size)
+    found = <const char *>memmem(text + begin, reach, PyBytes_AS_STRING(middle), middle_size)
+    if found == NULL:
+        return None
+    between = found - (text + begin)
+    if memchr(text + begin, 34, between) != NULL or memchr(text + begin, 92, between) != NULL:
+        return None
+    found += middle_size
+    return _decoded(<const uint8_t *>found, text + size - 2 - found)
+
+
+cdef class ClientFrames:
+    """See `gateway.backends.frame.ClientFrames`."""
+
+    def close(self, code):
+        return closing_frame(code, os.urandom(4))
+
+    def text(self, bytes message not None):
+        return _text_frame(message, NULL, 0, b"")
+
+    def audio(self, bytes head not None, bytes audio not None, bytes tail not None):
+        return _text_frame(head, PyBytes_AS_STRING(audio), PyBytes_GET_SIZE(audio), tail)
+
+
+cdef const uint8_t *_new_mask() except NULL:
+    """Four octets that nobody can foretell (RFC 6455 section 5.3), from one read of the system's source for many."""
+    global _masks, _masks_used
+    if _masks_used + 4 > PyBytes_GET_SIZE(_masks):
+        _masks, _masks_used = os.urandom(_POOL), 0
+    _masks_used += 4
+    return <const uint8_t *>PyBytes_AS_STRING(_masks) + _masks_used - 4
+
+
+cdef bytes _text_frame(bytes head, const char *audio, Py_ssize_t audio_size, bytes tail):
+    """A masked text frame of what stands before, base64, and what stands after (RFC 6455 section 5.2)."""
+    cdef Py_ssize_t head_size = PyBytes_GET_SIZE(head), tail_size = PyBytes_GET_SIZE(tail)
+    cdef Py_ssize_t size = head_size + (audio_size + 2) // 3 * 4 + tail_size
+    cdef Py_ssize_t start = 6 if size < 126 else 8 if size < 65536 else 14
+    cdef const uint8_t *mask = _new_mask()
+    cdef bytes frame = PyBytes_FromStringAndSize(NULL, start + size)
+    cdef uint8_t *octets = <uint8_t *>PyBytes_AS_STRING(frame)
+    cdef uint8_t *message = octets + start
+    cdef Py_ssize_t index
+    octets[0] = 0x81
+    if start == 6:
+        octets[1] = <uint8_t>(0x80 | size)
+    elif start == 8:
+        octets[1], octets[2], octets[3] = 0x80 | 126, size >> 8 & 255, size & 255
+    else:
+        octets[1] = 0x80 | 127
+        for index in range(8):
+            octets[2 + index] = size >> (56 - 8 * index) & 255
+    memcpy(octets + start - 4, mask, 4)
+    memcpy(message, PyBytes_AS_STRING(head), head_size)
+    _encode(<const uint8_t *>audio, audio_size, message + head_size)
+    memcpy(message + size - tail_size, PyBytes_AS_STRING(tail), tail_size)
+    _apply_mask(message, size, octets + start - 4)
+    return frame
+
+
+cdef void _encode(const uint8_t *octets, Py_ssize_t size, uint8_t *to) noexcept nogil:
+    """Base64 with padding (RFC 4648 section 4)."""
+    cdef uint32_t group
+    while size >= 3:
+        group = <uint32_t>octets[0] << 16 | <uint32_t>octets[1] << 8 | octets[2]
+        to[0], to[1] = _ALPHABET[group >> 18], _ALPHABET[group >> 12 & 63]
+        to[2], to[3] = _ALPHABET[group >> 6 & 63], _ALPHABET[group & 63]
+        octets += 3
+        to += 4
+        size -= 3
+    if size:
+        group = <uint32_t>octets[0] << 16 | (<uint32_t>octets[1] << 8 if size == 2 else 0)
+        to[0], to[1] = _ALPHABET[group >> 18], _ALPHABET[group >> 12 & 63]
+        to[2], to[3] = _ALPHABET[group >> 6 & 63] if size == 2 else 61, 61
+
+
+cdef void _apply_mask(uint8_t *octets, Py_ssize_t size, const uint8_t *mask) noexcept nogil:
+    cdef uint32_t word, wide
+    cdef Py_ssize_t index = 0
+    memcpy(&wide, mask, 4)
+    while index + 4 <= size:
+        memcpy(&word, octets + index, 4)
+        word ^= wide
+        memcpy(octets + index, &word, 4)
+        index += 4
+    while index < size:
+        octets[index] ^= mask[index & 3]
+        index += 1
+
+
+cdef class WirePath:
+    """See `gateway.path.WirePath`."""
+
+    cdef public object receiver, transport
+    cdef public ClientFrames frames
+    cdef public bint is_open, is_between, heard, paused
+
+    def data_received(self, bytes data not None):
+        self.heard = True
+        if self.is_open and self.is_between:
+            message = _whole_message(data)
+            if message is not None:
+                if isinstance(self.receiver, SessionPath):
+                    (<SessionPath>self.receiver)._receive(message)
+                else:
+                    self.receiver.message_received(message)
+                return
+        (<object>self)._receive_irregular(data)
+
+    def send(self, bytes message not None):
+        if self.is_open and self.transport is not None:
+            self.transport.write(_text_frame(message, NULL, 0, b""))
+
+    def send_audio(self, bytes head not None, bytes audio not None, bytes tail not None):
+        self._send_audio(head, PyBytes_AS_STRING(audio), PyBytes_GET_SIZE(audio), tail)
+
+    cdef int _send_audio(self, bytes head, const char *audio, Py_ssize_t size, bytes tail) except -1:
+        if self.is_open and self.transport is not None:
+            self.transport.write(_text_frame(head, audio, size, tail))
+        return 0
+
+
+cdef class ItemAccount:
+    """See `gateway.path.ItemAccount`."""
+
+    cdef public str response_id
+    cdef public long long received_bytes
+    cdef public bint done, is_cut
+
+    def __init__(self, str response_id not None):
+        self.response_id = response_id
+
+
+cdef class SpeechReader:
+    """See `gateway.path.SpeechReader`."""
+
+    cdef public bytes head, middle
+    cdef public str response_id, item_id
+    cdef public ItemAccount account
+
+    def __init__(self):
+        self.head = self.middle = b""
+        self.response_id = self.item_id = ""
+
+    def read(self, bytes message not None):
+        return self._read(message)
+
+    cdef object _read(self, bytes message):
+        cdef ItemAccount account = self.account
+        if account is None or account.is_cut:
+            return None
+        audio = _read_audio(message, self.head, self.middle, MAX_EVENT_ID_BYTES)
+        if audio is None:
+            return None
+        account.received_bytes += PyBytes_GET_SIZE(<bytes>audio)
+        event = PyType_GenericNew(_AudioDelta, None, NULL)  # its __init__ is Python, and does just this
+        event.response_id = self.response_id
+        event.item_id = self.item_id
+        event.audio = audio
+        return event
+
+
+cdef class SessionPath:
+    """See `gateway.path.SessionPath`."""
+
+    cdef public WirePath outlet
+    cdef public object sink
+    cdef public SpeechReader reader
+    cdef public bint is_flowing, is_telling
+    cdef public bytes append_head, append_tail
+    cdef public Py_ssize_t batch_bytes
+    cdef char *_batch
+    cdef Py_ssize_t _gathered, _capacity
+
+    def __dealloc__(self):
+        free(self._batch)
+
+    def append_audio(self, bytes payload not None):
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
+        cdef char *grown
+        if not self.is_flowing or self.outlet is None or self.outlet.paused:
+            (<object>self)._hold(payload)
+            return
+        if self._gathered + size > self._capacity:
+            grown = <char *>realloc(self._batch, max(self._gathered + size, self.batch_bytes))
+            if grown == NULL:
+                raise MemoryError
+            self._batch, self._capacity = grown, max(self._gathered + size, self.batch_bytes)
+        memcpy(self._batch + self._gathered, PyBytes_AS_STRING(payload), size)
+        self._gathered += size
+        if self._gathered >= self.batch_bytes:
+            self._send_batch()
+
+    def send_batch(self):
+        self._send_batch()
+
+    cdef int _send_batch(self) except -1:
+        if self._gathered and self.outlet is not None:
+            self.outlet._send_audio(self.append_head, self._batch, self._gathered, self.append_tail)
+            self._gathered = 0
+        return 0
+
+    def take_batch(self):
+        taken = PyBytes_FromStringAndSize(self._batch, self._gathered)
+        self._gathered = 0
+        return taken
+
+    def message_received(self, bytes message not None):
+        self._receive(message)
+
+    cdef int _receive(self, bytes message) except -1:
+        if self.is_telling and self.reader is not None:
+            speech = self.reader._read(message)
+            if speech is not None:
+                self.sink(speech)
+                return 0
+        (<object>self)._receive_irregular(message)
+        return 0
+
+
+cdef class SuccessionPath:
+    """See `gateway.path.SuccessionPath`."""
+
+    cdef public object append, recent, tap, sink, speaker
+    cdef public str spoken_item
+    cdef public bint sounded
+
+    def append_audio(self, bytes payload not None):
+        self.recent.append(payload)
+        self.append(payload)
+        if self.tap is not None:
+            self.tap(payload)
+
+    def receive(self, period, event):
+        if period is self.speaker and type(event) is _AudioDelta:
+            item_id = event.item_id
+            if item_id is self.spoken_item or item_id == self.spoken_item:
+                self.sounded = True
+                self.sink(event)
+                return
+        (<object>self)._receive_irregular(period, event)
+
+
+cdef class BridgePath:
+    """See `gateway.path.BridgePath`."""
+
+    cdef public object append, recorder, first_audio_at, speech, utterance
+    cdef public str item_id
+    cdef public long long generated_octets
+    cdef public int octets_per_ms
+
+    def on_audio(self, bytes payload not None, concealed):
+        if self.first_audio_at is None:
+            (<object>self)._note_first_audio()
+        self.append(payload)
+        if self.recorder is not None:
+            self.recorder.add_caller(payload)
+
+    def on_model_event(self, event):
+        cdef bytes audio
+        if type(event) is _AudioDelta and self.speech is not None:
+            item_id = event.item_id
+            if item_id is self.item_id or item_id == self.item_id:
+                audio = event.audio
+                self.generated_octets += PyBytes_GET_SIZE(audio)
+                self.utterance.generated_ms = self.generated_octets // self.octets_per_ms
+                self.speech.enqueue(item_id, audio)
+                return
+        (<object>self)._receive_irregular(event)

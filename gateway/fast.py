@@ -1,0 +1,45 @@
+"""Which of a call's paths run: the compiled ones of `gateway._fast` where they were built, else `gateway.path`.
+
+As `rtp.fast` has it for the media plane.
+"""
+
+from typing import TYPE_CHECKING
+
+from rtp.fast import IS_WANTED
+
+if TYPE_CHECKING:
+    from gateway.backends.frame import ClientFrames
+    from gateway.path import BridgePath, ItemAccount, SessionPath, SpeechReader, SuccessionPath, WirePath
+
+    is_compiled: bool
+else:
+    try:
+        if not IS_WANTED:
+            raise ImportError("TRUNKLINE_FAST is off")
+        from gateway._fast import (
+            BridgePath,
+            ClientFrames,
+            ItemAccount,
+            SessionPath,
+            SpeechReader,
+            SuccessionPath,
+            WirePath,
+        )
+
+        is_compiled = True
+    except ImportError:
+        from gateway.backends.frame import ClientFrames
+        from gateway.path import BridgePath, ItemAccount, SessionPath, SpeechReader, SuccessionPath, WirePath
+
+        is_compiled = False
+
+__all__ = [
+    "BridgePath",
+    "ClientFrames",
+    "ItemAccount",
+    "SessionPath",
+    "SpeechReader",
+    "SuccessionPath",
+    "WirePath",
+    "is_compiled",
+]
