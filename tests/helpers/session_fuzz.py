@@ -159,8 +159,8 @@ class _World:
         if written := self._written():
             self.server.receive_data(written)
             for event in self.server.events_received():
-                text = bytes(event.data).decode() if isinstance(event, Frame) and event.opcode is Opcode.TEXT else str(event)
-                self.lines.append(f"sent {text}")
+                is_text = isinstance(event, Frame) and event.opcode is Opcode.TEXT
+                self.lines.append(f"sent {bytes(event.data).decode() if is_text else event}")
         said = self.conversation.utterances[-1:]
         session = self.backend.sessions[-1]
         self.lines.append(f"item {said} {self.playout.queued_octets} {session.append_ms} {session.dropped_input_ms}")
