@@ -5,7 +5,7 @@ import importlib
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -19,6 +19,7 @@ from gateway.tools.built_in import BUILT_IN
 from gateway.tools.errors import ToolConfigurationError
 from gateway.tools.function import FunctionTool, load_function
 from gateway.tools.hold import HoldCaller, PlayAnnouncement
+from gateway.tools.pool import FunctionPool
 from gateway.tools.tool import Tool, ToolPolicy
 from gateway.tools.transfer import TransferCall
 from gateway.tools.webhook import WebhookTool, create_client
@@ -88,7 +89,7 @@ class ToolCatalog:
 
     def __init__(self) -> None:
         self._stack = AsyncExitStack()
-        self._executor = ThreadPoolExecutor(FUNCTION_THREADS, thread_name_prefix="tool")
+        self._executor = FunctionPool(FUNCTION_THREADS, "tool")
         self._client = create_client()
         self._servers: dict[ServerAddress, McpServer] = {}
 
@@ -184,7 +185,7 @@ def policy_of(settings: ToolValue) -> ToolPolicy:
 def create_tool(
     name: str,
     settings: PythonToolSettings | WebhookToolSettings,
-    executor: ThreadPoolExecutor,
+    executor: Executor,
     client: httpx.AsyncClient,
 ) -> Tool:
     """One tool of the configuration. Raises ToolConfigurationError."""
