@@ -1,10 +1,11 @@
 """Recordings: the caller on the left, the agent on the right, or both in one channel, in step with what was heard.
 
 The agent's channel is the clock: a frame of it is handed over for every frame that leaves the socket, speech and
-silence alike, so a barge-in is recorded exactly where the caller heard it. The caller's audio is laid beside it by its
-own media time: what comes late, within a third of a second, still goes to its place and shifts nothing that follows.
-The two clocks differ by some parts in a million; the difference is measured over seconds and taken back sample by
-sample, so the channels are in step after an hour.
+silence alike, so a barge-in is recorded exactly where the caller heard it. Where none leaves (the line is held, keys
+are sent, the process stood still) silence takes its place, so that the recording is as long as the call. The caller's
+audio is laid beside it by its own media time: what comes late, within a third of a second, still goes to its place and
+shifts nothing that follows. The two clocks differ by some parts in a million; the difference is measured over seconds
+and taken back sample by sample, so the channels are in step after an hour.
 
 Decoding and writing happen in a worker thread, less than a second at a time, and a file whose process died is playable
 up to its last second.
@@ -12,6 +13,8 @@ up to its last second.
 
 import asyncio
 import logging
+import time
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +35,15 @@ PATIENCE_MS: Final = 300
 CHUNK_MS: Final = 700
 # A caller further ahead or behind is no jitter but a stall, a hold or another clock: its audio is placed anew.
 LEAP_MS: Final = 200
+# A turn of the media clock may come so much before its time.
+EARLY_MS: Final = 1.0
+# Silence of a line that neither hears nor sends; it is not worth a file's last second, only not to be kept in memory.
+LONGEST_GAP_MS: Final = 10_000
+# So far ahead is a burst behind a gap, while the gap can still be filled with it; and so much of it is left.
+BURST_MS: Final = 60
+USUAL_MS: Final = 20
+# Without a frame of the agent for so long there is a gap: no packet time is half of it.
+GAP_MS: Final = 150
 # The mean distance of the clocks is taken over about five seconds of packets; jitter is gone from it then.
 DRIFT_GAIN: Final = 1 / 256
 # Nobody hears a hundredth of a second; below it nothing is corrected.
@@ -61,12 +73,19 @@ class CallRecording:
         executor: runs the decoding and writing; one worker keeps the chunks in order.
         is_mixed: both sides in one channel, instead of two.
         key: encrypts the file.
+        clock: monotonic seconds.
 
     A disk that refuses ends the recording, never the call: `fault` says why, and what was written stays.
     """
 
     def __init__(
-        self, path: Path, executor: Executor, *, is_mixed: bool = False, key: RecordingKey | None = None
+        self,
+        path: Path,
+        executor: Executor,
+        *,
+        is_mixed: bool = False,
+        key: RecordingKey | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.path = path
         self.is_mixed = is_mixed
@@ -74,6 +93,11 @@ class CallRecording:
         self.fault: str | None = None
         self.paused_ms = 0
         self._executor = executor
+        self._clock = clock
+        self._began_s: float | None = None
+        self._frame_ms = 0
+        self._sent_ms = 0
+        self._gap = (0, 0)
         self._caller_format = self._agent_format = ChannelFormat.of_model(AudioFormat.PCMU)
         self._caller = bytearray()
         self._agent = bytearray()
@@ -104,8 +128,9 @@ class CallRecording:
         caller_format, agent_format = ChannelFormat.of_model(caller), ChannelFormat.of_playout(agent)
         if (caller_format, agent_format) == (self._caller_format, self._agent_format):
             return
-        self._flush(everything=True)
+        self._flush_all()
         self._caller.clear()
+        self._gap = (0, 0)
         self._caller_format, self._agent_format = caller_format, agent_format
         self._is_placed = False
 
@@ -124,8 +149,11 @@ class CallRecording:
 
     def add_caller(self, payload: bytes) -> None:
         """Takes audio of the caller in the order of its speaking, in media time without gaps."""
+        if self._lag_ms() >= GAP_MS:
+            self._fill()
         channel, caller = self._caller_format, self._caller
-        distance_ms = len(caller) / channel.octets_per_ms - self._agent_ms
+        now_ms = self._agent_ms + max(0.0, self._lag_ms())
+        distance_ms = len(caller) / channel.octets_per_ms - now_ms
         if not self._is_placed or distance_ms < -LEAP_MS:
             self._place(distance_ms)
         else:
@@ -133,24 +161,55 @@ class CallRecording:
             if abs(self._drift_ms) > DRIFT_TOLERANCE_MS:
                 payload = self._pulled(payload)
         caller += channel.silence_of(len(payload)) if self._is_paused else payload
-        ahead_ms = len(caller) / channel.octets_per_ms - self._agent_ms
+        ahead_ms = len(caller) / channel.octets_per_ms - now_ms
+        if ahead_ms > BURST_MS and self._gap[1] > self._gap[0]:
+            ahead_ms -= self._narrow_gap(ahead_ms - USUAL_MS)
         if ahead_ms > LEAP_MS:
             self._drop_ahead(ahead_ms - LEAP_MS)
 
     def add_agent(self, frame: bytes) -> None:
         """Takes a frame as it left the socket."""
-        channel = self._agent_format
-        if self._is_paused:
-            self.paused_ms += len(frame) // channel.octets_per_ms
-            frame = channel.silence_of(len(frame))
-        self._agent += frame
-        if len(self._agent) >= (CHUNK_MS + PATIENCE_MS) * channel.octets_per_ms:
-            self._flush()
+        octets_per_ms = self._agent_format.octets_per_ms
+        self._frame_ms = len(frame) // octets_per_ms
+        began_s = self._clock() - self._sent_ms / 1000
+        if self._began_s is None or began_s < self._began_s:
+            self._began_s = began_s  # the earliest there was is the one that was not late
+        elif self._lag_ms() + EARLY_MS >= 2 * self._frame_ms:
+            self._fill()
+        self._append(frame)
+        self._flush_ready()
+
+    def advance(self) -> None:
+        """Lets time go on where nothing is heard or sent; to be called about once a second."""
+        if self._lag_ms() >= LONGEST_GAP_MS:
+            self._fill()
+            self._flush_ready()
 
     async def aclose(self) -> None:
         """Writes what is left and closes the file. Idempotent."""
-        self._flush(everything=True)
+        self._flush_all()
         await asyncio.wrap_future(self._executor.submit(self._close))
+
+    # The agent's channel, which is the clock.
+
+    def _lag_ms(self) -> float:
+        """How long the agent's next frame has been due."""
+        return 0.0 if self._began_s is None else (self._clock() - self._began_s) * 1000 - self._sent_ms
+
+    def _fill(self) -> None:
+        """Silence for the frames that did not leave."""
+        if self._frame_ms:
+            missing_ms = int(self._lag_ms() + EARLY_MS) // self._frame_ms * self._frame_ms
+            self._append(self._agent_format.silence_of(missing_ms * self._agent_format.octets_per_ms))
+
+    def _append(self, audio: bytes) -> None:
+        channel = self._agent_format
+        length_ms = len(audio) // channel.octets_per_ms
+        self._sent_ms += length_ms
+        if self._is_paused:
+            self.paused_ms += length_ms
+            audio = channel.silence_of(len(audio))
+        self._agent += audio
 
     # Where the caller's audio goes.
 
@@ -163,6 +222,8 @@ class CallRecording:
         channel = self._caller_format
         missing = round(-distance_ms * channel.rate_hz / 1000) * channel.sample_octets
         if missing > 0:
+            if self._is_placed:
+                self._gap = (len(self._caller), len(self._caller) + missing)
             self._caller += channel.silence_of(missing)
         self._drift_ms = 0.0
         self._is_placed = True
@@ -174,6 +235,14 @@ class CallRecording:
             return payload[:-size]
         return payload + payload[-size:]
 
+    def _narrow_gap(self, excess_ms: float) -> float:
+        """What comes in a burst behind a gap was said in it: it moves up. Returns by how much, in milliseconds."""
+        channel, (start, end) = self._caller_format, self._gap
+        excess = min(round(excess_ms * channel.rate_hz / 1000) * channel.sample_octets, end - start)
+        del self._caller[start : start + excess]
+        self._gap = (start, end - excess)
+        return excess / channel.octets_per_ms
+
     def _drop_ahead(self, excess_ms: float) -> None:
         """A burst after a stall: its oldest goes, for its place in time is taken."""
         channel = self._caller_format
@@ -183,15 +252,23 @@ class CallRecording:
 
     # From here to the file.
 
-    def _flush(self, *, everything: bool = False) -> None:
+    def _flush_ready(self) -> None:
+        if (waiting_ms := len(self._agent) // self._agent_format.octets_per_ms) >= CHUNK_MS + PATIENCE_MS:
+            self._flush(waiting_ms - PATIENCE_MS)
+
+    def _flush_all(self) -> None:
+        self._flush(len(self._agent) // self._agent_format.octets_per_ms)
+
+    def _flush(self, length_ms: int) -> None:
         caller, agent = self._caller_format, self._agent_format
-        length_ms = len(self._agent) // agent.octets_per_ms if everything else CHUNK_MS
         if not length_ms:
             return
         agent_octets, caller_octets = length_ms * agent.octets_per_ms, length_ms * caller.octets_per_ms
         right, left = bytes(self._agent[:agent_octets]), bytes(self._caller[:caller_octets])
         del self._agent[:agent_octets]
         del self._caller[:caller_octets]
+        start, end = self._gap
+        self._gap = (max(0, start - caller_octets), max(0, end - caller_octets))
         if self.fault is not None:
             return
         self._pending = [future for future in self._pending if not future.done()]

@@ -24,6 +24,8 @@ from gateway.recording_seal import SUFFIX, RecordingKey
 from gateway.recording_spool import Job, JobState, Spool
 from gateway.recording_store import Store, StoreError
 
+ADVANCE_S: Final = 1.0
+"""How often the recordings are told that time goes on."""
 POLL_S: Final = 1.0
 """How often the archive looks for a job that has become due."""
 ADOPTION_S: Final = 60.0
@@ -59,6 +61,8 @@ class RecordingArchive:
         self._style = style
         self._executor = executor
         self._deliveries = deliveries
+        self._running: set[CallRecording] = set()
+        self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, call_id: str) -> CallRecording:
         """The recording of a call that begins. Its file is made with its first second."""
@@ -67,14 +71,24 @@ class RecordingArchive:
         recording = CallRecording(style.directory / name, self._executor, is_mixed=style.is_mixed, key=style.key)
         if self._deliveries is not None:
             self._executor.submit(self._deliveries.announce, call_id, recording.path)
+        self._running.add(recording)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(ADVANCE_S, self._advance)
         return recording
 
     async def finish(self, call_id: str, recording: CallRecording) -> UploadRecord | None:
         """Closes a recording, and says what is to become of it: None where it stays here."""
+        self._running.discard(recording)
         await recording.aclose()
         if self._deliveries is None:
             return None
         return await asyncio.to_thread(self._deliveries.release, call_id, recording.path)
+
+    def _advance(self) -> None:
+        """A line that is held sends nothing and hears nothing; its recording goes on all the same."""
+        for recording in self._running:
+            recording.advance()
+        self._timer = asyncio.get_running_loop().call_later(ADVANCE_S, self._advance) if self._running else None
 
 
 class _Worker:

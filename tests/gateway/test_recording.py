@@ -15,7 +15,7 @@ import pytest
 
 from gateway.audio_file import read_wav
 from gateway.realtime.capability import AudioFormat
-from gateway.recording import LEAP_MS, CallRecording
+from gateway.recording import LEAP_MS, PENDING_CHUNKS, CallRecording
 from rtp.codec.format import OPUS_PLAYOUT, PCMA
 from rtp.codec.g711 import decode_ulaw, encode_ulaw
 
@@ -300,3 +300,128 @@ async def test_a_pause_is_silence_in_the_one_channel_too(tmp_path: Path, executo
     assert not samples[1600:3200].any()
     assert (samples[:1600] > 2900).all()
     assert (samples[3200:] > 2900).all()
+
+
+class Line:
+    """A line whose time is told: packets of the caller and turns of the clock, or neither."""
+
+    def __init__(self, path: Path, executor: Executor) -> None:
+        self.now = 1000.0
+        self.recording = CallRecording(path, executor, clock=lambda: self.now)
+
+    def turn(self, caller: int | None, agent: int | None) -> None:
+        """20 ms in which a side says so much; None: it is not there."""
+        if caller is not None:
+            self.recording.add_caller(frame(caller))
+        if agent is not None:
+            self.recording.add_agent(frame(agent))
+        self.now += 0.02
+
+    async def ended(self) -> Any:
+        """The samples, one row a channel."""
+        await self.recording.aclose()
+        samples, _ = read_wav(self.recording.path)
+        return samples.T
+
+
+def said(channel: Any) -> list[tuple[int, int]]:
+    """When somebody begins and ends to speak, in milliseconds."""
+    loud = np.concatenate(([False], np.abs(channel.astype(np.int32)) > 500, [False]))
+    edges = np.flatnonzero(np.diff(loud.astype(np.int8)))
+    return [(round(start / 8), round(end / 8)) for start, end in edges.reshape(-1, 2)]
+
+
+async def test_a_line_on_which_nothing_is_sent_goes_on_being_heard_and_keeps_its_time(tmp_path: Path) -> None:
+    """The far end holds it (sendonly): it speaks on, and no frame leaves."""
+    line = Line(tmp_path / "call.wav", Inline())
+    for _ in range(50):
+        line.turn(0, 2000)
+    for number in range(300):
+        line.turn(3000 if number == 100 else 0, None)
+    for _ in range(50):
+        line.turn(0, 2000)
+    caller, agent = await line.ended()
+    assert len(caller) == 8000 * 8
+    assert said(caller) == [(3000, 3020)]
+    assert said(agent) == [(0, 1000), (7000, 8000)]
+
+
+async def test_what_neither_hears_nor_sends_is_silence_of_its_length(tmp_path: Path) -> None:
+    line = Line(tmp_path / "call.wav", Inline())
+    for _ in range(50):
+        line.turn(3000, 2000)
+    for second in range(3600):
+        line.now += 1
+        line.recording.advance()
+        assert len(line.recording._agent) < 8 * 11_000, f"memory does not grow with the hold: {second} s"
+    for _ in range(50):
+        line.turn(3000, 2000)
+    caller, agent = await line.ended()
+    assert line.recording.fault is None
+    assert said(caller) == said(agent) == [(0, 1000), (3_601_000, 3_602_000)]
+
+
+async def test_a_process_that_stood_still_lays_what_waited_meanwhile_where_it_was_said(
+    tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    line = Line(tmp_path / "call.wav", executor)
+    for _ in range(50):
+        line.turn(0, 2000)
+    line.now += 2.0
+    for number in range(100):  # the socket's queue, all at once
+        line.recording.add_caller(frame(3000 if number == 50 else 0))
+    for _ in range(50):
+        line.turn(0, 2000)
+    caller, agent = await line.ended()
+    assert said(agent) == [(0, 1000), (3000, 4000)]
+    ((start, end),) = said(caller)
+    assert abs(start - 2000) <= 60
+    assert end - start == 20
+
+
+async def test_a_stall_of_any_length_is_no_slow_disk(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    line = Line(tmp_path / "call.wav", executor)
+    line.turn(3000, 2000)
+    line.now += PENDING_CHUNKS * 2.0
+    line.turn(3000, 2000)
+    await line.ended()
+    assert line.recording.fault is None
+    assert line.recording.duration_ms == 40 + PENDING_CHUNKS * 2000
+
+
+async def test_keys_that_are_sent_cost_nothing_of_what_the_caller_says(tmp_path: Path) -> None:
+    """A telephone-event of 100 ms is no frame, and the pause behind it is 80 ms of silence."""
+    line = Line(tmp_path / "call.wav", Inline())
+    for _ in range(50):
+        line.turn(3000, 2000)
+    for number in range(10 * 9):
+        line.turn(3000, None if number % 9 < 5 else 0)
+    for _ in range(50):
+        line.turn(3000, 2000)
+    caller, agent = await line.ended()
+    assert said(caller) == [(0, 3800)]
+    assert said(agent) == [(0, 1000), (2800, 3800)]
+
+
+async def test_turns_that_are_a_little_late_change_nothing(tmp_path: Path) -> None:
+    line, randomness = Line(tmp_path / "call.wav", Inline()), random.Random(5)
+    for number in range(1000):
+        line.now = 1000.0 + number * 0.02 + randomness.uniform(-0.001, 0.019)
+        line.recording.add_agent(frame(2000))
+    _, agent = await line.ended()
+    assert said(agent) == [(0, 20_000)]
+
+
+async def test_what_is_not_sent_while_paused_counts_as_paused(tmp_path: Path) -> None:
+    line = Line(tmp_path / "call.wav", Inline())
+    for _ in range(50):
+        line.turn(3000, 2000)
+    line.recording.pause()
+    for _ in range(100):
+        line.turn(3000, None)
+    line.turn(3000, 2000)
+    line.recording.resume()
+    line.turn(3000, 2000)
+    caller, agent = await line.ended()
+    assert line.recording.paused_ms == 2020
+    assert said(caller) == said(agent) == [(0, 1000), (3020, 3040)]

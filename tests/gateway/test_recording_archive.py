@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import gateway.recording
 import gateway.recording_archive
 from gateway.call.record import CallRecord, EndRecord, RecordedPart, RecordingRecord, UploadRecord, VoicemailRecord
 from gateway.config.recording import UploadSettings
@@ -448,3 +449,16 @@ async def test_a_disk_too_full_for_jobs_is_emptied_by_the_uploads(tmp_path: Path
     assert {upload_of(records, name)["state"] for name in ("one", "two")} == {"stored"}
     assert shelf.brought == ["one.wav", "two.wav"], "each of them once"
     await deliveries.aclose()
+
+
+async def test_the_recordings_of_a_process_are_told_that_time_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway.recording, "LONGEST_GAP_MS", 100)
+    monkeypatch.setattr(gateway.recording_archive, "ADVANCE_S", 0.05)
+    with ThreadPoolExecutor(1) as executor:
+        archive = RecordingArchive(RecordingStyle(tmp_path), executor)
+        recording = archive.begin("held")
+        recording.add_agent(b"\xff" * 160)
+        await until(lambda: recording.duration_ms > 0)
+        await archive.finish("held", recording)

@@ -1,7 +1,9 @@
 """Recordings of real calls by the real gateway process: after a crash, on a full disk, sealed, and in a store."""
 
 import asyncio
+import os
 import resource
+import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -86,6 +88,19 @@ async def test_a_recording_is_playable_up_to_its_last_second_when_the_process_is
     samples = read_audio(path, RATE_HZ)
     assert len(samples) / 8 >= heard_ms - LAST_SECOND_MS - on_its_way_ms - SLACK_MS
     assert loud_ms(samples) >= 1500, "both sides are in it: what was said, and its echo"
+
+
+async def test_a_process_that_stood_still_leaves_a_recording_as_long_as_the_call(tmp_path: Path) -> None:
+    with GatewayProcess(tmp_path, adapt=recording_to(tmp_path)) as gateway:
+        async with a_call(gateway) as call:
+            await call.say(tone(1.0))
+            os.kill(gateway.pid, signal.SIGSTOP)
+            await asyncio.sleep(2.0)
+            os.kill(gateway.pid, signal.SIGCONT)
+            await call.say(tone(1.0))
+        record = await only_record(gateway)
+    assert record["duration_ms"] > 3500
+    assert record["recording"]["duration_ms"] == pytest.approx(record["duration_ms"], abs=500)
 
 
 async def test_a_full_disk_ends_the_recording_and_not_the_call(tmp_path: Path) -> None:
