@@ -51,6 +51,7 @@ def stream_parameters(audio: NegotiatedAudio, policy: MediaPolicy) -> StreamPara
         payload_type_rx=audio.payload_type_rx,
         telephone_event_payload_type_tx=audio.telephone_event_payload_type_tx,
         telephone_event_payload_type_rx=audio.telephone_event_payload_type_rx,
+        telephone_event_clock_rate_hz=audio.telephone_event_clock_rate_hz,
         comfort_noise_payload_type=audio.comfort_noise_payload_type_rx,
         ptime_ms=ptime_ms,
         remote=audio.remote_address,
@@ -59,7 +60,7 @@ def stream_parameters(audio: NegotiatedAudio, policy: MediaPolicy) -> StreamPara
         source_policy=policy.source,
         source_allowed=policy.source_allowed,
         secure=_keys(audio.secure),
-        translations=_translations(audio.codec, policy),
+        translations=_translations(audio, policy),
     )
 
 
@@ -70,8 +71,10 @@ def _keys(agreed: AgreedKeys | None) -> SrtpKeys | None:
     return SrtpKeys(SrtpKey(suite, agreed.tx), SrtpKey(suite, agreed.rx))
 
 
-def _translations(codec: CodecSpec, policy: MediaPolicy) -> Mapping[int, bytes]:
-    other = _OTHER_LAW.get(codec)
+def _translations(audio: NegotiatedAudio, policy: MediaPolicy) -> Mapping[int, bytes]:
+    other = _OTHER_LAW.get(audio.codec)
     if other is None or not policy.allows(other[0]):
         return {}
-    return {other[1]: other[2]}
+    # An rtpmap may give even a static number another meaning (RFC 8866 §6.6).
+    taken = (audio.telephone_event_payload_type_rx, audio.comfort_noise_payload_type_rx)
+    return {} if other[1] in taken else {other[1]: other[2]}

@@ -19,6 +19,8 @@ class StreamParameters:
     `sends` and `receives` are this side's halves of the direction attribute. `source_allowed` narrows the latch to a
     trunk's media range (it is asked with the host). With `secure` only SRTP is sent and heard, never plain RTP.
 
+    `telephone_event_clock_rate_hz` counts the durations of telephone-events; where it is None the payload's clock does.
+
     `translations` are further payload types that the far end may change to in mid-call, each with the table that turns
     its octets into those of `payload_format` (`rtp.codec.g711.ALAW_TO_ULAW` for PCMA on a PCMU stream).
 
@@ -30,6 +32,7 @@ class StreamParameters:
     payload_type_rx: int = 0
     telephone_event_payload_type_tx: int | None = None
     telephone_event_payload_type_rx: int | None = None
+    telephone_event_clock_rate_hz: int | None = None
     comfort_noise_payload_type: int | None = None
     ptime_ms: int = 20
     remote: Address | None = None
@@ -50,6 +53,11 @@ class StreamParameters:
     def playout_format(self) -> PayloadFormat:
         """What `Playout` takes: the payload's own format, or samples where each frame is encoded when it is sent."""
         return self.payload_format if self.payload_format.is_constant_rate else OPUS_PLAYOUT
+
+    @property
+    def event_clock_rate_hz(self) -> int:
+        """What counts the durations of telephone-events."""
+        return self.telephone_event_clock_rate_hz or self.payload_format.clock_rate_hz
 
     @property
     def frame_octets(self) -> int:

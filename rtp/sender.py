@@ -126,8 +126,8 @@ class RtpSender(OutboundPath):
         self.frame_samples = parameters.frame_samples
         if parameters.telephone_event_payload_type_tx is None:
             self._digits = None
-        elif self._digits is None or self._digits.clock_rate_hz != parameters.payload_format.clock_rate_hz:
-            self._digits = TelephoneEventSender(parameters.payload_format.clock_rate_hz)
+        elif self._digits is None or self._digits.clock_rate_hz != parameters.event_clock_rate_hz:
+            self._digits = TelephoneEventSender(parameters.event_clock_rate_hz)
         self.events_wait = self._digits is not None and self._digits.is_active
         self.is_paused = self._held_back or not self._may_send
 
@@ -145,7 +145,8 @@ class RtpSender(OutboundPath):
 
     def _event_packet(self, timestamp: int) -> bytes | None:
         digits = self._digits
-        event = digits.next_frame(timestamp, self.frame_samples) if digits is not None else None
+        event_samples = self._parameters.event_clock_rate_hz * self._parameters.ptime_ms // 1000
+        event = digits.next_frame(timestamp, event_samples) if digits is not None else None
         self.events_wait = digits is not None and digits.is_active
         payload_type = self._parameters.telephone_event_payload_type_tx
         self.marker_due = True

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from rtp.errors import EventRefusedError, Malformation, RtpParseError
-from rtp.sequence import timestamp_add, timestamp_difference
+from rtp.sequence import timestamp_difference
 
 DIGITS: Final = "0123456789*#ABCD"
 """Event codes 0 … 15, RFC 4733 section 3.2."""
@@ -21,6 +21,8 @@ _PAYLOAD: Final = struct.Struct("!BBH")
 _END: Final = 0x80
 _MAX_VOLUME: Final = 63
 _MAX_DURATION: Final = 0xFFFF
+_WRAP: Final = 0x8000
+"""A duration that falls by more has wrapped; one that falls by less was overtaken."""
 _SILENCE_ENDS_EVENT_S: Final = 0.2
 """Updates come every 20 to 50 ms (section 2.5.1.2 recommends the packet interval): four lost in a row end the event."""
 _STALE_AFTER_S: Final = 10.0
@@ -94,7 +96,13 @@ class TelephoneEventReceiver:
                 return
             active = self._active = _ActiveEvent(packet.event, timestamp, 0, 0, now)
         active.seen_at = now
-        active.duration = max(active.duration, packet.duration)
+        gone = active.duration - packet.duration
+        if gone > _WRAP:
+            # Senders without segments let the 16 bits wrap and keep the timestamp.
+            active.base += _MAX_DURATION + 1
+            active.duration = packet.duration
+        elif gone >= -_WRAP:
+            active.duration = max(active.duration, packet.duration)
         if packet.end:
             self._finish(active)
 
@@ -120,9 +128,12 @@ class TelephoneEventReceiver:
         if timestamp == active.timestamp and packet.event == active.event:
             return active
         ahead = timestamp_difference(timestamp, active.timestamp)
-        # Section 2.5.1.3: a long event continues in a segment that starts where the 16 bits of the last one ran out.
-        if packet.event == active.event and not marker and ahead == _MAX_DURATION:
-            active.base += _MAX_DURATION
+        # Section 2.5.1.3: a long event continues in a segment that starts where the last one ended: after all of its 16
+        # bits, or after fewer with senders that count whole packets. Its last updates may have been lost.
+        missing = ahead - active.duration
+        is_long = active.duration >= self.clock_rate_hz and 0 <= missing < _SILENCE_ENDS_EVENT_S * self.clock_rate_hz
+        if packet.event == active.event and not marker and (ahead == _MAX_DURATION or is_long):
+            active.base += ahead
             active.timestamp, active.duration = timestamp, 0
             return active
         if -_STALE_AFTER_S * self.clock_rate_hz < ahead < 0:
@@ -196,7 +207,7 @@ class TelephoneEventSender:
     def next_frame(self, timestamp: int, frame_samples: int) -> EventFrame | None:
         """The event packet of this turn, or None for silence between two digits.
 
-        `timestamp` is media time of the turn.
+        `timestamp` is media time of the turn, `frame_samples` its length on the clock of the events.
         """
         if self._gap_left > 0:
             self._gap_left -= frame_samples
@@ -213,12 +224,7 @@ class TelephoneEventSender:
             self._ends_left = (self._ends_left or _END_TRANSMISSIONS) - 1
             if self._ends_left == 0:
                 # The retransmitted ends already lie in the gap.
-                self._gap_left = max(0, timestamp_gap(self._timestamp, duration + gap, timestamp, frame_samples))
+                self._gap_left = max(0, duration + gap - self._elapsed)
                 self._elapsed = 0
                 self._queue.popleft()
         return frame
-
-
-def timestamp_gap(start: int, length: int, timestamp: int, frame_samples: int) -> int:
-    """Samples from the end of the turn at `timestamp` until `length` samples after `start`."""
-    return timestamp_difference(timestamp_add(start, length), timestamp_add(timestamp, frame_samples))

@@ -13,10 +13,10 @@ class NegotiatedAudio:
     """One agreed audio stream, and the round of offer and answer that it came from.
 
     `payload_type_tx` is the number that we send with (the peer's), `payload_type_rx` the one that we receive (ours);
-    the telephone-event and comfort noise numbers likewise, None where not agreed. Telephone-events run on the
-    codec's clock. `remote_address` is None while nothing may be sent to the peer; `remote_rtcp` likewise, or where
-    the peer named no usable RTCP port. `direction` is ours. `ptime_ms` is what we send, `maxptime_ms` what the peer
-    stated. `on_hold`: the peer does not want to hear us, or removed the stream.
+    the telephone-event and comfort noise numbers likewise, None where not agreed. `telephone_event_clock_rate_hz`
+    counts the durations of events. `remote_address` is None while nothing may be sent to the peer; `remote_rtcp`
+    likewise, or where the peer named no usable RTCP port. `direction` is ours. `ptime_ms` is what we send,
+    `maxptime_ms` what the peer stated. `on_hold`: the peer does not want to hear us, or removed the stream.
 
     `description` is the last one that we wrote and `media_index` the m-line of the stream in it. Both serve the next
     offer or answer of this call, which takes this value as `previous`.
@@ -40,3 +40,4 @@ class NegotiatedAudio:
     on_hold: bool
     media_index: int
     description: SessionDescription = field(repr=False)
+    telephone_event_clock_rate_hz: int | None = None

@@ -21,6 +21,8 @@ from sip.sdp.excerpt import excerpt
 from sip.sdp.stream import RemoteStream, is_open_audio, is_secure, profile_of, read_stream
 
 _FORMATS_IN_ERROR: Final = 8
+_EVENT: Final = "telephone-event"
+_USUAL_EVENT_CLOCK_HZ: Final = 8000
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +111,8 @@ def formats_of_offer(stream: RemoteStream, capabilities: AudioCapabilities, in_u
     else:
         order = capabilities.codecs if in_use is None else in_use_first(capabilities.codecs, in_use)
         codec, payload = min(common, key=lambda pair: order.index(pair[0]))
-    event = _same_clock(stream.formats, codec, "telephone-event") if capabilities.telephone_event else None
-    noise = _same_clock(stream.formats, codec, "CN") if capabilities.comfort_noise else None
+    event = _events_for(stream.formats, codec) if capabilities.telephone_event else None
+    noise = _on_clock(stream.formats, codec.clock_rate_hz, "CN") if capabilities.comfort_noise else None
     return AgreedFormats(
         codec=codec,
         speech=FormatPair(payload, payload),
@@ -130,23 +132,44 @@ def formats_of_answer(
                 return AgreedFormats(
                     codec=codec,
                     speech=FormatPair(payload, ours),
-                    telephone_event=_answered_pair(stream.formats, offered, codec, "telephone-event"),
-                    comfort_noise=_answered_pair(stream.formats, offered, codec, "CN"),
+                    telephone_event=_answered_events(stream.formats, offered, codec),
+                    comfort_noise=_answered_pair(stream.formats, offered, codec.clock_rate_hz, "CN"),
                 )
     raise _no_common_codec(stream, capabilities)
 
 
-def _answered_pair(
-    answered: Sequence[PayloadFormat], offered: Sequence[PayloadFormat], codec: CodecSpec, name: str
+def _answered_events(
+    answered: Sequence[PayloadFormat], offered: Sequence[PayloadFormat], codec: CodecSpec
 ) -> FormatPair | None:
-    theirs, ours = _same_clock(answered, codec, name), _same_clock(offered, codec, name)
+    for rate in _event_clocks(codec):
+        pair = _answered_pair(answered, offered, rate, _EVENT)
+        if pair is not None:
+            return pair
+    return None
+
+
+def _answered_pair(
+    answered: Sequence[PayloadFormat], offered: Sequence[PayloadFormat], clock_rate_hz: int, name: str
+) -> FormatPair | None:
+    theirs, ours = _on_clock(answered, clock_rate_hz, name), _on_clock(offered, clock_rate_hz, name)
     return None if theirs is None or ours is None else FormatPair(theirs, ours)
 
 
-def _same_clock(formats: Sequence[PayloadFormat], codec: CodecSpec, name: str) -> PayloadFormat | None:
-    """RFC 4733 §2.1 puts events and speech on one timestamp clock, so an event format on another one is of no use."""
+def _events_for(formats: Sequence[PayloadFormat], codec: CodecSpec) -> PayloadFormat | None:
+    found = (_on_clock(formats, rate, _EVENT) for rate in _event_clocks(codec))
+    return next((item for item in found if item is not None), None)
+
+
+def _event_clocks(codec: CodecSpec) -> tuple[int, ...]:
+    """RFC 4733 §2.1 puts events and speech on one timestamp clock. Twilio, and Asterisk up to 20.8, have events of
+    8000 Hz alone, also beside Opus: their durations count on that clock, their timestamps are those of the speech.
+    """
+    return (codec.clock_rate_hz, _USUAL_EVENT_CLOCK_HZ)
+
+
+def _on_clock(formats: Sequence[PayloadFormat], clock_rate_hz: int, name: str) -> PayloadFormat | None:
     return next(
-        (item for item in formats if item.name.lower() == name.lower() and item.clock_rate_hz == codec.clock_rate_hz),
+        (item for item in formats if item.name.lower() == name.lower() and item.clock_rate_hz == clock_rate_hz),
         None,
     )
 

@@ -205,6 +205,9 @@ def _agreement(
         on_hold=on_hold,
         media_index=stream.index,
         description=description,
+        telephone_event_clock_rate_hz=(
+            None if formats.telephone_event is None else formats.telephone_event.theirs.clock_rate_hz
+        ),
     )
 
 

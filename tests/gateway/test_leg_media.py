@@ -277,3 +277,34 @@ def test_a_held_leg_sends_nothing_and_its_sequence_goes_on_afterwards__rfc3264_8
     after = sent(peer)
     assert (after.ssrc, after.sequence_number) == (before.ssrc, (before.sequence_number + 1) & 0xFFFF)
     leg.close()
+
+
+def test_events_of_8000_hz_are_heard_and_sent_beside_opus__rfc7160(plane: Plane, peer: Peer) -> None:
+    """As Twilio offers them."""
+    leg, sink = plane.leg(policy(Codec.OPUS)), Sink()
+    answer = leg.answer(
+        peer.offer("107 101", "a=rtpmap:107 opus/48000/2", "a=rtpmap:101 telephone-event/8000", "a=fmtp:101 0-15")
+    )
+    assert SessionDescription.parse(answer).media[0].formats == ("107", "101")
+    leg.start(sink)
+    leg.resume()
+    for _ in range(3):
+        peer.speak(bytes(TelephoneEvent(5, end=True, volume=10, duration=800)), port_of(answer), 101, step=0)
+    plane.sockets.drain(plane.now)
+    assert sink.digits == ["5"]
+    assert leg.send_digits("7")
+    leg.tick(plane.now)
+    event = sent(peer)
+    assert (event.payload_type, TelephoneEvent.parse(event.payload).duration) == (101, 160)
+    leg.close()
+
+
+def test_a_static_number_may_be_given_to_events__rfc8866_6_6(plane: Plane, peer: Peer) -> None:
+    leg, sink = plane.leg(policy(Codec.PCMU, Codec.PCMA)), Sink()
+    answer = leg.answer(peer.offer("0 8", "a=rtpmap:8 telephone-event/8000"))
+    leg.start(sink)
+    peer.speak(b"\x80" * 160, port_of(answer))
+    peer.speak(bytes(TelephoneEvent(5, end=True, volume=10, duration=800)), port_of(answer), 8)
+    plane.sockets.drain(plane.now)
+    assert (sink.digits, bytes(sink.heard)) == (["5"], b"\x80" * 160)
+    leg.close()

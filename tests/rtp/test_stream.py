@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rtp.codec.format import OPUS
 from rtp.packet import RtpPacket
 from rtp.parameters import StreamParameters
 from rtp.source_lock import SourcePolicy
+from rtp.telephone_event import TelephoneEvent
 from tests.helpers.rtp_peer import (
     FAR_END,
     STRANGER,
@@ -137,3 +139,31 @@ def test_no_packets_raise_through_a_stream_nor_stop_it(arrivals: list[tuple[RtpP
         stream.receive_datagram(datagram, FAR_END, now + 0.1 + index * TICK_S)
         stream.tick(now + 0.1 + index * TICK_S)
     assert sink.genuine[-1] == payload_of(recovery[-1])
+
+
+@pytest.mark.parametrize("event_clock_hz", [8000, 48_000])
+def test_digits_beside_opus_last_what_they_should_on_either_clock(event_clock_hz: int) -> None:
+    parameters = StreamParameters(
+        payload_format=OPUS,
+        payload_type_tx=107,
+        payload_type_rx=107,
+        remote=FAR_END,
+        telephone_event_payload_type_tx=101,
+        telephone_event_payload_type_rx=101,
+        telephone_event_clock_rate_hz=event_clock_hz,
+    )
+    here, there = RecordingSink(), RecordingSink()
+    speaker, listener = make_stream(here, parameters), make_stream(there, parameters)
+    assert speaker.send_digits("12", 140, 100)
+    events: list[RtpPacket] = []
+    for turn in range(40):
+        packet = speaker.tick(turn * TICK_S)
+        assert packet is not None
+        listener.receive_datagram(packet, FAR_END, turn * TICK_S)
+        events += [sent for sent in [RtpPacket.parse(packet)] if sent.payload_type == 101]
+    assert there.digits == [("1", 140), ("2", 140)]
+    starts = sorted({event.timestamp for event in events})
+    assert starts[1] - starts[0] == 240 * 48
+    assert {TelephoneEvent.parse(event.payload).duration for event in events if event.timestamp == starts[0]} == {
+        event_clock_hz * elapsed_ms // 1000 for elapsed_ms in range(20, 160, 20)
+    }

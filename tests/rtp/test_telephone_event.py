@@ -197,3 +197,34 @@ def test_what_cannot_be_sent_is_refused(digits: str, duration_ms: int, gap_ms: i
     assert MAX_QUEUED_DIGITS == 64
     with pytest.raises(EventRefusedError):
         TelephoneEventSender(8000).enqueue(digits, duration_ms, gap_ms)
+
+
+@pytest.mark.parametrize("segment", [0xFFFF, 65_440, 64_000])
+@pytest.mark.parametrize("lost", [0, 3])
+def test_segments_may_be_whole_packets_and_lose_their_last_updates__section_2_5_1_3(segment: int, lost: int) -> None:
+    ear, held = Ear(), 160_000
+    for elapsed in range(160, held + 160, 160):
+        number, duration = divmod(elapsed - 1, segment)
+        if 0 < (number + 1) * segment - elapsed < lost * 160 and elapsed < held:
+            continue
+        ear.hear(5, 1000 + number * segment, duration + 1, elapsed / 8000, end=elapsed == held, marker=elapsed == 160)
+        ear.receiver.poll(elapsed / 8000)
+    assert ear.digits == [("5", 20_000)]
+
+
+def test_two_presses_of_one_key_are_no_segments() -> None:
+    ear = Ear()
+    ear.hear(1, 1000, 800, 0.1, marker=True)
+    ear.hear(1, 1800, 160, 0.12)
+    ear.hear(1, 1800, 800, 0.2, end=True)
+    assert ear.digits == [("1", 100), ("1", 100)]
+
+
+def test_a_duration_that_wraps_goes_on() -> None:
+    ear = Ear()
+    for elapsed in range(160, 80_160, 160):
+        ear.hear(7, 1000, elapsed & 0xFFFF, elapsed / 8000, marker=elapsed == 160)
+        if elapsed == 65_600:
+            ear.hear(7, 1000, 65_440, elapsed / 8000)  # overtaken by the wrap
+    ear.hear(7, 1000, 80_000 & 0xFFFF, 10.0, end=True)
+    assert ear.digits == [("7", 10_000)]

@@ -78,7 +78,7 @@ def test_peers_are_answered_with_their_own_numbers(
 @pytest.mark.parametrize(
     ("name", "codec", "payload_type", "event"),
     [
-        ("twilio-opus-offer", OPUS, 107, None),
+        ("twilio-opus-offer", OPUS, 107, 101),
         ("freeswitch-offer", OPUS, 102, 103),
         ("linphone-offer", OPUS, 96, 101),
         ("freeswitch-offer", G722, 9, 101),

@@ -197,3 +197,14 @@ def test_answer_from_the_other_address_family_is_an_error() -> None:
 
 def test_secure_mode_allowed_offers_plain_media() -> None:
     assert offered(capable_of(srtp=SrtpMode.ALLOWED)).media[0].protocol == "RTP/AVP"
+
+
+def test_an_answer_with_events_of_8000_hz_alone_beside_opus_has_them__rfc7160() -> None:
+    answer = described("m=audio 6 RTP/AVP 96 101|a=rtpmap:96 opus/48000/2|a=rtpmap:101 telephone-event/8000")
+    audio = accept_answer(offered(WIDE), answer, WIDE)
+    assert (audio.codec, audio.telephone_event_payload_type_tx, audio.telephone_event_payload_type_rx) == (
+        OPUS,
+        101,
+        101,
+    )
+    assert audio.telephone_event_clock_rate_hz == 8000
