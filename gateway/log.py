@@ -11,7 +11,7 @@ from collections.abc import MutableMapping
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
-from gateway.log_thread import LogThread
+from gateway.log_thread import DescriptorStream, LogThread, Stream
 
 # Numbers, words, digits and tool arguments: what may not stand in a log that many can read.
 PERSONAL: Final = frozenset({"caller", "dialled", "text", "digit", "arguments"})
@@ -83,9 +83,16 @@ class ContextLogger(logging.LoggerAdapter[logging.Logger]):
         return msg, kwargs
 
 
+def _standard_error() -> Stream:
+    try:
+        return DescriptorStream(sys.stderr.fileno())
+    except OSError:  # something that only looks like a file stands in for it
+        return sys.stderr
+
+
 def configure_logging(level: str, *, console: bool, personal: bool, stream: TextIO | None = None) -> None:
     """Sends all logs to `stream` (standard error) in the chosen form. Called once, by the command line."""
-    handler = LogThread(stream or sys.stderr)
+    handler = LogThread(stream or _standard_error())
     handler.setFormatter((ConsoleFormatter if console else JsonFormatter)(personal=personal))
     root = logging.getLogger()
     root.handlers[:] = [handler]

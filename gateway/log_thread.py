@@ -6,14 +6,45 @@ is full is counted and told in a line of its own.
 """
 
 import logging
+import os
 import threading
 from collections import deque
-from typing import Final, TextIO
+from typing import Final, Protocol
 
 # How long the first line of a batch waits for others: shorter than an operator notices.
 BATCH_SECONDS: Final = 0.05
+# How long a process that ends waits for a reader that has stopped. What it has not taken by then is lost.
+CLOSING_SECONDS: Final = 2.0
 # Lines that wait while nobody reads: four seconds of 250 calls a second at level `debug`, about 1 kB each.
 WAITING_LIMIT: Final = 20_000
+
+
+class Stream(Protocol):
+    """What lines are written to."""
+
+    def write(self, text: str, /) -> object:
+        """Takes whole lines; it may wait for its reader."""
+
+    def flush(self) -> None:
+        """Keeps nothing back."""
+
+
+class DescriptorStream:
+    """A descriptor without Python's buffers: the interpreter wants their locks when it ends, and aborts where a thread
+    that waits for a reader holds one.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def write(self, text: str, /) -> None:
+        """See `Stream`."""
+        data = text.encode("utf-8", "replace")
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
 
 
 class LogThread(logging.Handler):
@@ -22,24 +53,27 @@ class LogThread(logging.Handler):
     Args:
         stream: where they go. A stream that cannot be written any more loses them, and nothing else.
         waiting_limit: how many lines may wait.
+        closing_seconds: how long `flush` and `close` wait for the stream.
     """
 
-    def __init__(self, stream: TextIO, *, waiting_limit: int = WAITING_LIMIT) -> None:
+    def __init__(
+        self, stream: Stream, *, waiting_limit: int = WAITING_LIMIT, closing_seconds: float = CLOSING_SECONDS
+    ) -> None:
         super().__init__()
         self.dropped = 0
         """Lines that came when too many waited."""
         self._stream = stream
         self._waiting_limit = waiting_limit
-        self._waiting: deque[logging.LogRecord] = deque()
+        self._closing_seconds = closing_seconds
+        self._waiting: deque[logging.LogRecord | threading.Event] = deque()
         self._told_of = 0
         self._wake = threading.Event()
         self._closing = threading.Event()
-        self._writing = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
     def createLock(self) -> None:  # noqa: N802 - the name that logging asks for
-        """None is wanted: to append to a deque is atomic, and the writing has a lock of its own."""
+        """None is wanted: to append to a deque is atomic, and one thread alone writes."""
         self.lock = None
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -57,17 +91,21 @@ class LogThread(logging.Handler):
             self._wake.set()
 
     def flush(self) -> None:
-        """Returns when all that was taken is written. `logging.shutdown` calls it when the process ends."""
-        with self._writing:
-            self._write_waiting()
+        """Returns when all that was taken is written, or too much time has gone. `logging.shutdown` calls it.
 
-    def close(self) -> None:
-        """Ends the thread after its last line. Idempotent."""
-        self._closing.set()
+        The thread alone ever writes: whoever else did might wait for a reader for ever, and no process would end then.
+        """
+        written = threading.Event()
+        self._waiting.append(written)
         self._wake.set()
         if self._thread.is_alive():
-            self._thread.join()
-        self.flush()
+            written.wait(self._closing_seconds)
+
+    def close(self) -> None:
+        """Ends the thread after its last line, unless the stream takes none any more. Idempotent."""
+        self._closing.set()
+        self._wake.set()
+        self._thread.join(self._closing_seconds)
         super().close()
 
     def _run(self) -> None:
@@ -75,12 +113,17 @@ class LogThread(logging.Handler):
             self._wake.wait()
             self._closing.wait(BATCH_SECONDS)
             self._wake.clear()
-            self.flush()
+            self._write_waiting()
+        self._write_waiting()
 
     def _write_waiting(self) -> None:
-        lines = []
+        lines: list[str] = []
+        flushes: list[threading.Event] = []
         while self._waiting:
             record = self._waiting.popleft()
+            if isinstance(record, threading.Event):
+                flushes.append(record)
+                continue
             try:
                 lines.append(self.format(record))
             except Exception:  # noqa: BLE001 - a line that cannot be put into its form must not take others with it
@@ -88,16 +131,21 @@ class LogThread(logging.Handler):
         said, dropped = len(lines), self.dropped
         if dropped > self._told_of:
             lines.append(self.format(_loss(dropped - self._told_of)))
-        if not lines:
-            return
-        lines.append("")
-        try:
-            self._stream.write("\n".join(lines))
-            self._stream.flush()
-        except (OSError, ValueError):  # nobody reads any more, and there is nobody else to tell
+        if lines and not self._write(lines):
             self.dropped += said
         else:
             self._told_of = dropped
+        for flush in flushes:
+            flush.set()
+
+    def _write(self, lines: list[str]) -> bool:
+        """False where nobody reads any more, and there is nobody else to tell."""
+        try:
+            self._stream.write("\n".join([*lines, ""]))
+            self._stream.flush()
+        except (OSError, ValueError):
+            return False
+        return True
 
 
 _EXCEPTIONS: Final = logging.Formatter()

@@ -3,14 +3,16 @@
 import io
 import json
 import logging
+import os
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from gateway.log import JsonFormatter
-from gateway.log_thread import LogThread
+from gateway.log_thread import DescriptorStream, LogThread
 
 
 class SlowStream(io.StringIO):
@@ -27,6 +29,19 @@ class SlowStream(io.StringIO):
         self.reached.set()
         assert self.may_go_on.wait(10)
         return super().write(text)
+
+
+class StuckStream:
+    """A stream whose reader has stopped for good."""
+
+    def __init__(self) -> None:
+        self.let_go = threading.Event()
+
+    def write(self, text: str, /) -> None:
+        self.let_go.wait(30)
+
+    def flush(self) -> None:
+        pass
 
 
 class BrokenStream(io.StringIO):
@@ -99,6 +114,34 @@ def test_flush_returns_when_all_is_written() -> None:
     handler.flush()
     assert len(entries(stream)) == 1
     handler.close()
+
+
+def test_a_reader_that_has_stopped_for_good_does_not_keep_the_process() -> None:
+    stream = StuckStream()
+    handler = LogThread(stream, closing_seconds=0.1)
+    logger = logger_of(handler)
+    logger.info("line")
+    began = time.monotonic()
+    handler.flush()
+    logger.info("another")
+    handler.flush()
+    handler.close()
+    assert time.monotonic() - began < 20
+    stream.let_go.set()
+
+
+def test_a_descriptor_gets_what_is_longer_than_a_pipe_takes_at_once() -> None:
+    reading, writing = os.pipe()
+    handler = LogThread(DescriptorStream(writing))
+    logger = logger_of(handler)
+    with os.fdopen(reading, "rb") as pipe:
+        for number in range(2000):
+            logger.info("é" * 100, extra={"number": number})
+        lines = [json.loads(pipe.readline()) for _ in range(2000)]
+        handler.close()
+        os.close(writing)
+        assert pipe.read() == b""
+    assert [line["number"] for line in lines] == list(range(2000))
 
 
 def test_arguments_are_put_into_words_before_they_change() -> None:
