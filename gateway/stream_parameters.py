@@ -13,10 +13,6 @@ from sip.sdp.agreement import NegotiatedAudio
 from sip.sdp.codec import CodecSpec
 from sip.sdp.crypto import SrtpKeys as AgreedKeys
 
-# RFC 6716 §2.1.4 knows no frames of 30 and 50 ms; 20 ms is what everybody takes.
-OPUS_PTIMES_MS: Final = frozenset((10, 20, 40, 60))
-OPUS_PTIME_MS: Final = 20
-
 _FORMATS: Final[Mapping[CodecSpec, PayloadFormat]] = {
     spec.PCMU: PCMU,
     spec.PCMA: PCMA,
@@ -42,9 +38,6 @@ def stream_parameters(audio: NegotiatedAudio, policy: MediaPolicy) -> StreamPara
         AddressRefusedError: nothing may be sent to the address that was named.
         SrtpKeyError: a key does not fit its suite.
     """
-    ptime_ms = audio.ptime_ms
-    if audio.codec == spec.OPUS and ptime_ms not in OPUS_PTIMES_MS:
-        ptime_ms = OPUS_PTIME_MS
     return StreamParameters(
         payload_format=_FORMATS[audio.codec],
         payload_type_tx=audio.payload_type_tx,
@@ -53,7 +46,7 @@ def stream_parameters(audio: NegotiatedAudio, policy: MediaPolicy) -> StreamPara
         telephone_event_payload_type_rx=audio.telephone_event_payload_type_rx,
         telephone_event_clock_rate_hz=audio.telephone_event_clock_rate_hz,
         comfort_noise_payload_type=audio.comfort_noise_payload_type_rx,
-        ptime_ms=ptime_ms,
+        ptime_ms=audio.ptime_ms,
         remote=audio.remote_address,
         sends=audio.direction.sends,
         receives=audio.direction.receives,
@@ -68,7 +61,7 @@ def _keys(agreed: AgreedKeys | None) -> SrtpKeys | None:
     if agreed is None:
         return None
     suite = SrtpSuite(agreed.suite.value)
-    return SrtpKeys(SrtpKey(suite, agreed.tx), SrtpKey(suite, agreed.rx))
+    return SrtpKeys(SrtpKey(suite, agreed.tx), SrtpKey(suite, agreed.rx, agreed.rx_mki))
 
 
 def _translations(audio: NegotiatedAudio, policy: MediaPolicy) -> Mapping[int, bytes]:

@@ -4,6 +4,7 @@ Keys live in `SrtpKey` values whose text form hides them. A new key (re-INVITE) 
 and replay window start afresh, as RFC 4568 section 6.4 wants it. A direction whose key stays keeps its session.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -41,6 +42,8 @@ _MATERIAL_OCTETS: Final = {
     SrtpSuite.AEAD_AES_128_GCM: 28,
     SrtpSuite.AEAD_AES_256_GCM: 44,
 }
+_TAG_OCTETS: Final = {SrtpSuite.AES_CM_128_HMAC_SHA1_80: (10, 10), SrtpSuite.AES_CM_128_HMAC_SHA1_32: (4, 10)}
+"""Of SRTP and SRTCP: what stands behind the MKI. RFC 7714 section 8.2 has the tag of the others before it."""
 _PROFILES: Final = {
     SrtpSuite.AES_CM_128_HMAC_SHA1_80: Policy.SRTP_PROFILE_AES128_CM_SHA1_80,
     SrtpSuite.AES_CM_128_HMAC_SHA1_32: Policy.SRTP_PROFILE_AES128_CM_SHA1_32,
@@ -69,10 +72,14 @@ class SrtpError(RtpError):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SrtpKey:
-    """One direction's suite and key material. Its text form never shows the key."""
+    """One direction's suite and key material. Its text form never shows the key.
+
+    `mki` is the master key identifier that the far end's packets carry (RFC 3711 section 3.1), where it named one.
+    """
 
     suite: SrtpSuite
     material: bytes
+    mki: bytes = b""
 
     def __post_init__(self) -> None:
         wanted = self.suite.material_octets
@@ -122,8 +129,12 @@ class SrtpUnprotector:
 
     def __init__(self, key: SrtpKey, former: "SrtpUnprotector | None" = None) -> None:
         session = _session(key, Policy.SSRC_ANY_INBOUND)
-        self._unprotect = session.unprotect
-        self._unprotect_rtcp = session.unprotect_rtcp
+        self._unprotect: Callable[[bytes], bytes] = session.unprotect
+        self._unprotect_rtcp: Callable[[bytes], bytes] = session.unprotect_rtcp
+        if key.mki:
+            rtp_tag, rtcp_tag = _TAG_OCTETS.get(key.suite, (0, 0))
+            self._unprotect = _without_mki(key.mki, rtp_tag, session.unprotect)
+            self._unprotect_rtcp = _without_mki(key.mki, rtcp_tag, session.unprotect_rtcp)
         self._former = former
         self._former_left = FORMER_KEY_PACKETS
         if former is not None:
@@ -152,6 +163,21 @@ class SrtpUnprotector:
             if self._former is None:
                 raise _refusal(error) from error
             return self._former.unprotect_rtcp(data)
+
+
+def _without_mki(mki: bytes, tag_octets: int, unprotect: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    """Takes the MKI out first: it is not authenticated, and pylibsrtp knows nothing of it.
+
+    Test tools copy the MKI of RFC 4568's examples into their lines and leave it out of their packets; since the tag
+    decides in any case, such packets pass as they are.
+    """
+
+    def unprotect_named(data: bytes) -> bytes:
+        end = len(data) - tag_octets
+        start = end - len(mki)
+        return unprotect(data[:start] + data[end:] if start > 0 and data[start:end] == mki else data)
+
+    return unprotect_named
 
 
 def _refusal(error: Exception) -> SrtpError:

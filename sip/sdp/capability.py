@@ -64,12 +64,16 @@ class AudioCapabilities:
         if not 1 <= len(self.codecs) <= MAXIMUM_CODECS:
             raise ValueError(f"Between 1 and {MAXIMUM_CODECS} codecs are needed, not {len(self.codecs)}")
 
-    def choose_ptime_ms(self, wanted_ms: int | None, maximum_ms: int | None) -> int:
+    def choose_ptime_ms(self, codec: CodecSpec, wanted_ms: int | None, maximum_ms: int | None) -> int:
         """The packet time that we send at: the peer's wish where we can, never above its maximum where we can help it.
 
         Falls back to the shortest that we have, since RFC 8866 §6.4 makes both attributes advice, not law.
         """
-        possible = (self.ptime_ms, *self.further_ptimes_ms)
+        possible = [
+            ptime
+            for ptime in (self.ptime_ms, *self.further_ptimes_ms)
+            if not codec.ptimes_ms or ptime in codec.ptimes_ms
+        ] or [self.ptime_ms]
         allowed = [ptime for ptime in possible if maximum_ms is None or ptime <= maximum_ms]
         if wanted_ms in allowed:
             return wanted_ms

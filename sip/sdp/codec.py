@@ -17,7 +17,8 @@ class CodecSpec:
     """A codec that we can send and receive.
 
     `clock_rate_hz` is the RTP clock, which for G.722 is not the sampling rate. `fmtp` is what we say of our receiver
-    ("" for nothing); the peer's own parameters are in `NegotiatedAudio.remote_fmtp`.
+    ("" for nothing); the peer's own parameters are in `NegotiatedAudio.remote_fmtp`. `ptimes_ms` are the packet times
+    that the codec knows, where it does not know all.
     """
 
     name: str
@@ -25,6 +26,7 @@ class CodecSpec:
     channels: int = 1
     static_payload_type: int | None = None
     fmtp: str = ""
+    ptimes_ms: tuple[int, ...] = ()
 
     @property
     def rtpmap(self) -> str:
@@ -49,7 +51,8 @@ class CodecSpec:
 PCMU: Final = CodecSpec("PCMU", 8000, static_payload_type=0)
 PCMA: Final = CodecSpec("PCMA", 8000, static_payload_type=8)
 G722: Final = CodecSpec("G722", 8000, static_payload_type=9)
-OPUS: Final = CodecSpec("opus", 48000, channels=2, fmtp="useinbandfec=1")
+# RFC 6716 §2.1.4 knows no frames of 30 and 50 ms.
+OPUS: Final = CodecSpec("opus", 48000, channels=2, fmtp="useinbandfec=1", ptimes_ms=(10, 20, 40, 60))
 L16_8K: Final = CodecSpec("L16", 8000)
 L16_16K: Final = CodecSpec("L16", 16000)
 COMFORT_NOISE: Final = CodecSpec("CN", 8000, static_payload_type=13)

@@ -1,7 +1,8 @@
 """SDP security descriptions: the values of `a=crypto` lines (RFC 4568, RFC 7714). No cipher work is done here.
 
-A line that we can't honour to the letter (unknown suite, wrong key length, MKI, unencrypted streams, a mandatory
-parameter that we don't know) is passed over as RFC 4568 §7.1.2 asks; when no line is left the stream is refused.
+A line that we can't honour to the letter (unknown suite, wrong key length, several keys, unencrypted streams, a
+mandatory parameter that we don't know) is passed over as RFC 4568 §7.1.2 asks; when no line is left the stream is
+refused.
 Keys are hidden from every repr and never stand in an error's text.
 """
 
@@ -22,7 +23,7 @@ _CRYPTO: Final = re.compile(r"([0-9]{1,9})[ \t]+([A-Za-z0-9_]+)[ \t]+(\S+)((?:[ 
 
 # srtp-key-info = key-salt ["|" lifetime] ["|" mki]; lifetime = ["2^"] 1*(DIGIT); mki = mki-value ":" mki-length
 _INLINE: Final = re.compile(
-    r"inline:([A-Za-z0-9+/]+)={0,2}(?:\|(2\^)?([0-9]{1,20}))?(?:\|([0-9]{1,20}:[0-9]{1,3}))?", re.IGNORECASE
+    r"inline:([A-Za-z0-9+/]+)={0,2}(?:\|(2\^)?([0-9]{1,20}))?(?:\|([0-9]{1,20}):([0-9]{1,3}))?", re.IGNORECASE
 )
 
 # RFC 4568 §6.1: the default lifetime of a key is 2^48 SRTP packets, which is also the most that SRTP allows.
@@ -31,6 +32,9 @@ MAXIMUM_LIFETIME_PACKETS: Final = 2**48
 # that we take; phones that state a lifetime say 2^20 (six hours) or 2^31.
 MINIMUM_LIFETIME_PACKETS: Final = 90_000
 
+
+# RFC 4568 §6.1: "mki-length … is the size of the MKI field in bytes", 1 to 128.
+MAXIMUM_MKI_BYTES: Final = 128
 
 # A peer offers one line for each suite that it has, and no more than a dozen suites exist.
 MAXIMUM_CRYPTO_LINES: Final = 16
@@ -65,22 +69,25 @@ DEFAULT_SUITES: Final = (CryptoSuite.AES_CM_128_HMAC_SHA1_80, CryptoSuite.AES_CM
 class SrtpKeys:
     """The keys of one negotiated stream, each master key followed by its master salt.
 
-    `tx` is the key that we advertised and encrypt with, `rx` the one that the peer advertised.
+    `tx` is the key that we advertised and encrypt with, `rx` the one that the peer advertised. `rx_mki` stands in each
+    packet of the peer's, before the tag; ours have none.
     """
 
     suite: CryptoSuite
     tag: int
     tx: bytes = field(repr=False)
     rx: bytes = field(repr=False)
+    rx_mki: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class CryptoLine:
-    """One `a=crypto` line that can be honoured."""
+    """One `a=crypto` line that can be honoured. `mki` is what its owner's packets carry to name the key."""
 
     tag: int
     suite: CryptoSuite
     key_and_salt: bytes = field(repr=False)
+    mki: bytes = b""
 
     @classmethod
     def parse(cls, value: str) -> "CryptoLine | None":
@@ -89,29 +96,37 @@ class CryptoLine:
         if match is None or match[2] not in CryptoSuite.__members__:
             return None
         suite = CryptoSuite[match[2]]
-        key_and_salt = _key_and_salt(match[3])
-        if key_and_salt is None or len(key_and_salt) != suite.key_and_salt_bytes:
+        key = _key(match[3])
+        if key is None or len(key[0]) != suite.key_and_salt_bytes:
             return None
         if not all(_may_be_ignored(parameter) for parameter in match[4].split()):
             return None
-        return cls(int(match[1]), suite, key_and_salt)
+        return cls(int(match[1]), suite, *key)
 
     def __str__(self) -> str:
         return f"{self.tag} {self.suite.value} inline:{base64.b64encode(self.key_and_salt).decode()}"
 
 
-def _key_and_salt(key_params: str) -> bytes | None:
-    """The key of `inline:` without MKI. Several keys (";") need an MKI to tell them apart, so they don't match."""
+def _key(key_params: str) -> tuple[bytes, bytes] | None:
+    """The key of `inline:` with its salt, and its MKI or nothing. Several keys (";") don't match."""
     match = _INLINE.fullmatch(key_params)
-    if match is None or match[4] is not None:
+    if match is None:
         return None
     if match[3] is not None and not _lasts(is_power=match[2] is not None, number=int(match[3])):
         return None
     try:
         # rtpengine leaves the padding out by default, which shows with the keys of the GCM suites.
-        return base64.b64decode(match[1] + "=" * (-len(match[1]) % 4), validate=True)
-    except binascii.Error:
+        key_and_salt = base64.b64decode(match[1] + "=" * (-len(match[1]) % 4), validate=True)
+        return key_and_salt, b"" if match[4] is None else _mki(int(match[4]), int(match[5]))
+    except (binascii.Error, ValueError):
         return None
+
+
+def _mki(value: int, length: int) -> bytes:
+    """As it stands in a packet. Raises ValueError where the value does not fit its length."""
+    if not 1 <= length <= MAXIMUM_MKI_BYTES or value >= 1 << 8 * length:
+        raise ValueError(f"MKI {value} has no room in {length} bytes")
+    return value.to_bytes(length)
 
 
 def _lasts(*, is_power: bool, number: int) -> bool:

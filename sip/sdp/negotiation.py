@@ -59,7 +59,7 @@ def answer_offer(
     stream = choice.stream
     keys = _answer_keys(choice.crypto, local, previous)
     ours = stream.direction.mirrored.limited_to(direction)
-    ptime_ms = capabilities.choose_ptime_ms(stream.ptime_ms, stream.maxptime_ms)
+    ptime_ms = capabilities.choose_ptime_ms(choice.formats.codec, stream.ptime_ms, stream.maxptime_ms)
     section = audio_section(
         local,
         offer.media[stream.index].protocol,
@@ -145,7 +145,7 @@ def accept_answer(
         formats,
         offer,
         direction=stream.direction.mirrored.limited_to(wanted),
-        ptime_ms=capabilities.choose_ptime_ms(stream.ptime_ms, stream.maxptime_ms),
+        ptime_ms=capabilities.choose_ptime_ms(formats.codec, stream.ptime_ms, stream.maxptime_ms),
         keys=_answered_keys(stream, ours) if stream.profile.is_secure else None,
         on_hold=wanted.sends and not stream.direction.receives,
     )
@@ -252,8 +252,9 @@ def _answer_keys(line: CryptoLine | None, local: LocalMedia, previous: Negotiate
         return None
     running = None if previous is None else previous.secure
     if running is not None and running.suite is line.suite and running.rx == line.key_and_salt:
-        return replace(running, tag=line.tag)
-    return SrtpKeys(line.suite, line.tag, tx=local.key_source(line.suite.key_and_salt_bytes), rx=line.key_and_salt)
+        return replace(running, tag=line.tag, rx_mki=line.mki)
+    ours = local.key_source(line.suite.key_and_salt_bytes)
+    return SrtpKeys(line.suite, line.tag, tx=ours, rx=line.key_and_salt, rx_mki=line.mki)
 
 
 def _offer_crypto(policy: SrtpPolicy, local: LocalMedia, previous: NegotiatedAudio | None) -> list[CryptoLine]:
@@ -272,5 +273,5 @@ def _answered_keys(stream: RemoteStream, ours: MediaDescription) -> SrtpKeys:
     for line in stream.crypto:
         mine = offered.get((line.tag, line.suite))
         if mine is not None:
-            return SrtpKeys(line.suite, line.tag, tx=mine.key_and_salt, rx=line.key_and_salt)
+            return SrtpKeys(line.suite, line.tag, tx=mine.key_and_salt, rx=line.key_and_salt, rx_mki=line.mki)
     raise NoUsableCrypto("Answer has no a=crypto line that belongs to the offer")

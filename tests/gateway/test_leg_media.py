@@ -308,3 +308,18 @@ def test_a_static_number_may_be_given_to_events__rfc8866_6_6(plane: Plane, peer:
     plane.sockets.drain(plane.now)
     assert (sink.digits, bytes(sink.heard)) == (["5"], b"\x80" * 160)
     leg.close()
+
+
+@pytest.mark.parametrize("ptime_ms", [10, 20, 30, 40, 50, 60])
+def test_opus_is_answered_with_the_packet_time_that_is_sent__rfc6716_2_1_4(
+    plane: Plane, peer: Peer, ptime_ms: int
+) -> None:
+    formats, lines = LINES[Codec.OPUS]
+    leg = plane.leg(policy(Codec.OPUS))
+    (answered,) = ptime_of(leg.answer(peer.offer(formats, *lines, f"a=ptime:{ptime_ms}")))
+    assert int(answered) == (20 if ptime_ms in {30, 50} else ptime_ms)
+    leg.start(Sink())
+    leg.resume()
+    leg.tick(plane.now)
+    assert OPUS.samples(sent(peer).payload) == int(answered) * 48
+    leg.close()

@@ -7,6 +7,7 @@ import pytest
 from rtp.codec.format import L16_16K
 from rtp.packet import RtpPacket
 from rtp.parameters import StreamParameters
+from rtp.rtcp import Report
 from rtp.srtp import (
     FORMER_KEY_PACKETS,
     SrtpError,
@@ -183,3 +184,29 @@ def test_the_longest_packets_are_protected_too(suite: SrtpSuite) -> None:
     longest = random.Random(5).randbytes(200 * 32)  # 200 ms, RFC 3551 section 4.2
     stream.receive_datagram(SrtpProtector(KEYS[suite]).protect(bytes(RtpPacket(0, 1, 0, 5, longest))), FAR_END, 0.0)
     assert sink.genuine == [longest]
+
+
+def named(data: bytes, mki: bytes, tag_octets: int) -> bytes:
+    end = len(data) - tag_octets
+    return data[:end] + mki + data[end:]
+
+
+@pytest.mark.parametrize("suite", list(SrtpSuite))
+@pytest.mark.parametrize("mki", [b"\x01", b"\0\0\0\1", bytes(range(128))])
+def test_packets_that_name_their_key_are_heard__rfc3711_3_1_rfc7714_8_2(suite: SrtpSuite, mki: bytes) -> None:
+    rtp_tag = {SrtpSuite.AES_CM_128_HMAC_SHA1_80: 10, SrtpSuite.AES_CM_128_HMAC_SHA1_32: 4}.get(suite, 0)
+    rtcp_tag = 10 if rtp_tag else 0
+    sink, far_end, protector = RecordingSink(), FarEnd(), SrtpProtector(KEYS[suite])
+    key = SrtpKey(suite, KEYS[suite].material, mki)
+    stream = secure_stream(sink, SrtpKeys(OTHER, key))
+    datagrams = far_end.packets(3)
+    protected = [protector.protect(datagram) for datagram in datagrams]
+    stream.receive_datagram(named(protected[0], mki, rtp_tag), FAR_END, 0.0)
+    stream.receive_datagram(protected[1], FAR_END, 0.02)  # which a far end forgot to name
+    stream.receive_datagram(named(protected[2], bytes(len(mki)), rtp_tag), FAR_END, 0.04)
+    assert sink.genuine == [payload_of(datagram) for datagram in datagrams[:2]]
+    assert dict(stream.statistics().rx.discards) == {Discard.AUTHENTICATION: 1}
+    report = bytes(Report(5, None))
+    assert stream.unprotect_rtcp(named(protector.protect_rtcp(report), mki, rtcp_tag)) == report
+    for length in range(160):
+        stream.receive_datagram(protected[0][:length], FAR_END, 0.06)

@@ -62,8 +62,9 @@ def test_line_that_can_be_honoured_is_read__rfc4568_9_2(value: str) -> None:
         f"1 AES_CM_128_HMAC_SHA1_80 inline:{KEY[:-1]}!",
         "1 AES_CM_128_HMAC_SHA1_80 inline:",
         f"1 AEAD_AES_128_GCM inline:{KEY}",
-        f"1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|1:4",
-        f"1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^20|1:4",
+        f"1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|1:0",
+        f"1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|1:129",
+        f"1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^20|256:1",
         f"1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|1:1;inline:{KEY}|2:1",
         f"1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^10",
         f"1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^49",
@@ -254,3 +255,20 @@ def test_answer_without_a_line_of_ours_is_an_error__rfc4568_7_1_3(line: str) -> 
 def test_plain_answer_to_a_secure_offer_is_an_error() -> None:
     with pytest.raises(AnswerMismatch):
         accept_answer(create_offer(SECURE, local_media()), described("m=audio 4 RTP/AVP 0"), SECURE)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "mki"),
+    [("|2^20|1:4", b"\0\0\0\1"), ("|1:4", b"\0\0\0\1"), ("|2^31|255:1", b"\xff"), ("|2^31", b""), ("", b"")],
+)
+def test_the_identifier_of_a_key_is_kept_for_its_packets__rfc4568_6_1(parameters: str, mki: bytes) -> None:
+    value = f"1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}{parameters}"
+    line = CryptoLine.parse(value)
+    assert line is not None
+    assert line.mki == mki
+    offer = described("m=audio 6000 RTP/SAVP 0", f"a=crypto:{value}")
+    answer, audio = answer_offer(offer, capable_of(srtp=SrtpMode.ALLOWED), local_media())
+    assert audio.secure is not None
+    assert audio.secure.rx_mki == mki
+    (ours,) = answer.media[0].values("crypto")
+    assert "|" not in ours, "our packets carry none"
