@@ -3,31 +3,25 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gateway.caller import Caller, PlacedCall
-from gateway.config.model import GatewayConfiguration
-from gateway.service import Service
+from gateway.caller import Caller
 from gateway.tools.tool import ToolContext
 from tests.fakes.realtime_server import (
     Event,
     Peer,
-    Script,
     audio_delta,
     audio_done,
     function_call,
-    realtime_server,
     response_created,
     response_done,
 )
-from tests.gateway.test_service import LOOPBACK, House, until
-from tests.helpers.gateway_process import free_rtp_range
-from tests.helpers.sipp import free_udp_ports
+from tests.helpers.house import scripted_call
+from tests.helpers.patience import until
+from tests.helpers.sipp import LOOPBACK
 
 
 async def look_up(name: str, context: ToolContext) -> dict[str, str]:
@@ -38,70 +32,6 @@ async def look_up(name: str, context: ToolContext) -> dict[str, str]:
 async def never() -> None:
     """Takes for ever."""
     await asyncio.Event().wait()
-
-
-def configuration(
-    folder: Path,
-    url: str,
-    sip_port: int,
-    agent: Mapping[str, object],
-    backend: Mapping[str, object],
-) -> GatewayConfiguration:
-    first_port, last_port = free_rtp_range(4)
-    return GatewayConfiguration.model_validate(
-        {
-            "network": {
-                "sip": [{"bind": LOOPBACK, "port": sip_port}],
-                "public_address": LOOPBACK,
-                "rtp": {"bind": LOOPBACK, "first_port": first_port, "last_port": last_port},
-                "sip_timers": {"t1_ms": 20, "t2_ms": 80, "t4_ms": 20},
-            },
-            "trunks": {"loop": {"allow": [f"{LOOPBACK}/32"], "numbers": {"1000": "agent"}}},
-            "agents": {"agent": {"backends": ["model"], "instructions": "Be brief.", "greeting": "Hello.", **agent}},
-            "backends": {
-                "model": {
-                    "type": "openai",
-                    "dialect": "compatible",
-                    "url": url,
-                    "model": "fake",
-                    "api_key": "key",
-                    **backend,
-                }
-            },
-            "records": {"directory": str(folder / "records")},
-            "recording": {"enabled": True, "directory": str(folder / "recordings")},
-            "limits": {"drain_timeout_seconds": 0},
-        }
-    )
-
-
-@asynccontextmanager
-async def called(
-    folder: Path,
-    script: Script,
-    *,
-    backend: Mapping[str, object] | None = None,
-    **agent: object,
-) -> AsyncIterator[tuple[House, PlacedCall]]:
-    """A call to an agent with these settings, whose model server does as the script says."""
-    async with realtime_server(script) as model:
-        (port,) = free_udp_ports(1)
-        service = Service(configuration(folder, model.url, port, agent, backend or {}))
-        ready = asyncio.Event()
-        running = asyncio.create_task(service.run(ready))
-        try:
-            await asyncio.wait_for(ready.wait(), 10)
-            house = House(service, folder, f"sip:1000@{LOOPBACK}:{port}")
-            async with Caller(LOOPBACK) as caller:
-                call = caller.place(house.target, caller="+15552223333")
-                await call.answered()
-                yield house, call
-                call.hang_up()
-                await call.ended()
-            await house.empty()
-        finally:
-            service.stop()
-            await asyncio.wait_for(running, 10)
 
 
 def here(function: str, **settings: object) -> dict[str, object]:
@@ -132,7 +62,7 @@ async def test_a_tool_answers_and_the_model_is_asked_to_speak(tmp_path: Path) ->
         seen["asked"] = True
         await peer.drain()
 
-    async with called(tmp_path, calls_a_tool, tools={"look_up": here("look_up")}) as (house, _):
+    async with scripted_call(tmp_path, calls_a_tool, tools={"look_up": here("look_up")}) as (house, _):
         await until(lambda: "asked" in seen)
     assert {tool["name"] for tool in seen["tools"]["tools"]} == {"end_call", "look_up"}
     assert seen["output"] == {"name": "Ada", "caller": "+15552223333"}
@@ -154,7 +84,7 @@ async def test_a_slow_tool_lets_the_conversation_go_on(tmp_path: Path) -> None:
         await peer.drain()
 
     tool = here("never", timeout_seconds=0.5, filler="One moment.", filler_after_seconds=0.1, fallback="I cannot.")
-    async with called(tmp_path, calls_a_slow_tool, tools={"never": tool}) as (house, _):
+    async with scripted_call(tmp_path, calls_a_slow_tool, tools={"never": tool}) as (house, _):
         await until(lambda: "output" in seen)
     assert "One moment." in seen["filler"]["instructions"]
     assert seen["output"]["say_to_the_caller"] == "I cannot."
@@ -171,7 +101,7 @@ async def test_a_caller_who_hangs_up_cancels_a_tool(tmp_path: Path) -> None:
         asked.set()
         await peer.drain()
 
-    async with called(tmp_path, calls_a_slow_tool, tools={"never": here("never")}) as (house, _):
+    async with scripted_call(tmp_path, calls_a_slow_tool, tools={"never": here("never")}) as (house, _):
         await asked.wait()
         await asyncio.sleep(0.1)
     assert (await house.record())["tool_calls"][0]["outcome"] == "cancelled"
@@ -189,7 +119,7 @@ async def test_a_caller_who_says_nothing_is_hung_up_on(tmp_path: Path) -> None:
         await peer.drain()
 
     silence = {"prompt": "Are you there?", "prompt_after_seconds": 1, "prompts": 1, "hang_up_after_seconds": 3}
-    async with called(tmp_path, takes_prompts, silence=silence) as (house, call):
+    async with scripted_call(tmp_path, takes_prompts, silence=silence) as (house, call):
         async with asyncio.timeout(15):
             await call.ended()
         assert call.ended_by_peer
@@ -209,7 +139,7 @@ async def test_a_cough_does_not_cut_the_agent_off(tmp_path: Path) -> None:
             await peer.send({"type": f"input_audio_buffer.speech_{kind}", "event_id": "e", "item_id": "c1"})
         await peer.drain()
 
-    async with called(tmp_path, coughs, interruption={"minimum_speech_ms": 300}) as (house, call):
+    async with scripted_call(tmp_path, coughs, interruption={"minimum_speech_ms": 300}) as (house, call):
         await until(lambda: bytes(call.captured).count(b"\x10") == 8000)
     assert not any(turn["interrupted"] for turn in (await house.record())["turns"])
 
@@ -228,7 +158,7 @@ async def test_the_agent_pauses_while_it_is_undecided_and_goes_on_in_the_midst_o
         await peer.send({"type": "input_audio_buffer.speech_stopped", "event_id": "e", "item_id": "c1"})
         await peer.drain()
 
-    async with called(tmp_path, doubts, interruption={"minimum_speech_ms": 300}) as (house, call):
+    async with scripted_call(tmp_path, doubts, interruption={"minimum_speech_ms": 300}) as (house, call):
         await until(lambda: len(bytes(call.captured).replace(b"\xff", b"")) >= len(speech))
         heard = bytes(call.captured)
     begin, end = heard.index(speech[:160]), heard.rindex(speech[-160:]) + 160
@@ -255,7 +185,7 @@ async def test_the_gateway_finds_the_turns_of_a_caller_whose_model_finds_none(tm
         await peer.drain()
 
     tone = (8000 * np.sin(np.arange(4000) * 2 * np.pi * 400 / 8000)).astype(np.int16)
-    async with called(tmp_path, hears_no_turns, turn_detection={"type": "client_vad"}) as (house, call):
+    async with scripted_call(tmp_path, hears_no_turns, turn_detection={"type": "client_vad"}) as (house, call):
         await until(lambda: bytes(call.captured).count(b"\x10") > 2000)
         await call.say(tone)  # half a second, over the agent's words
         await until(lambda: bytes(call.captured).count(b"\x20") == 1600)
@@ -289,7 +219,7 @@ async def test_the_model_summarises_a_call_that_has_ended_and_nobody_hears_it(tm
         await peer.send(audio_delta(b"\x20" * 800, response_id="resp_2"), response_done("resp_2", "completed", words))
         await peer.drain()
 
-    async with called(tmp_path, sums_up, backend={"dialect": "openai"}, summary={"instructions": "Sum up."}) as (
+    async with scripted_call(tmp_path, sums_up, backend={"dialect": "openai"}, summary={"instructions": "Sum up."}) as (
         house,
         call,
     ):
@@ -312,7 +242,7 @@ async def test_a_call_whose_model_says_nothing_about_it_ends_without_a_summary(t
         await peer.drain()
 
     summary = {"timeout_seconds": 0.2}
-    async with called(tmp_path, keeps_quiet, backend={"dialect": "openai"}, summary=summary) as (house, _):
+    async with scripted_call(tmp_path, keeps_quiet, backend={"dialect": "openai"}, summary=summary) as (house, _):
         await asyncio.sleep(0.2)
     assert (await house.record())["summary"] is None
 
@@ -330,7 +260,7 @@ async def test_instructions_and_greeting_are_filled_with_the_call(tmp_path: Path
         "greeting": "This is {{ variables.shop }}.",
         "variables": {"shop": "the Harbour Kitchen"},
     }
-    async with called(tmp_path, listens, **agent):
+    async with scripted_call(tmp_path, listens, **agent):
         await until(lambda: "greeting" in seen)
     assert seen["session"]["instructions"] == "You answer for the Harbour Kitchen; +15552223333 calls 1000."
     assert "This is the Harbour Kitchen." in seen["greeting"]["instructions"]
@@ -360,7 +290,7 @@ async def test_a_tool_knows_the_call_and_its_variables(tmp_path: Path) -> None:
         await peer.drain()
 
     tools = {"tell": here("tell_call")}
-    async with called(tmp_path, calls_a_tool, tools=tools, variables={"shop": "Harbour Kitchen"}):
+    async with scripted_call(tmp_path, calls_a_tool, tools=tools, variables={"shop": "Harbour Kitchen"}):
         await until(lambda: "answer" in seen)
     assert seen["answer"] == {"trunk": "loop", "agent": "agent", "shop": "Harbour Kitchen"}
 
@@ -385,7 +315,7 @@ async def test_a_server_of_the_model_context_protocol_answers_in_a_call(tmp_path
         "allow": ["look_up", "wait"],
     }
     server |= {"timeout_seconds": 0.5, "fallback": "I cannot see that just now."}
-    async with called(tmp_path, calls_tools, tools={"crm": server}) as (house, _):
+    async with scripted_call(tmp_path, calls_tools, tools={"crm": server}) as (house, _):
         await until(lambda: "late" in seen)
     assert seen["names"] == ["end_call", "crm_look_up", "crm_wait"]
     assert seen["found"]["name"] == "Ada"
@@ -402,7 +332,7 @@ async def test_the_longest_call_ends_with_a_bye(tmp_path: Path) -> None:
         await peer.send(response_created(), audio_delta(b"\x10" * 80_000), audio_done(), response_done())
         await peer.drain()
 
-    async with called(tmp_path, talks_on, max_duration_seconds=1) as (house, call):
+    async with scripted_call(tmp_path, talks_on, max_duration_seconds=1) as (house, call):
         async with asyncio.timeout(10):
             await call.ended()
         assert call.ended_by_peer
@@ -421,7 +351,7 @@ async def test_a_call_has_only_so_many_tool_calls(tmp_path: Path) -> None:
         await peer.drain()
 
     tools = {"look_up": here("look_up")}
-    async with called(tmp_path, calls_tools, tools=tools, max_tool_calls=2) as (house, _):
+    async with scripted_call(tmp_path, calls_tools, tools=tools, max_tool_calls=2) as (house, _):
         await until(lambda: len(answers) == 3)
     assert [answer.get("name") for answer in answers] == ["Ada", "Ada", None]
     assert "No further tool" in answers[2]["error"]
@@ -445,7 +375,7 @@ async def test_a_call_that_has_cost_enough_is_ended(tmp_path: Path) -> None:
         await peer.drain()
 
     prices = {"input_audio": 32, "output_audio": 64}
-    async with called(tmp_path, costs, backend={"prices": prices}, max_cost=0.1) as (house, call):
+    async with scripted_call(tmp_path, costs, backend={"prices": prices}, max_cost=0.1) as (house, call):
         async with asyncio.timeout(10):
             await call.ended()
         assert call.ended_by_peer
@@ -459,7 +389,7 @@ async def test_a_call_takes_a_socket_that_waits(tmp_path: Path) -> None:
         await peer.greet()
         await peer.drain()
 
-    async with called(tmp_path, greets, backend={"warm": 1}) as (house, _):
+    async with scripted_call(tmp_path, greets, backend={"warm": 1}) as (house, _):
         assert house.service._running is not None
         (pool,) = house.service._running.models.pools
         await until(lambda: pool.resting == 1)
@@ -484,7 +414,7 @@ async def test_the_agent_keeps_a_card_number_out_of_the_recording(tmp_path: Path
         await peer.drain()
 
     tools = ["pause_recording", "resume_recording"]
-    async with called(tmp_path, asks_for_a_card, built_in_tools=tools) as (house, _):
+    async with scripted_call(tmp_path, asks_for_a_card, built_in_tools=tools) as (house, _):
         await until(lambda: "resumed" in seen)
         await asyncio.sleep(0.3)
     assert (seen["paused"], seen["resumed"]) == ({"recorded": False, "was_recorded": True}, {"recorded": True})

@@ -7,33 +7,31 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import tests.gateway.test_service as service_test
-from gateway.config.model import GatewayConfiguration
 from tests.fakes.realtime_server import realtime_server
-from tests.gateway.test_service import LOOPBACK, House, house, obliging, until
+from tests.helpers.gateway_process import Record
+from tests.helpers.house import House, house, obliging
+from tests.helpers.patience import until
+from tests.helpers.sipp import LOOPBACK
 from tests.helpers.tls_authority import Authority, Credentials
 
 NAME = "pbx.example.net"
 
 
 @asynccontextmanager
-async def certified_house(folder: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+async def certified_house(folder: Path, url: str) -> AsyncIterator[House]:
     """A gateway whose one trunk has no address of this machine, only a name in a certificate."""
-    plain = service_test.configuration
     server = Authority(folder, "Server Root").issue([LOOPBACK], file="server")
     clients = Authority(folder, "Client Root")
     for name, file in ((NAME, "known"), ("other.example.net", "other")):
         clients.issue([name], file=file)
     Authority(folder, "Foreign Root").issue([NAME], file="foreign")
 
-    def configuration(*args: Any, **limits: Any) -> GatewayConfiguration:
-        data = plain(*args, **limits).model_dump(mode="json", by_alias=True, exclude_unset=True)
-        data["trunks"]["loop"] |= {"allow": ["192.0.2.1/32"], "client_certificates": [NAME.upper()]}
-        data["network"]["sip"] = [
+    def adapt(configuration: Record) -> None:
+        configuration["trunks"]["loop"] |= {"allow": ["192.0.2.1/32"], "client_certificates": [NAME.upper()]}
+        configuration["network"]["sip"] = [
             {
                 "transport": "tls",
                 "bind": LOOPBACK,
@@ -43,10 +41,8 @@ async def certified_house(folder: Path, url: str, monkeypatch: pytest.MonkeyPatc
                 "client_ca": str(clients.certificate),
             }
         ]
-        return GatewayConfiguration.model_validate(data)
 
-    monkeypatch.setattr(service_test, "configuration", configuration)
-    async with house(folder, url) as gateway:
+    async with house(folder, url, adapt=adapt) as gateway:
         yield gateway
 
 
@@ -87,24 +83,20 @@ def counted(gateway: House, label: str) -> int:
     return running.gate.counters[label]
 
 
-async def test_a_certificate_with_the_trunks_name_stands_in_for_an_address__rfc5922_7_1(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with realtime_server(obliging) as model, certified_house(tmp_path, model.url, monkeypatch) as gateway:
+async def test_a_certificate_with_the_trunks_name_stands_in_for_an_address__rfc5922_7_1(tmp_path: Path) -> None:
+    async with realtime_server(obliging) as model, certified_house(tmp_path, model.url) as gateway:
         assert (await ask(gateway, "known", 5.0)).startswith(b"SIP/2.0 200")
 
 
 @pytest.mark.parametrize(("file", "label"), [(None, "certificate_missing"), ("other", "certificate_unknown")])
 async def test_whoever_shows_none_or_another_name_meets_silence_and_is_counted__rfc5922_7_2(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str | None, label: str
+    tmp_path: Path, file: str | None, label: str
 ) -> None:
-    async with realtime_server(obliging) as model, certified_house(tmp_path, model.url, monkeypatch) as gateway:
+    async with realtime_server(obliging) as model, certified_house(tmp_path, model.url) as gateway:
         assert await ask(gateway, file, 0.3) == b""
         await until(lambda: counted(gateway, label) == 1)
 
 
-async def test_the_name_signed_by_a_foreign_authority_does_not_count__rfc5246_7_4_6(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with realtime_server(obliging) as model, certified_house(tmp_path, model.url, monkeypatch) as gateway:
+async def test_the_name_signed_by_a_foreign_authority_does_not_count__rfc5246_7_4_6(tmp_path: Path) -> None:
+    async with realtime_server(obliging) as model, certified_house(tmp_path, model.url) as gateway:
         assert await ask(gateway, "foreign", 0.3) == b""

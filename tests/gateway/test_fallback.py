@@ -18,8 +18,7 @@ from gateway.embedded.process import EmbeddedServer
 from gateway.realtime.capability import AudioFormat
 from gateway.transcoding import samples_of
 from rtp.codec.g711 import encode_ulaw
-from tests.gateway.test_model_loss import backend, called
-from tests.gateway.test_service import House
+from tests.helpers.house import House, called, embedded_backend
 
 RATE_HZ = 8000
 
@@ -33,7 +32,7 @@ async def abandoned(
     apology = folder / "apology.wav"
     write_tone(apology, 300, 0.2)
     async with EmbeddedServer(arguments=("--mode", "silent", "--fault", "reset,after_ms=300")) as server:
-        backends = {"main": {**backend(server), "model": "embedded-silent"}}
+        backends = {"main": embedded_backend(server, "embedded-silent")}
         loss = {"apology": {"file": str(apology)}, "give_up_after_seconds": 1, "fallback": fallback}
         async with called(folder, backends, model_loss=loss, **agent) as (house, call):
             yield house, call

@@ -5,16 +5,14 @@ A whole gateway on loopback; the far ends are our own SIP stack on sockets of th
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-import tests.gateway.test_service as service_test
 from gateway.call.handover import HANDOVERS_LIMIT
-from gateway.config.model import GatewayConfiguration
 from sip.digest_verifier import DigestVerdict, DigestVerifier
 from sip.event import (
     AgentEvent,
@@ -31,7 +29,6 @@ from sip.event import (
 from sip.header import NameAddr
 from sip.message import Request, parse_message
 from sip.reception import Refusal
-from sip.session.session import InviteSession
 from sip.session.uac import ClientSession
 from sip.transport.flow import Flow
 from sip.uri import Uri
@@ -41,9 +38,12 @@ from tests.fakes.realtime_server import (
     realtime_server,
     response_created,
 )
-from tests.gateway.test_service import LOOPBACK, House, house, until
+from tests.helpers.gateway_process import Record
+from tests.helpers.house import BRIEF, House, house
 from tests.helpers.party import description
+from tests.helpers.patience import until
 from tests.helpers.phone import Ear, Phone
+from tests.helpers.sipp import LOOPBACK
 
 STORY_MS = 5000
 
@@ -119,7 +119,6 @@ class Fork(asyncio.DatagramProtocol):
 @asynccontextmanager
 async def scene(
     folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
     *phones: Phone,
     allow: tuple[str, ...] = (),
     trunk: Mapping[str, object] | None = None,
@@ -129,41 +128,24 @@ async def scene(
     more_trunks: Mapping[str, object] | None = None,
 ) -> AsyncIterator[tuple[House, Talk]]:
     """A gateway with these far ends, which may have it dial what is listed; it holds nothing when they are done."""
-    plain, talk = service_test.configuration, model_talk or Talk()
+    talk = model_talk or Talk()
 
-    def configuration(*args: Any, **more: Any) -> GatewayConfiguration:
-        data = plain(*args, **more).model_dump(mode="json", by_alias=True, exclude_unset=True)
-        data["limits"] |= limits or {}
-        data["trunks"] |= more_trunks or {}
-        data["trunks"]["loop"] |= {"refer": {"allow": list(allow), "timeout_seconds": timeout_seconds}, **(trunk or {})}
-        return GatewayConfiguration.model_validate(data)
+    def adapt(configuration: Record) -> None:
+        configuration["limits"] |= limits or {}
+        configuration["trunks"] |= more_trunks or {}
+        refer = {"allow": list(allow), "timeout_seconds": timeout_seconds}
+        configuration["trunks"]["loop"] |= {"refer": refer, **(trunk or {})}
 
-    monkeypatch.setattr(service_test, "configuration", configuration)
-    async with realtime_server(talk) as model, house(folder, model.url) as gateway:
-        async with asyncio.timeout(30):
-            runs = [phone.running() for phone in phones]
-            for run in runs:
-                await run.__aenter__()
-            try:
-                yield gateway, talk
-                await settled(gateway)
-            finally:
-                for run, phone in zip(runs, phones, strict=True):
-                    await run.__aexit__(None, None, None)
-                    phone.ear.close()
-
-
-async def settled(house: House) -> None:
-    """Waits until nothing of any call is held, but for refused INVITEs, which timer D keeps for 32 s."""
-    async with asyncio.timeout(10):
-        while (state := house.service.state()) is None or state.calls or state.dialogs or state.ports:
-            await asyncio.sleep(0.01)
-
-
-async def hears(phone: Phone, packets: int = 5) -> None:
-    """Waits until the phone hears the gateway."""
-    before = phone.ear.poll()
-    await until(lambda: phone.ear.poll() >= before + packets)
+    async with (
+        realtime_server(talk) as model,
+        house(folder, model.url, adapt=adapt) as gateway,
+        asyncio.timeout(30),
+        AsyncExitStack() as stack,
+    ):
+        for phone in phones:
+            await stack.enter_async_context(phone.running())
+        yield gateway, talk
+        await gateway.settled()
 
 
 def in_g729(phone: Phone) -> bytes:
@@ -171,23 +153,15 @@ def in_g729(phone: Phone) -> bytes:
     return description(phone.ear.port).replace(b"AVP 0", b"AVP 18").replace(b":0 PCMU", b":18 G729")
 
 
-async def hang_up(phone: Phone, session: InviteSession) -> None:
-    phone.endpoint.perform(session.bye)
-    await until(lambda: any(event.session is session for event in phone.of(Ended)))
-
-
 # REFER that is followed.
 
 
-async def test_a_refer_that_is_listed_is_followed_to_the_end__rfc3515_2_4(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_refer_that_is_listed_is_followed_to_the_end__rfc3515_2_4(tmp_path: Path) -> None:
     alice, desk = Phone("alice"), Phone("desk")
     desk.on_event = desk.picks_up
-    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, talk):
-        alice.place(gateway.target)
-        await alice.first(Answered)
-        await hears(alice)
+    async with scene(tmp_path, alice, desk, allow=(desk.uri,)) as (gateway, talk):
+        await alice.reach(gateway.target)
+        await alice.hears()
         alice.refer(desk.uri, ("Referred-By", "<sip:alice@example.net>"))
         ended = await alice.first(ReferEnded)
         assert (ended.status, ended.is_accepted) == (200, True)
@@ -196,10 +170,10 @@ async def test_a_refer_that_is_listed_is_followed_to_the_end__rfc3515_2_4(
         assert invite.request.headers.get("Referred-By") == "<sip:alice@example.net>"
         assert invite.request.from_.uri.user == "1000"
         await alice.first(ByeReceived)
-        await hears(desk)
+        await desk.hears()
         await until(lambda: any("handed over" in words for words in talk.told))
-        await hang_up(desk, invite)
-        await settled(gateway)
+        await desk.hang_up(invite)
+        await gateway.settled()
         record = await gateway.record()
         silent = alice.ear.poll()
         await asyncio.sleep(0.1)
@@ -217,36 +191,30 @@ async def test_a_refer_that_is_listed_is_followed_to_the_end__rfc3515_2_4(
     assert record["media"] == second["media"]
 
 
-async def test_a_busy_destination_leaves_the_call_as_it_was__rfc3515_2_4_4(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_busy_destination_leaves_the_call_as_it_was__rfc3515_2_4_4(tmp_path: Path) -> None:
     alice, desk = Phone("alice"), Phone("desk")
     desk.on_event = desk.is_busy
-    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, _):
-        call = alice.place(gateway.target)
-        await alice.first(Answered)
+    async with scene(tmp_path, alice, desk, allow=(desk.uri,)) as (gateway, _):
+        call = await alice.reach(gateway.target)
         alice.refer(desk.uri)
         ended = await alice.first(ReferEnded)
         assert (ended.status, ended.is_accepted) == (486, True)
-        await hears(alice)
+        await alice.hears()
         assert not call.is_ended
-        await hang_up(alice, call)
-        await settled(gateway)
+        await alice.hang_up(call)
+        await gateway.settled()
         record = await gateway.record()
     assert record["transfers"][0]["status"] == 486
     assert record["sides"] == []
 
 
-async def test_of_two_that_answer_the_first_has_the_conversation__rfc3261_13_2_2_4(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_of_two_that_answer_the_first_has_the_conversation__rfc3261_13_2_2_4(tmp_path: Path) -> None:
     alice, ear = Phone("alice"), Ear()
     loop = asyncio.get_running_loop()
     transport, fork = await loop.create_datagram_endpoint(lambda: Fork(ear.port), local_addr=(LOOPBACK, 0))
     uri = fork.begin(transport)
-    async with scene(tmp_path, monkeypatch, alice, allow=(uri,)) as (gateway, _):
-        alice.place(gateway.target.replace("1000@", "1001@"))
-        await alice.first(Answered)
+    async with scene(tmp_path, alice, allow=(uri,)) as (gateway, _):
+        await alice.reach(gateway.uri(BRIEF))
         alice.refer(uri)
         assert (await alice.first(ReferEnded)).status == 200
         assert [event.status for event in alice.of(ReferProgress)] == [100, 180], "one NOTIFY for both"
@@ -259,9 +227,7 @@ async def test_of_two_that_answer_the_first_has_the_conversation__rfc3261_13_2_2
     ear.close()
 
 
-async def test_nobody_answers_in_time_so_it_is_cancelled__rfc3261_9_1(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_nobody_answers_in_time_so_it_is_cancelled__rfc3261_9_1(tmp_path: Path) -> None:
     alice, desk = Phone("alice"), Phone("desk")
 
     def ring(event: AgentEvent) -> None:
@@ -269,103 +235,88 @@ async def test_nobody_answers_in_time_so_it_is_cancelled__rfc3261_9_1(
             desk.endpoint.perform(event.session.ring)
 
     desk.on_event = ring
-    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,), timeout_seconds=0.3) as (gateway, _):
-        call = alice.place(gateway.target)
-        await alice.first(Answered)
+    async with scene(tmp_path, alice, desk, allow=(desk.uri,), timeout_seconds=0.3) as (gateway, _):
+        call = await alice.reach(gateway.target)
         alice.refer(desk.uri)
         ended = await alice.first(ReferEnded)
         assert ended.status == 408
         await desk.first(Cancelled)
-        await hears(alice)
-        await hang_up(alice, call)
+        await alice.hears()
+        await alice.hang_up(call)
 
 
 @pytest.mark.parametrize(
     "wish", ["sip:desk@203.0.113.9", "tel:+15557778888", "sip:desk@{host};method=BYE", "sip:*@{host}", "mailto:a@b"]
 )
-async def test_what_is_not_listed_is_declined_and_causes_no_traffic__rfc3515_2_4_2(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wish: str
-) -> None:
+async def test_what_is_not_listed_is_declined_and_causes_no_traffic__rfc3515_2_4_2(tmp_path: Path, wish: str) -> None:
     alice, desk = Phone("alice"), Phone("desk")
-    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, _):
-        call = alice.place(gateway.target)
-        await alice.first(Answered)
+    async with scene(tmp_path, alice, desk, allow=(desk.uri,)) as (gateway, _):
+        call = await alice.reach(gateway.target)
         alice.refer(wish.format(host=f"{LOOPBACK}:{desk.port}"))
         ended = await alice.first(ReferEnded)
         assert (ended.status, ended.is_accepted) == (603, False)
         assert desk.events == []
-        await hang_up(alice, call)
-        await settled(gateway)
+        await alice.hang_up(call)
+        await gateway.settled()
         record = await gateway.record()
     (transfer,) = record["transfers"]
     assert (transfer["accepted"], transfer["status"], transfer["reason"]) == (False, 603, "not listed")
 
 
-async def test_a_transferor_that_leaves_at_once_is_waited_out__rfc5589_6_1(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_transferor_that_leaves_at_once_is_waited_out__rfc5589_6_1(tmp_path: Path) -> None:
     alice, desk = Phone("alice"), Phone("desk")
-    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, talk):
-        call = alice.place(gateway.target)
-        await alice.first(Answered)
+    async with scene(tmp_path, alice, desk, allow=(desk.uri,)) as (gateway, talk):
+        call = await alice.reach(gateway.target)
         alice.refer(desk.uri)
         await alice.first(ReferAccepted)
-        await hang_up(alice, call)
+        await alice.hang_up(call)
         invite = (await desk.first(IncomingInvite)).session
         desk.endpoint.perform(invite.answer, description(desk.ear.port))
-        await hears(desk)
-        await hang_up(desk, invite)
-        await settled(gateway)
+        await desk.hears()
+        await desk.hang_up(invite)
+        await gateway.settled()
         record = await gateway.record()
     assert talk.sessions == 1
     assert [side["party"] for side in record["sides"]] == [f"sip:alice@{LOOPBACK}", desk.uri]
 
 
-async def test_a_transferor_that_left_and_a_destination_that_fails_end_the_call(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_transferor_that_left_and_a_destination_that_fails_end_the_call(tmp_path: Path) -> None:
     alice, desk = Phone("alice"), Phone("desk")
-    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, _):
-        call = alice.place(gateway.target)
-        await alice.first(Answered)
+    async with scene(tmp_path, alice, desk, allow=(desk.uri,)) as (gateway, _):
+        call = await alice.reach(gateway.target)
         alice.refer(desk.uri)
         await alice.first(ReferAccepted)
-        await hang_up(alice, call)
+        await alice.hang_up(call)
         invite = (await desk.first(IncomingInvite)).session
         desk.endpoint.perform(invite.reject, 480)
-        await settled(gateway)
+        await gateway.settled()
         record = await gateway.record()
     assert record["end"]["reason"] == "caller_hung_up"
     assert "480" in record["end"]["detail"]
 
 
-async def test_a_call_that_ends_meanwhile_cancels_what_it_was_calling(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_call_that_ends_meanwhile_cancels_what_it_was_calling(tmp_path: Path) -> None:
     alice, desk = Phone("alice"), Phone("desk")
-    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, _):
-        alice.place(gateway.target.replace("1000@", "1001@"))  # its agent hangs up after a second
+    async with scene(tmp_path, alice, desk, allow=(desk.uri,)) as (gateway, _):
+        alice.place(gateway.uri(BRIEF))  # its agent hangs up after a second
         await alice.first(Answered)
         alice.refer(desk.uri)
         invite = (await desk.first(IncomingInvite)).session
         desk.endpoint.perform(invite.ring)
         await desk.first(Cancelled)
         await alice.first(Ended)
-        await settled(gateway)
+        await gateway.settled()
         record = await gateway.record()
     assert record["end"]["reason"] == "duration_limit"
     assert record["transfers"][0]["status"] is None
 
 
-async def test_an_attended_transfer_goes_into_the_call_that_was_consulted__rfc5589_7(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_attended_transfer_goes_into_the_call_that_was_consulted__rfc5589_7(tmp_path: Path) -> None:
     """Alice asks the desk first, and then has the gateway take her place there."""
     alice, desk = Phone("alice"), Phone("desk")
     desk.on_event = desk.picks_up
-    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, talk):
-        call = alice.place(gateway.target)
-        await alice.first(Answered)
+    async with scene(tmp_path, alice, desk, allow=(desk.uri,)) as (gateway, talk):
+        call = await alice.reach(gateway.target)
         consultation = alice.place(desk.uri)
         await until(lambda: len(alice.of(Answered)) == 2)
         _, value = replacing(consultation)
@@ -374,41 +325,35 @@ async def test_an_attended_transfer_goes_into_the_call_that_was_consulted__rfc55
         invite = desk.of(IncomingInvite)[-1]
         assert invite.replaces is desk.of(IncomingInvite)[0].session
         desk.endpoint.perform(invite.replaces.bye)
-        await hears(desk)
-        await hang_up(desk, invite.session)
+        await desk.hears()
+        await desk.hang_up(invite.session)
     assert talk.sessions == 1
 
 
 async def test_an_attended_transfer_to_a_dialog_that_is_gone_leaves_the_call_as_it_was__rfc5589_7(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     alice, desk = Phone("alice"), Phone("desk")
     desk.on_event = desk.picks_up
-    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, _):
-        alice.place(gateway.target)
-        await alice.first(Answered)
+    async with scene(tmp_path, alice, desk, allow=(desk.uri,)) as (gateway, _):
+        await alice.reach(gateway.target)
         alice.refer(f"{desk.uri}?Replaces=90210%40desk%3Bto-tag%3Dabc%3Bfrom-tag%3Ddef&X-Evil=1")
         assert (await alice.first(ReferEnded)).status == 481, "the desk knows no such dialog, and says so"
         assert desk.events == []
         assert desk.agent.counters["replaces_481"] == 1
-        await hang_up(alice, alice.of(Answered)[0].session)
+        await alice.hang_up(alice.of(Answered)[0].session)
 
 
-async def test_a_refer_to_a_dialog_that_cannot_be_read_gets_400(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_refer_to_a_dialog_that_cannot_be_read_gets_400(tmp_path: Path) -> None:
     alice, desk = Phone("alice"), Phone("desk")
-    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, _):
-        call = alice.place(gateway.target)
-        await alice.first(Answered)
+    async with scene(tmp_path, alice, desk, allow=(desk.uri,)) as (gateway, _):
+        call = await alice.reach(gateway.target)
         alice.refer(f"{desk.uri}?Replaces=90210")
         assert (await alice.first(ReferEnded)).status == 400
-        await hang_up(alice, call)
+        await alice.hang_up(call)
 
 
-async def test_a_redirection_is_followed_where_its_target_is_listed__rfc3261_8_1_3_4(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_redirection_is_followed_where_its_target_is_listed__rfc3261_8_1_3_4(tmp_path: Path) -> None:
     alice, desk, night = Phone("alice"), Phone("desk"), Phone("night")
     night.on_event = night.picks_up
 
@@ -418,18 +363,15 @@ async def test_a_redirection_is_followed_where_its_target_is_listed__rfc3261_8_1
             desk.endpoint.perform(event.session.reject, 302, headers=[("Contact", contacts)])
 
     desk.on_event = redirect
-    async with scene(tmp_path, monkeypatch, alice, desk, night, allow=(desk.uri, night.uri)) as (gateway, _):
-        alice.place(gateway.target)
-        await alice.first(Answered)
+    async with scene(tmp_path, alice, desk, night, allow=(desk.uri, night.uri)) as (gateway, _):
+        await alice.reach(gateway.target)
         alice.refer(desk.uri)
         assert (await alice.first(ReferEnded)).status == 200
-        await hears(night)
-        await hang_up(night, (await night.first(IncomingInvite)).session)
+        await night.hears()
+        await night.hang_up((await night.first(IncomingInvite)).session)
 
 
-async def test_a_redirection_to_what_is_not_listed_is_not_followed__promise_15(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_redirection_to_what_is_not_listed_is_not_followed__promise_15(tmp_path: Path) -> None:
     alice, desk, night = Phone("alice"), Phone("desk"), Phone("night")
 
     def redirect(event: AgentEvent) -> None:
@@ -437,18 +379,15 @@ async def test_a_redirection_to_what_is_not_listed_is_not_followed__promise_15(
             desk.endpoint.perform(event.session.reject, 302, headers=[("Contact", f"<{night.uri}>")])
 
     desk.on_event = redirect
-    async with scene(tmp_path, monkeypatch, alice, desk, night, allow=(desk.uri,)) as (gateway, _):
-        call = alice.place(gateway.target)
-        await alice.first(Answered)
+    async with scene(tmp_path, alice, desk, night, allow=(desk.uri,)) as (gateway, _):
+        call = await alice.reach(gateway.target)
         alice.refer(desk.uri)
         assert (await alice.first(ReferEnded)).status == 302
         assert night.events == []
-        await hang_up(alice, call)
+        await alice.hang_up(call)
 
 
-async def test_whoever_redirects_in_a_circle_gets_no_further__rfc3261_8_1_3_4(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_whoever_redirects_in_a_circle_gets_no_further__rfc3261_8_1_3_4(tmp_path: Path) -> None:
     alice, desk = Phone("alice"), Phone("desk")
 
     def redirect(event: AgentEvent) -> None:
@@ -456,38 +395,34 @@ async def test_whoever_redirects_in_a_circle_gets_no_further__rfc3261_8_1_3_4(
             desk.endpoint.perform(event.session.reject, 302, headers=[("Contact", f"<{desk.uri}>")])
 
     desk.on_event = redirect
-    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, _):
-        call = alice.place(gateway.target)
-        await alice.first(Answered)
+    async with scene(tmp_path, alice, desk, allow=(desk.uri,)) as (gateway, _):
+        call = await alice.reach(gateway.target)
         alice.refer(desk.uri)
         assert (await alice.first(ReferEnded)).status == 302
         assert len(desk.of(IncomingInvite)) == 6
-        await hang_up(alice, call)
+        await alice.hang_up(call)
 
 
-async def test_what_is_over_the_cap_is_not_dialled__promise_15(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_over_the_cap_is_not_dialled__promise_15(tmp_path: Path) -> None:
     alice, desk = Phone("alice"), Phone("desk")
     desk.on_event = desk.is_busy
     limits = {"dialling": {"per_prefix": 1}}
-    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,), limits=limits) as (gateway, _):
-        call = alice.place(gateway.target)
-        await alice.first(Answered)
+    async with scene(tmp_path, alice, desk, allow=(desk.uri,), limits=limits) as (gateway, _):
+        call = await alice.reach(gateway.target)
         alice.refer(desk.uri)
         assert (await alice.first(ReferEnded)).status == 486
         alice.events = [event for event in alice.events if not isinstance(event, ReferEnded)]
         alice.refer(desk.uri)
         assert (await alice.first(ReferEnded)).status == 503
         assert len(desk.of(IncomingInvite)) == 1
-        await hang_up(alice, call)
-        await settled(gateway)
+        await alice.hang_up(call)
+        await gateway.settled()
         record = await gateway.record()
     assert [transfer["status"] for transfer in record["transfers"]] == [486, 503]
     assert "often enough" in record["transfers"][1]["reason"]
 
 
-async def test_numbers_go_to_the_trunks_proxy_with_its_credentials__rfc3261_22_3(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_numbers_go_to_the_trunks_proxy_with_its_credentials__rfc3261_22_3(tmp_path: Path) -> None:
     alice, carrier = Phone("alice"), Phone("carrier")
     carrier.on_event = carrier.picks_up
     verifier = DigestVerifier("carrier.example", b"sixteen octets or more", {"gateway": "sesame"}.get)
@@ -506,21 +441,18 @@ async def test_numbers_go_to_the_trunks_proxy_with_its_credentials__rfc3261_22_3
         "outbound": {"proxy": f"{LOOPBACK}:{carrier.port}", "sip_host": "acme.example.net"},
         "authenticate": {"user": "gateway", "password": "sesame", "realm": "carrier.example"},
     }
-    async with scene(tmp_path, monkeypatch, alice, carrier, allow=("+1555*",), trunk=trunk) as (gateway, _):
-        alice.place(gateway.target)
-        await alice.first(Answered)
+    async with scene(tmp_path, alice, carrier, allow=("+1555*",), trunk=trunk) as (gateway, _):
+        await alice.reach(gateway.target)
         alice.refer("sip:+15557778888@premium.example;maddr=203.0.113.9")
         assert (await alice.first(ReferEnded)).status == 200
         invite = (await carrier.first(IncomingInvite)).session
         assert str(invite.request.uri) == "sip:+15557778888@acme.example.net"
         assert invite.request.headers.get("Route") == f"<sip:{LOOPBACK}:{carrier.port};lr>"
-        await hears(carrier)
-        await hang_up(carrier, invite)
+        await carrier.hears()
+        await carrier.hang_up(invite)
 
 
-async def test_an_answer_that_cannot_be_used_leaves_the_call_as_it_was__rfc3261_13_2_2_4(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_answer_that_cannot_be_used_leaves_the_call_as_it_was__rfc3261_13_2_2_4(tmp_path: Path) -> None:
     alice, desk = Phone("alice"), Phone("desk")
 
     def answer_in_g729(event: AgentEvent) -> None:
@@ -528,27 +460,25 @@ async def test_an_answer_that_cannot_be_used_leaves_the_call_as_it_was__rfc3261_
             desk.endpoint.perform(event.session.answer, in_g729(desk))
 
     desk.on_event = answer_in_g729
-    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, _):
-        call = alice.place(gateway.target)
-        await alice.first(Answered)
+    async with scene(tmp_path, alice, desk, allow=(desk.uri,)) as (gateway, _):
+        call = await alice.reach(gateway.target)
         alice.refer(desk.uri)
         assert (await alice.first(ReferEnded)).status == 488
         await desk.first(ByeReceived)
-        await hears(alice)
-        await hang_up(alice, call)
+        await alice.hears()
+        await alice.hang_up(call)
 
 
-async def test_a_far_end_that_tries_on_and_on_is_declined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_far_end_that_tries_on_and_on_is_declined(tmp_path: Path) -> None:
     alice, desk = Phone("alice"), Phone("desk")
-    async with scene(tmp_path, monkeypatch, alice, desk, allow=(desk.uri,)) as (gateway, _):
-        call = alice.place(gateway.target)
-        await alice.first(Answered)
+    async with scene(tmp_path, alice, desk, allow=(desk.uri,)) as (gateway, _):
+        call = await alice.reach(gateway.target)
         for number, wish in enumerate([*["tel:+19005550100"] * HANDOVERS_LIMIT, desk.uri], 1):
             alice.refer(wish)
             await until(lambda count=number: len(alice.of(ReferEnded)) == count)  # type: ignore[misc]
         assert {event.status for event in alice.of(ReferEnded)} == {603}
         assert desk.events == [], "even what is listed is not called any more"
-        await hang_up(alice, call)
+        await alice.hang_up(call)
 
 
 # INVITE with Replaces.
@@ -561,20 +491,16 @@ def replacing(call: ClientSession, more: str = "") -> tuple[str, str]:
     return "Replaces", f"{dialog.call_id};to-tag={dialog.remote_tag};from-tag={dialog.local_tag}{more}"
 
 
-async def test_an_invite_with_replaces_takes_the_conversation_over__rfc3891_3(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_invite_with_replaces_takes_the_conversation_over__rfc3891_3(tmp_path: Path) -> None:
     alice, carol = Phone("alice"), Phone("carol")
-    async with scene(tmp_path, monkeypatch, alice, carol) as (gateway, talk):
-        call = alice.place(gateway.target)
-        await alice.first(Answered)
-        await hears(alice)
-        second = carol.place(gateway.target.replace("1000@", "nobody@"), replacing(call), ("Require", "replaces"))
-        await carol.first(Answered)
+    async with scene(tmp_path, alice, carol) as (gateway, talk):
+        call = await alice.reach(gateway.target)
+        await alice.hears()
+        second = await carol.reach(gateway.uri("nobody"), replacing(call), ("Require", "replaces"))
         await alice.first(ByeReceived)
-        await hears(carol)
-        await hang_up(carol, second)
-        await settled(gateway)
+        await carol.hears()
+        await carol.hang_up(second)
+        await gateway.settled()
         record = await gateway.record()
     assert talk.sessions == 1
     (transfer,) = record["transfers"]
@@ -586,29 +512,25 @@ async def test_an_invite_with_replaces_takes_the_conversation_over__rfc3891_3(
     ("more", "status"), [(";early-only", 486), (";x=y", None), ("", None)], ids=["early-only", "parameter", "plain"]
 )
 async def test_what_is_confirmed_is_replaced_unless_early_only_is_asked__rfc3891_3(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str, status: int | None
+    tmp_path: Path, more: str, status: int | None
 ) -> None:
     alice, carol = Phone("alice"), Phone("carol")
-    async with scene(tmp_path, monkeypatch, alice, carol) as (gateway, _):
-        call = alice.place(gateway.target)
-        await alice.first(Answered)
+    async with scene(tmp_path, alice, carol) as (gateway, _):
+        call = await alice.reach(gateway.target)
         second = carol.place(gateway.target, replacing(call, more))
         if status is None:
             await carol.first(Answered)
-            await hang_up(carol, second)
+            await carol.hang_up(second)
         else:
             assert (await carol.first(Failed)).status == status
             assert not call.is_ended
-            await hang_up(alice, call)
+            await alice.hang_up(call)
 
 
-async def test_an_offer_that_cannot_be_taken_leaves_the_call_as_it_was__rfc3891_3(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_offer_that_cannot_be_taken_leaves_the_call_as_it_was__rfc3891_3(tmp_path: Path) -> None:
     alice, carol = Phone("alice"), Phone("carol")
-    async with scene(tmp_path, monkeypatch, alice, carol) as (gateway, _):
-        call = alice.place(gateway.target)
-        await alice.first(Answered)
+    async with scene(tmp_path, alice, carol) as (gateway, _):
+        call = await alice.reach(gateway.target)
         carol.endpoint.perform(
             carol.agent.invite,
             target=Uri.parse(gateway.target),
@@ -617,18 +539,15 @@ async def test_an_offer_that_cannot_be_taken_leaves_the_call_as_it_was__rfc3891_
             headers=[replacing(call)],
         )
         assert (await carol.first(Failed)).status == 488
-        await hears(alice)
-        await hang_up(alice, call)
+        await alice.hears()
+        await alice.hang_up(call)
 
 
 @pytest.mark.parametrize("is_usable", [True, False])
-async def test_without_an_offer_the_ack_decides__rfc3891_3(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_usable: bool
-) -> None:
+async def test_without_an_offer_the_ack_decides__rfc3891_3(tmp_path: Path, is_usable: bool) -> None:
     alice, carol = Phone("alice"), Phone("carol")
-    async with scene(tmp_path, monkeypatch, alice, carol) as (gateway, _):
-        call = alice.place(gateway.target)
-        await alice.first(Answered)
+    async with scene(tmp_path, alice, carol) as (gateway, _):
+        call = await alice.reach(gateway.target)
         second: ClientSession = carol.endpoint.perform(
             carol.agent.invite,
             target=Uri.parse(gateway.target),
@@ -640,32 +559,28 @@ async def test_without_an_offer_the_ack_decides__rfc3891_3(
         carol.endpoint.perform(second.acknowledge, description(carol.ear.port) if is_usable else in_g729(carol))
         if is_usable:
             await alice.first(ByeReceived)
-            await hears(carol)
-            await hang_up(carol, second)
+            await carol.hears()
+            await carol.hang_up(second)
         else:
             await carol.first(ByeReceived)
-            await hears(alice)
-            await hang_up(alice, call)
+            await alice.hears()
+            await alice.hang_up(call)
 
 
-async def test_a_trunk_can_forbid_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_trunk_can_forbid_it(tmp_path: Path) -> None:
     alice, carol = Phone("alice"), Phone("carol")
-    async with scene(tmp_path, monkeypatch, alice, carol, trunk={"replaces": "never"}) as (gateway, _):
-        call = alice.place(gateway.target)
-        await alice.first(Answered)
+    async with scene(tmp_path, alice, carol, trunk={"replaces": "never"}) as (gateway, _):
+        call = await alice.reach(gateway.target)
         carol.place(gateway.target, replacing(call))
         assert (await carol.first(Failed)).status == 403
-        await hang_up(alice, call)
+        await alice.hang_up(call)
 
 
-async def test_who_is_being_called_can_be_picked_up_elsewhere__rfc3891_3(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_is_being_called_can_be_picked_up_elsewhere__rfc3891_3(tmp_path: Path) -> None:
     """Call pickup: Carol takes the call that the gateway makes to a desk where nobody answers."""
     alice, desk, carol = Phone("alice"), Phone("desk"), Phone("carol")
-    async with scene(tmp_path, monkeypatch, alice, desk, carol, allow=(desk.uri,)) as (gateway, talk):
-        alice.place(gateway.target)
-        await alice.first(Answered)
+    async with scene(tmp_path, alice, desk, carol, allow=(desk.uri,)) as (gateway, talk):
+        await alice.reach(gateway.target)
         alice.refer(desk.uri)
         ringing = (await desk.first(IncomingInvite)).session
         desk.endpoint.perform(ringing.ring)
@@ -675,58 +590,53 @@ async def test_who_is_being_called_can_be_picked_up_elsewhere__rfc3891_3(
         second = carol.place(gateway.target, ("Replaces", replaces))
         await desk.first(Cancelled)
         assert (await alice.first(ReferEnded)).status == 200
-        await hears(carol)
-        await hang_up(carol, second)
+        await carol.hears()
+        await carol.hang_up(second)
     assert talk.sessions == 1
 
 
 @pytest.mark.parametrize(("policy", "status"), [("same_trunk", 403), ("any_trunk", None)])
 async def test_calls_of_other_trunks_are_taken_over_only_where_the_trunk_may(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str, status: int | None
+    tmp_path: Path, policy: str, status: int | None
 ) -> None:
     alice, carol = Phone("alice"), Phone("carol", "127.0.0.2")
     other = {"allow": ["127.0.0.2/32"], "numbers": {"1000": "agent"}, "replaces": policy}
-    async with scene(tmp_path, monkeypatch, alice, carol, more_trunks={"other": other}) as (gateway, _):
-        call = alice.place(gateway.target)
-        await alice.first(Answered)
+    async with scene(tmp_path, alice, carol, more_trunks={"other": other}) as (gateway, _):
+        call = await alice.reach(gateway.target)
         second = carol.place(gateway.target, replacing(call))
         if status is None:
             await carol.first(Answered)
             await alice.first(ByeReceived)
-            await hang_up(carol, second)
+            await carol.hang_up(second)
         else:
             assert (await carol.first(Failed)).status == status
-            await hang_up(alice, call)
+            await alice.hang_up(call)
 
 
-async def test_the_model_forgets_what_neither_side_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_model_forgets_what_neither_side_heard(tmp_path: Path) -> None:
     alice, carol, story = Phone("alice"), Phone("carol"), Story()
-    async with scene(tmp_path, monkeypatch, alice, carol, model_talk=story) as (gateway, _):
-        call = alice.place(gateway.target)
-        await alice.first(Answered)
-        await hears(alice, 20)
+    async with scene(tmp_path, alice, carol, model_talk=story) as (gateway, _):
+        call = await alice.reach(gateway.target)
+        await alice.hears(20)
         second = carol.place(gateway.target, replacing(call))
         await alice.first(ByeReceived)
         await until(lambda: story.is_cancelled)
-        await hang_up(carol, second)
-        await settled(gateway)
+        await carol.hang_up(second)
+        await gateway.settled()
         record = await gateway.record()
     assert 0 < story.heard_ms[0] < STORY_MS
     assert record["sides"][0]["media"]["packets_tx"] * 20 >= story.heard_ms[0]
 
 
-async def test_while_the_agent_transfers_the_caller_nobody_else_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_while_the_agent_transfers_the_caller_nobody_else_does(tmp_path: Path) -> None:
     """A second handover waits its turn: 491, for a REFER and for Replaces."""
     alice, desk, carol = Phone("alice"), Phone("desk"), Phone("carol")
-    async with scene(tmp_path, monkeypatch, alice, desk, carol, allow=(desk.uri,)) as (gateway, _):
-        call = alice.place(gateway.target)
-        await alice.first(Answered)
+    async with scene(tmp_path, alice, desk, carol, allow=(desk.uri,)) as (gateway, _):
+        call = await alice.reach(gateway.target)
         alice.refer(desk.uri)
         invite = (await desk.first(IncomingInvite)).session
         carol.place(gateway.target, replacing(call))
         assert (await carol.first(Failed)).status == 491
         desk.endpoint.perform(invite.reject, 480)
         assert (await alice.first(ReferEnded)).status == 480
-        await hang_up(alice, call)
+        await alice.hang_up(call)

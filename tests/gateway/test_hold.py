@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import tests.gateway.test_service as service_test
 from gateway.audio_file import read_wav, write_wav
-from gateway.caller import Caller, PlacedCall
-from gateway.config.model import GatewayConfiguration
+from gateway.caller import PlacedCall
 from gateway.config.trunk import Codec, TrunkSettings
 from gateway.media_policy import MediaPolicy
 from rtp.codec.g711 import decode_ulaw
 from tests.fakes.realtime_server import Peer, audio_delta, audio_done, function_call, realtime_server, response_created
 from tests.fakes.realtime_server import response_done as done
-from tests.gateway.test_service import LOOPBACK, House, house, until
+from tests.helpers.gateway_process import Record
+from tests.helpers.house import House, calling, house
+from tests.helpers.patience import until
 
 RATE_HZ = 8000
 MUSIC_HZ, NOTICE_HZ = 700.0, 1100.0
@@ -92,40 +92,32 @@ async def speak_again(peer: Peer) -> None:
 
 @asynccontextmanager
 async def scene(
-    folder: Path, script: Script, monkeypatch: pytest.MonkeyPatch, *, codec: Codec = Codec.PCMU, max_seconds: int = 60
+    folder: Path, script: Script, *, codec: Codec = Codec.PCMU, max_seconds: int = 60
 ) -> AsyncIterator[tuple[House, PlacedCall]]:
     """A gateway whose agent has music and an announcement, and a call to it."""
-    plain = service_test.configuration
     write_wav(folder / "music.wav", note(MUSIC_HZ, 1.0), RATE_HZ)
     write_wav(folder / "notice.wav", note(NOTICE_HZ, NOTICE_S), RATE_HZ)
 
-    def configuration(*args: Any, **limits: Any) -> GatewayConfiguration:
-        data = plain(*args, **limits).model_dump(mode="json", by_alias=True, exclude_unset=True)
-        data["trunks"]["loop"]["codecs"] = [codec.value]
-        data["agents"]["agent"] |= {
+    def adapt(configuration: Record) -> None:
+        configuration["trunks"]["loop"]["codecs"] = [codec.value]
+        configuration["agents"]["agent"] |= {
             "built_in_tools": ["hold_caller", "play_announcement", "transfer_call"],
             "hold": {"music": str(folder / "music.wav"), "max_seconds": max_seconds},
             "announcements": {"notice": {"file": str(folder / "notice.wav"), "description": "What the law wants."}},
             "transfer": {"destinations": {"sales": "+15557778888"}, "timeout_seconds": 5},
         }
-        return GatewayConfiguration.model_validate(data)
 
-    monkeypatch.setattr(service_test, "configuration", configuration)
     offered = MediaPolicy.of(TrunkSettings(numbers={"*": "x"}, anyone=True, codecs=(codec,)))
-    async with realtime_server(script) as model, house(folder, model.url) as gateway, Caller(LOOPBACK) as caller:
-        call = caller.place(gateway.target, policy=offered)
-        await call.answered()
+    async with (
+        realtime_server(script) as model,
+        house(folder, model.url, adapt=adapt) as gateway,
+        calling(gateway, offered) as call,
+    ):
         yield gateway, call
-        if not call.is_over:
-            call.hang_up()
-        await call.ended()
-        await gateway.empty()
 
 
 @pytest.mark.parametrize("codec", [Codec.PCMU, Codec.G722, Codec.OPUS])
-async def test_a_caller_on_hold_hears_music_without_a_gap_until_the_agent_speaks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: Codec
-) -> None:
+async def test_a_caller_on_hold_hears_music_without_a_gap_until_the_agent_speaks(tmp_path: Path, codec: Codec) -> None:
     speak = asyncio.Event()
 
     async def act(script: Script, peer: Peer) -> None:
@@ -137,7 +129,7 @@ async def test_a_caller_on_hold_hears_music_without_a_gap_until_the_agent_speaks
         await speak_again(peer)
 
     script = Script(act)
-    async with scene(tmp_path, script, monkeypatch, codec=codec) as (_, call):
+    async with scene(tmp_path, script, codec=codec) as (_, call):
         await until(lambda: heard_ms(call.heard(), MUSIC_HZ) >= 200)
         singing = asyncio.create_task(call.say(note(400.0, 1.0)))
         await until(lambda: heard_ms(call.heard(), MUSIC_HZ) >= 2000)  # twice the length of the file
@@ -159,9 +151,7 @@ async def test_a_caller_on_hold_hears_music_without_a_gap_until_the_agent_speaks
         assert len(script.heard) >= RATE_HZ, "and its clock goes on"
 
 
-async def test_an_announcement_is_heard_to_its_end_and_then_the_agent_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_announcement_is_heard_to_its_end_and_then_the_agent_goes_on(tmp_path: Path) -> None:
     results = []
 
     async def act(script: Script, peer: Peer) -> None:
@@ -169,7 +159,7 @@ async def test_an_announcement_is_heard_to_its_end_and_then_the_agent_goes_on(
         results.append(await script.result(peer))
         await speak_again(peer)
 
-    async with scene(tmp_path, Script(act), monkeypatch) as (gateway, call):
+    async with scene(tmp_path, Script(act)) as (gateway, call):
         await until(lambda: bytes(call.captured).count(b"\x10") >= 2 * len(WORD))
         heard = bytes(call.captured)
         call.hang_up()
@@ -184,9 +174,7 @@ async def test_an_announcement_is_heard_to_its_end_and_then_the_agent_goes_on(
     assert heard_ms(recorded[:, 1], NOTICE_HZ) == pytest.approx(NOTICE_S * 1000, abs=60), "the recording has it too"
 
 
-async def test_a_hold_has_a_longest_time_after_which_the_agent_is_asked_to_speak(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_hold_has_a_longest_time_after_which_the_agent_is_asked_to_speak(tmp_path: Path) -> None:
     asked = asyncio.Event()
 
     async def act(script: Script, peer: Peer) -> None:
@@ -195,7 +183,7 @@ async def test_a_hold_has_a_longest_time_after_which_the_agent_is_asked_to_speak
             pass
         asked.set()
 
-    async with scene(tmp_path, Script(act), monkeypatch, max_seconds=1) as (_, call):
+    async with scene(tmp_path, Script(act), max_seconds=1) as (_, call):
         async with asyncio.timeout(10):
             await asked.wait()
         await asyncio.sleep(0.2)
@@ -215,7 +203,7 @@ async def test_a_caller_hears_music_while_it_is_transferred_and_the_agent_again_
         results.append(await script.result(peer))
         await speak_again(peer)
 
-    async with scene(tmp_path, Script(act), monkeypatch) as (_, call):
+    async with scene(tmp_path, Script(act)) as (_, call):
         monkeypatch.setattr(call, "_begin_transfer", lambda: tries_without_hold(call))
         await until(lambda: bool(results))
         await until(lambda: bytes(call.captured).count(b"\x10") >= 2 * len(WORD))
@@ -232,7 +220,7 @@ def tries_without_hold(call: PlacedCall) -> None:
     asyncio.get_running_loop().call_later(1.0, call._perform, call._session.notify_refer, 486)
 
 
-async def test_keys_are_keys_on_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_keys_are_keys_on_hold(tmp_path: Path) -> None:
     told = []
 
     async def act(script: Script, peer: Peer) -> None:
@@ -242,19 +230,17 @@ async def test_keys_are_keys_on_hold(tmp_path: Path, monkeypatch: pytest.MonkeyP
             if event["type"] == "conversation.item.create":
                 told.append(json.dumps(event["item"]))
 
-    async with scene(tmp_path, Script(act), monkeypatch) as (_, call):
+    async with scene(tmp_path, Script(act)) as (_, call):
         await until(lambda: heard_ms(call.heard(), MUSIC_HZ) >= 200)
         assert call.press("4#")
         await until(lambda: any("4#" in item for item in told))
 
 
-async def test_a_caller_that_hangs_up_on_hold_leaves_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_caller_that_hangs_up_on_hold_leaves_nothing_behind(tmp_path: Path) -> None:
     async def act(script: Script, peer: Peer) -> None:
         await call_tool(peer, "hold_caller")
 
-    async with scene(tmp_path, Script(act), monkeypatch) as (gateway, call):
+    async with scene(tmp_path, Script(act)) as (gateway, call):
         await until(lambda: heard_ms(call.heard(), MUSIC_HZ) >= 200)
         call.hang_up()
         await call.ended()

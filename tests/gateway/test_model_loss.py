@@ -1,83 +1,21 @@
 """What a caller hears when the embedded server misbehaves: the real gateway, a real call, faults by script."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway.caller import Caller, PlacedCall
-from gateway.config.model import GatewayConfiguration
 from gateway.embedded import gemini
 from gateway.embedded.process import EmbeddedServer
 from gateway.embedded.server import PATH
-from gateway.service import Service
-from tests.gateway.test_service import LOOPBACK, House, until
-from tests.helpers.gateway_process import free_rtp_range
-from tests.helpers.sipp import free_udp_ports
+from tests.helpers.house import called, embedded_backend
+from tests.helpers.patience import until
 
 SILENCE = b"\xff"
 FRAME_OCTETS = 160
 PROMISED_GAP_MS = 1500
 """Issue 5: killed in mid-sentence → speaking again. Filler words may stand in between, and count as speech here."""
-
-
-def configuration(
-    folder: Path, sip_port: int, backends: Mapping[str, object], agent: Mapping[str, object]
-) -> GatewayConfiguration:
-    first_port, last_port = free_rtp_range(4)
-    return GatewayConfiguration.model_validate(
-        {
-            "network": {
-                "sip": [{"bind": LOOPBACK, "port": sip_port}],
-                "public_address": LOOPBACK,
-                "rtp": {"bind": LOOPBACK, "first_port": first_port, "last_port": last_port},
-                "sip_timers": {"t1_ms": 20, "t2_ms": 80, "t4_ms": 20},
-            },
-            "trunks": {"loop": {"allow": [f"{LOOPBACK}/32"], "numbers": {"1000": "agent"}}},
-            "agents": {
-                "agent": {"backends": list(backends), "instructions": "Be brief.", "greeting": "Hello.", **agent}
-            },
-            "backends": backends,
-            "records": {"directory": str(folder / "records")},
-            "limits": {"drain_timeout_seconds": 0},
-        }
-    )
-
-
-def backend(server: EmbeddedServer, fault: str = "") -> dict[str, object]:
-    query = f"?fault={fault}" if fault else ""
-    return {
-        "type": "openai",
-        "dialect": "compatible",
-        "url": f"{server.url}{query}",
-        "model": "embedded-talk",
-    }
-
-
-@asynccontextmanager
-async def called(
-    folder: Path, backends: Mapping[str, object], **agent: object
-) -> AsyncIterator[tuple[House, PlacedCall]]:
-    (port,) = free_udp_ports(1)
-    service = Service(configuration(folder, port, backends, agent))
-    ready = asyncio.Event()
-    running = asyncio.create_task(service.run(ready))
-    try:
-        await asyncio.wait_for(ready.wait(), 10)
-        gateway = House(service, folder, f"sip:1000@{LOOPBACK}:{port}")
-        async with Caller(LOOPBACK) as caller:
-            call = caller.place(gateway.target)
-            await call.answered()
-            yield gateway, call
-            call.hang_up()
-            await call.ended()
-        await gateway.empty()
-    finally:
-        service.stop()
-        await asyncio.wait_for(running, 10)
 
 
 def longest_silence_ms(audio: bytes) -> int:
@@ -96,7 +34,7 @@ async def test_a_socket_killed_in_mid_sentence_is_replaced_within_the_promised_t
     async with EmbeddedServer(
         arguments=("--mode", "talk", "--speed", "1", "--fault", "1:reset,after_ms=1500")
     ) as server:
-        async with called(tmp_path, {"main": backend(server)}) as (gateway, call):
+        async with called(tmp_path, {"main": embedded_backend(server)}) as (gateway, call):
             await asyncio.sleep(4)
             audio = bytes(call.captured)
         record: dict[str, Any] = await gateway.record()
@@ -112,7 +50,10 @@ async def test_a_primary_that_refuses_leaves_the_call_to_the_secondary(tmp_path:
         EmbeddedServer(arguments=("--mode", "talk", "--fault", "status,code=503")) as first,
         EmbeddedServer(arguments=("--mode", "talk")) as second,
     ):
-        async with called(tmp_path, {"main": backend(first), "spare": backend(second)}) as (gateway, call):
+        async with called(tmp_path, {"main": embedded_backend(first), "spare": embedded_backend(second)}) as (
+            gateway,
+            call,
+        ):
             await until(lambda: bytes(call.captured).strip(SILENCE) != b"")
         record = await gateway.record()
     assert record["model"]["backend"] == "spare"
@@ -122,7 +63,7 @@ async def test_a_lost_primary_that_is_gone_leaves_the_conversation_to_the_second
     async with EmbeddedServer(arguments=("--mode", "talk")) as second:
         first = EmbeddedServer(arguments=("--mode", "talk"))
         async with first:
-            backends = {"main": backend(first), "spare": backend(second)}
+            backends = {"main": embedded_backend(first), "spare": embedded_backend(second)}
             async with called(tmp_path, backends) as (gateway, call):
                 await until(lambda: bytes(call.captured).strip(SILENCE) != b"")
                 await first.__aexit__(None, None, None)
@@ -143,7 +84,7 @@ async def test_a_backend_with_other_audio_formats_goes_on_with_the_conversation(
         }
         first = EmbeddedServer(arguments=("--mode", "talk"))
         async with first:
-            backends = {"main": backend(first), "spare": spare}
+            backends = {"main": embedded_backend(first), "spare": spare}
             async with called(tmp_path, backends) as (gateway, call):
                 await until(lambda: bytes(call.captured).strip(SILENCE) != b"")
                 await first.aclose()
@@ -180,7 +121,7 @@ async def test_a_session_that_its_service_announces_to_end_is_replaced_before(tm
 
 async def test_a_caller_whose_model_is_gone_for_good_hears_why(tmp_path: Path) -> None:
     async with EmbeddedServer(arguments=("--mode", "silent", "--fault", "reset,after_ms=300")) as server:
-        port_backends = {"main": {**backend(server), "model": "embedded-silent"}}
+        port_backends = {"main": embedded_backend(server, "embedded-silent")}
         async with called(tmp_path, port_backends) as (gateway, call):
             async with asyncio.timeout(20):
                 await call.ended()
@@ -196,7 +137,7 @@ async def test_a_model_that_falls_silent_on_a_sound_connection_is_covered_up_and
     arguments = ("--mode", "talk", "--fault", "1:stall,after_ms=250,for_ms=60000")
     dead_air = {"nudge_after_seconds": 0.5, "filler_after_seconds": 0.7, "replace_after_seconds": 2.0}
     async with EmbeddedServer(arguments=arguments) as server:
-        async with called(tmp_path, {"main": backend(server)}, dead_air=dead_air) as (gateway, call):
+        async with called(tmp_path, {"main": embedded_backend(server)}, dead_air=dead_air) as (gateway, call):
             await asyncio.sleep(7)
             audio = bytes(call.captured)
         record = await gateway.record()

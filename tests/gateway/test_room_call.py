@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import tests.gateway.test_service as service_test
 from gateway.caller import Caller, CallFailedError, PlacedCall
-from gateway.config.model import GatewayConfiguration
 from gateway.config.trunk import Codec, TrunkSettings
 from gateway.leg import AudioLeg
 from gateway.media_policy import MediaPolicy
 from tests.fakes.realtime_server import Peer, realtime_server
-from tests.gateway.test_service import LOOPBACK, SETTLE_SECONDS, House, house, until
+from tests.helpers.gateway_process import Record
+from tests.helpers.house import House, house
+from tests.helpers.patience import until
+from tests.helpers.sipp import LOOPBACK
 
 RATE_HZ = 8000
 ROOM = "3000"
@@ -46,23 +47,22 @@ def hears(call: PlacedCall) -> bool:
 
 @asynccontextmanager
 async def room(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, *, is_stopped: bool = False, **settings: Any
+    folder: Path, *, is_stopped: bool = False, **settings: Any
 ) -> AsyncIterator[tuple[House, Callable[..., PlacedCall]]]:
     """A gateway with a room, and how to call it. `is_stopped`: the test stops it, so that it cannot be asked."""
-    plain = service_test.configuration
 
-    def configuration(*args: Any, **limits: Any) -> GatewayConfiguration:
-        data = plain(*args, **limits).model_dump(mode="json", by_alias=True, exclude_unset=True)
-        data["trunks"]["loop"]["codecs"] = ["pcmu", "g722"]
-        data["conferences"] = {"stage": {"seats": [{"number": ROOM}], **settings}}
-        return GatewayConfiguration.model_validate(data)
+    def adapt(configuration: Record) -> None:
+        configuration["trunks"]["loop"]["codecs"] = ["pcmu", "g722"]
+        configuration["conferences"] = {"stage": {"seats": [{"number": ROOM}], **settings}}
 
-    monkeypatch.setattr(service_test, "configuration", configuration)
-    async with realtime_server(nobody) as model, house(folder, model.url) as gateway, Caller(LOOPBACK) as caller:
-        target = gateway.target.replace("sip:1000@", f"sip:{ROOM}@")
+    async with (
+        realtime_server(nobody) as model,
+        house(folder, model.url, adapt=adapt) as gateway,
+        Caller(LOOPBACK) as caller,
+    ):
 
         def dial(*codecs: Codec) -> PlacedCall:
-            return caller.place(target, policy=policy(*(codecs or (Codec.PCMU,))))
+            return caller.place(gateway.uri(ROOM), policy=policy(*(codecs or (Codec.PCMU,))))
 
         yield gateway, dial
         if not is_stopped:
@@ -76,9 +76,7 @@ async def hang_up(*calls: PlacedCall) -> None:
 
 
 async def records(gateway: House, count: int) -> list[dict[str, Any]]:
-    async with asyncio.timeout(SETTLE_SECONDS):
-        while len(gateway.records()) < count:
-            await asyncio.sleep(0.01)
+    await until(lambda: len(gateway.records()) >= count)
     return gateway.records()
 
 
@@ -86,10 +84,8 @@ def leg_of(call: PlacedCall) -> AudioLeg:
     return call._leg
 
 
-async def test_a_caller_that_changes_its_codec_stays_in_the_room_and_on_its_stream(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with room(tmp_path, monkeypatch) as (_, dial):
+async def test_a_caller_that_changes_its_codec_stays_in_the_room_and_on_its_stream(tmp_path: Path) -> None:
+    async with room(tmp_path) as (_, dial):
         mover, other = dial(Codec.G722, Codec.PCMU), dial()
         await asyncio.gather(mover.answered(), other.answered())
         assert leg_of(mover).codec == "PCMU"  # the trunk's order decides
@@ -108,10 +104,8 @@ async def test_a_caller_that_changes_its_codec_stays_in_the_room_and_on_its_stre
         await hang_up(mover, other)
 
 
-async def test_the_longest_stay_ends_the_call_and_the_seat_is_free(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with room(tmp_path, monkeypatch, max_duration_seconds=1, legs=2) as (gateway, dial):
+async def test_the_longest_stay_ends_the_call_and_the_seat_is_free(tmp_path: Path) -> None:
+    async with room(tmp_path, max_duration_seconds=1, legs=2) as (gateway, dial):
         call = dial()
         await call.answered()
         await until(lambda: call.is_over)
@@ -128,8 +122,8 @@ async def test_the_longest_stay_ends_the_call_and_the_seat_is_free(
     assert record["agent"] is None
 
 
-async def test_a_gateway_that_stops_ends_the_room_s_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with room(tmp_path, monkeypatch, is_stopped=True) as (gateway, dial):
+async def test_a_gateway_that_stops_ends_the_room_s_calls(tmp_path: Path) -> None:
+    async with room(tmp_path, is_stopped=True) as (gateway, dial):
         call = dial()
         await call.answered()
         await until(lambda: len(call.captured) > 1600)
@@ -140,8 +134,8 @@ async def test_a_gateway_that_stops_ends_the_room_s_calls(tmp_path: Path, monkey
     assert record["end"]["reason"] == "gateway_stopped"
 
 
-async def test_one_too_many_is_busy_and_has_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with room(tmp_path, monkeypatch, legs=2) as (gateway, dial):
+async def test_one_too_many_is_busy_and_has_a_record(tmp_path: Path) -> None:
+    async with room(tmp_path, legs=2) as (gateway, dial):
         first, second = dial(), dial()
         await asyncio.gather(first.answered(), second.answered())
         await until(lambda: len(first.captured) > 1600 and len(second.captured) > 1600)
@@ -153,10 +147,8 @@ async def test_one_too_many_is_busy_and_has_a_record(tmp_path: Path, monkeypatch
     assert record["answered_at"] is None
 
 
-async def test_a_caller_that_gives_up_before_the_ack_leaves_no_seat_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with room(tmp_path, monkeypatch, legs=2) as (gateway, dial):
+async def test_a_caller_that_gives_up_before_the_ack_leaves_no_seat_taken(tmp_path: Path) -> None:
+    async with room(tmp_path, legs=2) as (gateway, dial):
         call = dial()
         call.hang_up()
         await call.ended()

@@ -5,19 +5,13 @@ written.
 """
 
 import asyncio
-import inspect
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import CodeType
-from typing import Any
 
 import pytest
 
 from gateway.caller import Caller, CallFailedError
-from gateway.config.model import GatewayConfiguration
-from gateway.service import Service
 from rtp.codec.polyphase import _phases
 from tests.fakes.realtime_server import (
     Peer,
@@ -28,105 +22,20 @@ from tests.fakes.realtime_server import (
     response_created,
     response_done,
 )
-from tests.helpers.gateway_process import free_rtp_range
-from tests.helpers.sipp import free_udp_ports
-
-LOOPBACK = "127.0.0.1"
-SETTLE_SECONDS = 10.0
-
-
-class House:
-    """A running gateway and how to look into it."""
-
-    def __init__(self, service: Service, folder: Path, target: str) -> None:
-        self.service = service
-        self.folder = folder
-        self.target = target
-
-    def records(self) -> list[dict[str, Any]]:
-        return [json.loads(path.read_text()) for path in sorted((self.folder / "records").glob("*.json"))]
-
-    async def record(self) -> dict[str, Any]:
-        """The one record, once it is written."""
-        async with asyncio.timeout(SETTLE_SECONDS):
-            while not self.records():
-                await asyncio.sleep(0.01)
-        (record,) = self.records()
-        return record
-
-    async def empty(self) -> None:
-        """Waits until nothing of any call is held."""
-        async with asyncio.timeout(SETTLE_SECONDS):
-            while (state := self.service.state()) is None or state.calls or state.dialogs or state.transactions:
-                await asyncio.sleep(0.01)
-        assert state.ports == 0
+from tests.helpers.gateway_process import Record
+from tests.helpers.house import BRIEF, House, calling, house, obliging
+from tests.helpers.patience import SETTLE_SECONDS, until
+from tests.helpers.sipp import LOOPBACK
 
 
-def configuration(folder: Path, url: str, sip_port: int, dialect: str, **limits: object) -> GatewayConfiguration:
-    first_port, last_port = free_rtp_range(4)
-    agent: Mapping[str, object] = {"backends": ["model"], "instructions": "Be brief.", "greeting": "Hello."}
-    return GatewayConfiguration.model_validate(
-        {
-            "network": {
-                "sip": [{"bind": LOOPBACK, "port": sip_port}],
-                "public_address": LOOPBACK,
-                "rtp": {"bind": LOOPBACK, "first_port": first_port, "last_port": last_port},
-                "sip_timers": {"t1_ms": 20, "t2_ms": 80, "t4_ms": 20},
-            },
-            "trunks": {"loop": {"allow": [f"{LOOPBACK}/32"], "numbers": {"1000": "agent", "1001": "brief"}}},
-            "agents": {"agent": agent, "brief": {**agent, "max_duration_seconds": 1}},
-            "backends": {"model": {"type": "openai", "dialect": dialect, "url": url, "model": "fake"}},
-            "recording": {"enabled": True, "directory": str(folder / "recordings")},
-            "records": {"directory": str(folder / "records")},
-            "limits": {"drain_timeout_seconds": 0, "setup_timeout_seconds": 1, "overload": {"lag_ms": 1000}, **limits},
-        }
-    )
-
-
-@asynccontextmanager
-async def house(folder: Path, url: str, *, dialect: str = "compatible", **limits: object) -> AsyncIterator[House]:
-    """Runs a gateway, and holds it to leaving nothing behind when it has stopped."""
-    (port,) = free_udp_ports(1)
-    tasks_before, descriptors_before = gateway_tasks(), open_descriptors()
-    service = Service(configuration(folder, url, port, dialect, **limits))
-    ready = asyncio.Event()
-    running = asyncio.create_task(service.run(ready))
-    try:
-        async with asyncio.timeout(SETTLE_SECONDS):
-            await ready.wait()
-        yield House(service, folder, f"sip:1000@{LOOPBACK}:{port}")
-    finally:
-        service.stop()
-        async with asyncio.timeout(SETTLE_SECONDS):
-            await running
-    assert gateway_tasks() == tasks_before
-    await until(lambda: open_descriptors() <= descriptors_before)
-
-
-def gateway_tasks() -> set[asyncio.Task[Any]]:
-    """The tasks that run, without those of the fake model server's library."""
-    return {task for task in asyncio.all_tasks() if "/websockets/" not in inspect.getfile(code_of(task))}
-
-
-def code_of(task: asyncio.Task[Any]) -> CodeType:
-    code: CodeType = task.get_coro().cr_code  # type: ignore[union-attr]
-    return code
-
-
-def open_descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
-async def obliging(peer: Peer) -> None:
-    """A model that takes everything and says nothing."""
-    await peer.greet()
-    await peer.drain()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SETTLE_SECONDS):
-        while not condition():
-            await asyncio.sleep(0.01)
+async def refusal(gateway: House) -> int:
+    """The status that a call is refused with; nothing of it is held any more."""
+    async with Caller(LOOPBACK) as caller:
+        call = caller.place(gateway.target)
+        with pytest.raises(CallFailedError) as failure:
+            await call.answered()
+    await gateway.empty()
+    return failure.value.status
 
 
 async def test_what_codecs_need_is_ready_before_the_first_call(tmp_path: Path) -> None:
@@ -137,13 +46,8 @@ async def test_what_codecs_need_is_ready_before_the_first_call(tmp_path: Path) -
 
 async def test_a_call_that_the_caller_ends_leaves_nothing_behind(tmp_path: Path) -> None:
     async with realtime_server(obliging) as model, house(tmp_path, model.url) as gateway:
-        async with Caller(LOOPBACK) as caller:
-            call = caller.place(gateway.target)
-            await call.answered()
+        async with calling(gateway) as call:
             await until(lambda: len(call.captured) > 1600)
-            call.hang_up()
-            await call.ended()
-        await gateway.empty()
         record = await gateway.record()
     assert record["end"]["reason"] == "caller_hung_up"
     assert record["end"]["by"] == "caller"
@@ -155,7 +59,7 @@ async def test_a_call_that_the_caller_ends_leaves_nothing_behind(tmp_path: Path)
 async def test_the_gateways_bye_leaves_nothing_behind(tmp_path: Path) -> None:
     async with realtime_server(obliging) as model, house(tmp_path, model.url) as gateway:
         async with Caller(LOOPBACK) as caller:
-            call = caller.place(gateway.target.replace("1000", "1001"))
+            call = caller.place(gateway.uri(BRIEF))
             await call.answered()
             async with asyncio.timeout(SETTLE_SECONDS):
                 await call.ended()
@@ -177,12 +81,8 @@ async def test_an_agent_that_ends_the_call_is_heard_to_its_last_word(tmp_path: P
         await peer.drain()
 
     async with realtime_server(farewell) as model, house(tmp_path, model.url) as gateway:
-        async with Caller(LOOPBACK) as caller:
-            call = caller.place(gateway.target)
-            await call.answered()
-            async with asyncio.timeout(SETTLE_SECONDS):
-                await call.ended()
-        await gateway.empty()
+        async with calling(gateway) as call:
+            await until(lambda: call.is_over)
         record = await gateway.record()
     assert record["end"]["reason"] == "agent_hung_up"
     assert [tool["name"] for tool in record["tool_calls"]] == ["end_call"]
@@ -196,13 +96,9 @@ async def test_a_model_that_is_lost_ends_the_call_with_bye(tmp_path: Path) -> No
         peer.abort()
 
     async with realtime_server(dies) as model, house(tmp_path, model.url) as gateway:
-        async with Caller(LOOPBACK) as caller:
-            call = caller.place(gateway.target)
-            await call.answered()
-            async with asyncio.timeout(SETTLE_SECONDS):
-                await call.ended()
+        async with calling(gateway) as call:
+            await until(lambda: call.is_over)
             assert call.ended_by_peer
-        await gateway.empty()
         record = await gateway.record()
     assert record["end"]["reason"] == "model_lost"
     assert "connection_lost" in record["end"]["detail"]
@@ -211,12 +107,7 @@ async def test_a_model_that_is_lost_ends_the_call_with_bye(tmp_path: Path) -> No
 @pytest.mark.parametrize("status", [401, 404, 429, 500])
 async def test_a_model_that_refuses_is_a_503_and_never_an_answered_call(tmp_path: Path, status: int) -> None:
     async with realtime_server(obliging, refuse=status) as model, house(tmp_path, model.url) as gateway:
-        async with Caller(LOOPBACK) as caller:
-            call = caller.place(gateway.target)
-            with pytest.raises(CallFailedError) as failure:
-                await call.answered()
-            assert failure.value.status == 503
-        await gateway.empty()
+        assert await refusal(gateway) == 503
         record = await gateway.record()
     assert record["end"]["reason"] == "model_unavailable"
     assert record["end"]["sip_status"] == 503
@@ -226,25 +117,21 @@ async def test_a_model_that_refuses_is_a_503_and_never_an_answered_call(tmp_path
 async def test_a_missing_key_is_said_at_the_start_and_each_call_is_refused_with_503(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with house(tmp_path, "wss://model.invalid/v1/realtime", dialect="openai") as gateway:
+    def adapt(configuration: Record) -> None:
+        configuration["backends"]["model"]["dialect"] = "openai"
+
+    async with house(tmp_path, "wss://model.invalid/v1/realtime", adapt=adapt) as gateway:
         assert "agent has no backend: its calls are refused with 503" in caplog.text
-        async with Caller(LOOPBACK) as caller:
-            call = caller.place(gateway.target)
-            with pytest.raises(CallFailedError) as failure:
-                await call.answered()
-            assert failure.value.status == 503
-        await gateway.empty()
+        assert await refusal(gateway) == 503
         assert (await gateway.record())["end"]["reason"] == "no_backend"
 
 
 async def test_a_model_that_never_answers_is_given_up_at_the_set_up_limit(tmp_path: Path) -> None:
-    async with realtime_server(obliging, mute=True) as model, house(tmp_path, model.url) as gateway:
-        async with Caller(LOOPBACK) as caller:
-            call = caller.place(gateway.target)
-            with pytest.raises(CallFailedError) as failure:
-                await call.answered()
-            assert failure.value.status == 503
-        await gateway.empty()
+    async with (
+        realtime_server(obliging, mute=True) as model,
+        house(tmp_path, model.url, setup_timeout_seconds=1) as gateway,
+    ):
+        assert await refusal(gateway) == 503
         assert (await gateway.record())["end"]["reason"] == "setup_expired"
 
 

@@ -1,22 +1,19 @@
 """Blind transfer between a whole gateway and a caller on loopback (RFC 3515; facts on carriers §7)."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-import tests.gateway.test_service as service_test
 from gateway.caller import Caller
-from gateway.config.model import GatewayConfiguration
 from sip.event import AgentEvent, ReferReceived, ReinviteAnswered, ReinviteReceived
 from tests.fakes.realtime_server import Peer, audio_delta, audio_done, function_call, realtime_server, response_created
 from tests.fakes.realtime_server import response_done as done
-from tests.gateway.test_service import LOOPBACK, House, house, until
+from tests.helpers.gateway_process import Record
+from tests.helpers.house import calling, house
 from tests.helpers.party import description
+from tests.helpers.patience import until
 from tests.helpers.phone import Phone
+from tests.helpers.sipp import LOOPBACK
 
 TRANSFER = {"destinations": {"sales": "+15557778888"}, "allow": ["+1666*"], "timeout_seconds": 5}
 
@@ -42,30 +39,15 @@ class Wish:
         await peer.drain()
 
 
-@asynccontextmanager
-async def transferring_house(
-    folder: Path, url: str, monkeypatch: pytest.MonkeyPatch, **limits: object
-) -> AsyncIterator[House]:
-    """A gateway whose agent may transfer."""
-    plain = service_test.configuration
-
-    def configuration(*args: Any, **more: Any) -> GatewayConfiguration:
-        data = plain(*args, **more).model_dump(mode="json", by_alias=True, exclude_unset=True)
-        data["limits"] |= limits
-        data["agents"]["agent"] |= {"built_in_tools": ["transfer_call"], "transfer": TRANSFER}
-        return GatewayConfiguration.model_validate(data)
-
-    monkeypatch.setattr(service_test, "configuration", configuration)
-    async with house(folder, url) as gateway:
-        yield gateway
+def may_transfer(configuration: Record) -> None:
+    """Lets the agent transfer."""
+    configuration["agents"]["agent"] |= {"built_in_tools": ["transfer_call"], "transfer": TRANSFER}
 
 
-async def test_a_transfer_that_succeeds_ends_with_our_bye_at_once__rfc3515_2_4_5(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_transfer_that_succeeds_ends_with_our_bye_at_once__rfc3515_2_4_5(tmp_path: Path) -> None:
     async with (
         realtime_server(Wish("sales")) as model,
-        transferring_house(tmp_path, model.url, monkeypatch) as gateway,
+        house(tmp_path, model.url, adapt=may_transfer) as gateway,
         Caller(LOOPBACK) as caller,
     ):
         call = caller.place(gateway.target)
@@ -85,13 +67,11 @@ async def test_a_transfer_that_succeeds_ends_with_our_bye_at_once__rfc3515_2_4_5
     assert bytes(call.captured).count(b"\x10") == 1600  # the agent's word was heard before the hold
 
 
-async def test_a_transfer_that_fails_takes_the_caller_back_to_the_agent__rfc3515_2_4_4(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_transfer_that_fails_takes_the_caller_back_to_the_agent__rfc3515_2_4_4(tmp_path: Path) -> None:
     wish = Wish("+1 666 777-8888")
     async with (
         realtime_server(wish) as model,
-        transferring_house(tmp_path, model.url, monkeypatch) as gateway,
+        house(tmp_path, model.url, adapt=may_transfer) as gateway,
         Caller(LOOPBACK) as caller,
     ):
         call = caller.place(gateway.target)
@@ -110,29 +90,20 @@ async def test_a_transfer_that_fails_takes_the_caller_back_to_the_agent__rfc3515
     assert record["transfers"][0]["status"] == 486
 
 
-async def test_a_refer_that_is_refused_is_the_tools_result__rfc3515_2_4_2(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_refer_that_is_refused_is_the_tools_result__rfc3515_2_4_2(tmp_path: Path) -> None:
     wish = Wish("sales")
     async with (
         realtime_server(wish) as model,
-        transferring_house(tmp_path, model.url, monkeypatch) as gateway,
-        Caller(LOOPBACK) as caller,
+        house(tmp_path, model.url, adapt=may_transfer) as gateway,
+        calling(gateway),
     ):
-        call = caller.place(gateway.target)
-        await call.answered()
         await until(lambda: bool(wish.results))
-        call.hang_up()
-        await call.ended()
-        await gateway.empty()
-        record = await gateway.record()
+    record = await gateway.record()
     assert "603" in wish.results[0]["error"]
     assert record["transfers"][0]["accepted"] is False
 
 
-async def test_a_far_end_that_never_takes_us_off_hold_is_asked_to__rfc3264_8_4(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_far_end_that_never_takes_us_off_hold_is_asked_to__rfc3264_8_4(tmp_path: Path) -> None:
     """A transfer has failed and the caller would hear silence for the rest of the call."""
     wish, alice = Wish("sales"), Phone("alice")
     offers: list[bytes] = []
@@ -153,58 +124,44 @@ async def test_a_far_end_that_never_takes_us_off_hold_is_asked_to__rfc3264_8_4(
     alice.on_event = hold_and_fail
     async with (
         realtime_server(wish) as model,
-        transferring_house(tmp_path, model.url, monkeypatch) as gateway,
+        house(tmp_path, model.url, adapt=may_transfer) as gateway,
         alice.running(),
     ):
         call = alice.place(gateway.target)
         await until(lambda: bool(wish.results))
         await until(lambda: bool(offers))
-        heard = alice.ear.poll()
-        await until(lambda: alice.ear.poll() > heard + 5)
+        await alice.hears()
         alice.endpoint.perform(call.bye)
         await gateway.empty()
-    alice.ear.close()
     assert len(offers) == 1
     assert b"a=sendrecv" in offers[0]
 
 
-async def test_a_transfer_over_the_cap_is_the_tools_result__promise_15(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_transfer_over_the_cap_is_the_tools_result__promise_15(tmp_path: Path) -> None:
     wish = Wish("sales")
     async with (
         realtime_server(wish) as model,
-        transferring_house(tmp_path, model.url, monkeypatch, dialling={"prefixes": {"+1555": 0}}) as gateway,
-        Caller(LOOPBACK) as caller,
+        house(tmp_path, model.url, adapt=may_transfer, dialling={"prefixes": {"+1555": 0}}) as gateway,
+        calling(gateway) as call,
     ):
-        call = caller.place(gateway.target)
-        await call.answered()
         await until(lambda: bool(wish.results))
         assert call.referred_to == []
-        call.hang_up()
-        await call.ended()
-        await gateway.empty()
-        record = await gateway.record()
+    record = await gateway.record()
     assert "never dialled" in wish.results[0]["error"]
     (transfer,) = record["transfers"]
     assert (transfer["kind"], transfer["accepted"], transfer["status"]) == ("sent", False, 503)
 
 
-async def test_what_is_not_listed_is_never_dialled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_not_listed_is_never_dialled(tmp_path: Path) -> None:
     wish = Wish("+15550009999")
     async with (
         realtime_server(wish) as model,
-        transferring_house(tmp_path, model.url, monkeypatch) as gateway,
-        Caller(LOOPBACK) as caller,
+        house(tmp_path, model.url, adapt=may_transfer) as gateway,
+        calling(gateway) as call,
     ):
-        call = caller.place(gateway.target)
-        await call.answered()
         await until(lambda: bool(wish.results))
         assert call.referred_to == []
-        call.hang_up()
-        await call.ended()
-        await gateway.empty()
-        record = await gateway.record()
+    record = await gateway.record()
     assert "may not be transferred" in wish.results[0]["error"]
     assert record["transfers"] == []
     assert record["tool_calls"][0]["outcome"] == "invalid_arguments"

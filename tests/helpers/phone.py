@@ -1,15 +1,19 @@
 """A far end on sockets of its own: our SIP stack, which answers re-INVITEs, and a port that counts its media."""
 
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from sip.event import AgentEvent, Answered, IncomingInvite, ReinviteReceived
+from sip.event import AgentEvent, Answered, Ended, IncomingInvite, ReinviteReceived
 from sip.header import NameAddr
+from sip.session.session import InviteSession
 from sip.session.uac import ClientSession
 from sip.transport.flow import Address
 from sip.transport.udp import UdpListener
 from sip.uri import Uri
 from tests.helpers.party import METHODS, Party, description
+from tests.helpers.patience import until
 from tests.helpers.sipp import LOOPBACK, free_udp_ports
 
 E = TypeVar("E", bound=AgentEvent)
@@ -50,6 +54,14 @@ class Phone(Party):
     def uri(self) -> str:
         return f"sip:{self.name}@{LOOPBACK}:{self.port}"
 
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Phone"]:
+        try:
+            async with super().running():
+                yield self
+        finally:
+            self.ear.close()
+
     def _answer_reinvites(self, event: AgentEvent) -> None:
         if isinstance(event, ReinviteReceived):
             self.endpoint.perform(event.session.answer_reinvite, description(self.ear.port, 2))
@@ -64,6 +76,22 @@ class Phone(Party):
             headers=headers,
         )
         return call
+
+    async def reach(self, target: str, *headers: tuple[str, str]) -> ClientSession:
+        """Calls a URI, and waits for the answer."""
+        call = self.place(target, *headers)
+        await until(lambda: any(event.session is call for event in self.of(Answered)))
+        return call
+
+    async def hears(self, packets: int = 5) -> None:
+        """Waits until so much more is heard."""
+        before = self.ear.poll()
+        await until(lambda: self.ear.poll() >= before + packets)
+
+    async def hang_up(self, session: InviteSession) -> None:
+        """Ends a call, and waits for its end."""
+        self.endpoint.perform(session.bye)
+        await until(lambda: any(event.session is session for event in self.of(Ended)))
 
     def picks_up(self, event: AgentEvent) -> None:
         """Rings and answers whoever calls."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.caller import Caller, CallFailedError
-from sip.event import Answered, IncomingInvite, ReferEnded
+from sip.event import IncomingInvite, ReferEnded
 from tests.fakes.realtime_server import (
     Peer,
     audio_delta,
@@ -19,9 +19,10 @@ from tests.fakes.realtime_server import (
     response_created,
     response_done,
 )
-from tests.gateway.test_agent_call import called, here
-from tests.gateway.test_handover import scene, settled
-from tests.gateway.test_service import house, obliging, until
+from tests.gateway.test_agent_call import here
+from tests.gateway.test_handover import scene
+from tests.helpers.house import house, obliging, scripted_call
+from tests.helpers.patience import until
 from tests.helpers.phone import Phone
 from tests.helpers.sipp import LOOPBACK
 
@@ -55,28 +56,25 @@ async def test_ended_call_is_freed_at_once(tmp_path: Path, garbage: list[object]
 
     interruption = {"minimum_speech_ms": 200, "protect_greeting": True}
     tools = {"look_up": here("look_up")}
-    async with called(tmp_path, talks_and_calls_a_tool, tools=tools, interruption=interruption):
+    async with scripted_call(tmp_path, talks_and_calls_a_tool, tools=tools, interruption=interruption):
         async with asyncio.timeout(5):
             await tools_used.wait()
     gc.collect()
     assert Counter(name for found in garbage if (name := type(found).__module__).startswith(OURS)) == {}
 
 
-async def test_a_call_whose_side_changed_is_freed_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, garbage: list[object]
-) -> None:
+async def test_a_call_whose_side_changed_is_freed_at_once(tmp_path: Path, garbage: list[object]) -> None:
     alice, desk, busy = Phone("alice"), Phone("desk"), Phone("busy")
     desk.on_event, busy.on_event = desk.picks_up, busy.is_busy
-    async with scene(tmp_path, monkeypatch, alice, desk, busy, allow=(desk.uri, busy.uri)) as (gateway, _):
-        alice.place(gateway.target)
-        await alice.first(Answered)
+    async with scene(tmp_path, alice, desk, busy, allow=(desk.uri, busy.uri)) as (gateway, _):
+        await alice.reach(gateway.target)
         alice.refer(busy.uri)
         await until(lambda: len(alice.of(ReferEnded)) == 1)
         alice.refer(desk.uri)
         await until(lambda: len(alice.of(ReferEnded)) == 2)
         session = (await desk.first(IncomingInvite)).session
         desk.endpoint.perform(session.bye)
-        await settled(gateway)
+        await gateway.settled()
     gc.collect()
     assert Counter(name for found in garbage if (name := type(found).__module__).startswith(OURS)) == {}
 
