@@ -4,6 +4,7 @@ Reading a file blocks and belongs into a thread, before the call needs it. What 
 leg sends, so that playing it costs a call nothing but the copying.
 """
 
+import stat
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,8 @@ class AnnouncementLibrary:
             state = path.stat()
         except OSError as error:
             raise AnnouncementError(path, error.strerror or str(error)) from error
+        if stat.S_ISFIFO(state.st_mode):
+            raise AnnouncementError(path, "it is a pipe, which has no end")
         name, rate_hz = payload_format.name, payload_format.clock_rate_hz
         key = _Key(path, state.st_mtime_ns, state.st_size, name, rate_hz, gain_db)
         with self._lock:
@@ -212,10 +215,10 @@ def read_samples(path: Path, sample_rate_hz: int) -> Samples:
         raise AnnouncementError(path, error.strerror or str(error)) from error
     except OSError as error:
         raise AnnouncementError(path, error.strerror or str(error)) from error
+    if rate_hz != sample_rate_hz and len(sound):
+        sound = soxr.resample(sound, rate_hz, sample_rate_hz, quality="HQ")
     if not len(sound):
         raise AnnouncementError(path, "its sound is empty")
-    if rate_hz != sample_rate_hz:
-        sound = soxr.resample(sound, rate_hz, sample_rate_hz, quality="HQ")
     return np.clip(np.rint(sound * 32768), -32768, 32767).astype(np.int16)
 
 
@@ -227,16 +230,23 @@ def _decoded(path: Path) -> tuple[NDArray[np.float32], int]:
         stream = container.streams.audio[0]
         rate_hz = stream.rate
         # FFmpeg's own way to one channel is 3 dB louder for floating point; here it is the mean of the channels.
-        resampler = av.AudioResampler(format="fltp", rate=rate_hz)
+        # Samples in one plane: PyAV counts the planes of a frame up to the first that is not there, and of eight
+        # channels and more there is no such one.
+        resampler = av.AudioResampler(format="flt", rate=rate_hz)
         pieces, count = [], 0
         for frame in container.decode(stream):
-            for planar in resampler.resample(frame):
-                pieces.append(planar.to_ndarray().mean(axis=0))
+            for packed in resampler.resample(frame):
+                pieces.append(_mono(packed))
                 count += len(pieces[-1])
             if count > MAX_DURATION_S * rate_hz:
                 raise AnnouncementError(path, f"it is longer than {MAX_DURATION_S // 60} minutes")
-        pieces += [planar.to_ndarray().mean(axis=0) for planar in resampler.resample(None)]
+        pieces += [_mono(packed) for packed in resampler.resample(None)]
     return np.concatenate(pieces) if pieces else np.empty(0, dtype=np.float32), rate_hz
+
+
+def _mono(packed: av.AudioFrame) -> NDArray[np.float32]:
+    samples: NDArray[np.float32] = packed.to_ndarray().reshape(-1, packed.layout.nb_channels).mean(axis=1)
+    return samples
 
 
 def _encoded(path: Path, payload_format: PayloadFormat, gain_db: float) -> bytes:

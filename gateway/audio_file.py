@@ -36,6 +36,8 @@ def read_audio(path: Path, rate_hz: int) -> Samples:
     resampler = av.AudioResampler(format="s16", layout="mono", rate=rate_hz)
     chunks: list[Samples] = []
     total = 0
+    if path.is_fifo():
+        raise AudioFileError(f"{path} is a pipe, which has no end")
     try:
         with av.open(str(path)) as container:
             if not container.streams.audio:

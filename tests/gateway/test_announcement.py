@@ -1,5 +1,6 @@
 """Announcements: files of many formats, in the codec of a leg."""
 
+import os
 import wave
 from pathlib import Path
 
@@ -83,6 +84,24 @@ def test_compressed_formats_are_read(tmp_path: Path, name: str, codec: str, rate
 def test_stereo_becomes_mono_at_the_same_level(tmp_path: Path) -> None:
     samples = read_samples(wav(tmp_path / "stereo.wav", 48000, channels=2), 8000)
     assert level(samples, 8000) == pytest.approx(8000, rel=0.05)
+
+
+@pytest.mark.parametrize("channels", [6, 8, 16])
+def test_surround_sound_becomes_mono_at_the_same_level(tmp_path: Path, channels: int) -> None:
+    """Of eight channels and more PyAV reads planes that are not there, which ended the process."""
+    samples = read_samples(wav(tmp_path / "surround.wav", 48000, channels), 8000)
+    assert level(samples, 8000) == pytest.approx(8000, rel=0.05)
+
+
+def test_a_pipe_is_no_file_to_wait_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(AnnouncementError, match="pipe"):
+        AnnouncementLibrary().payload(tmp_path / "pipe.wav", PCMU)
+
+
+def test_a_sound_that_is_shorter_than_a_sample_of_the_leg_is_none(tmp_path: Path) -> None:
+    with pytest.raises(AnnouncementError, match="empty"):
+        AnnouncementLibrary().payload(wav(tmp_path / "click.wav", 44100, seconds=1.1 / 44100), PCMU)
 
 
 def test_gain_is_applied_and_clips_nothing_over(tmp_path: Path) -> None:

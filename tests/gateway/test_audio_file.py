@@ -1,5 +1,6 @@
 """Audio files in and out."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -44,3 +45,9 @@ def test_a_file_that_is_too_long_to_be_a_prompt_is_refused(tmp_path: Path, monke
     write_wav(tmp_path / "long.wav", tone(2.0, 8000), 8000)
     with pytest.raises(AudioFileError, match="longer than"):
         read_audio(tmp_path / "long.wav", 8000)
+
+
+def test_a_pipe_is_no_file_to_wait_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(AudioFileError, match="pipe"):
+        read_audio(tmp_path / "pipe.wav", 8000)
