@@ -2,9 +2,8 @@
 
 import asyncio
 import itertools
-import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from gateway.config.trunk import TrunkSettings
 from gateway.identity.check import IdentityDesk
 from gateway.identity.fetch import CertificateSource
 from gateway.roster import Roster
-from gateway.service import Service
 from sip.agent import UserAgent
 from sip.authentication import DigestAuthenticator
 from sip.configuration import AgentConfiguration
@@ -30,37 +28,22 @@ from sip.session.host import Authenticator
 from sip.transport.endpoint import SipEndpoint
 from sip.transport.udp import UdpListener
 from sip.uri import Uri
-from tests.fakes.realtime_server import Peer, RealtimeServer, realtime_server
+from tests.fakes.realtime_server import RealtimeServer, realtime_server
 from tests.fakes.registrar import Registrar
-from tests.helpers.gateway_process import free_rtp_range
+from tests.helpers.gateway_process import Record
+from tests.helpers.house import House, house, obliging
+from tests.helpers.patience import until
 from tests.helpers.sip import OFFER
-from tests.helpers.sipp import free_udp_ports
+from tests.helpers.sipp import LOOPBACK
 from tests.helpers.stir import NOW, Authority, Provider, trust
 
-LOOPBACK = "127.0.0.1"
-SETTLE_SECONDS = 10.0
 
-
-async def obliging(peer: Peer) -> None:
-    """A model that takes everything and says nothing."""
-    await peer.greet()
-    await peer.drain()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(SETTLE_SECONDS):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
-class House:
+class Reception(House):
     """A gateway with one trunk on loopback, its model, and a telephone that calls it."""
 
-    def __init__(self, service: Service, model: RealtimeServer, folder: Path, port: int) -> None:
-        self.service = service
+    def __init__(self, plain: House, model: RealtimeServer) -> None:
+        super().__init__(plain.service, plain.folder, plain.port)
         self.model = model
-        self.folder = folder
-        self.port = port
 
     async def call(
         self, *headers: tuple[str, str], authenticator: Authenticator | None = None
@@ -85,51 +68,26 @@ class House:
         await endpoint.aclose(patience=2.0)
         return next(event for event in events if isinstance(event, Answered | Failed)), events
 
-    async def record(self) -> dict[str, Any]:
-        folder = self.folder / "records"
-        await until(lambda: list(folder.glob("*.json")))
-        (path,) = folder.glob("*.json")
-        record: dict[str, Any] = json.loads(path.read_text())
-        return record
-
     def told(self) -> list[dict[str, Any]]:
         """What the models received, in order."""
         return [event for peer in self.model.peers for event in peer.received]
 
 
 @asynccontextmanager
-async def house(folder: Path, **trunk: object) -> AsyncIterator[House]:
-    (port,) = free_udp_ports(1)
-    first_port, last_port = free_rtp_range(4)
-    async with realtime_server(obliging) as model:
-        settings = {
-            "network": {
-                "sip": [{"bind": LOOPBACK, "port": port}],
-                "public_address": LOOPBACK,
-                "rtp": {"bind": LOOPBACK, "first_port": first_port, "last_port": last_port},
-                "sip_timers": {"t1_ms": 50, "t2_ms": 100, "t4_ms": 50},
-            },
-            "trunks": {"loop": {"allow": [f"{LOOPBACK}/32"], "numbers": {"*": "reception"}, **trunk}},
-            "agents": {
-                "reception": {"backends": ["model"], "instructions": "You are the reception."},
-                "careful": {"backends": ["model"], "instructions": "You are careful."},
-                "curious": {"backends": ["model"], "instructions": "The caller's number is [{{ verdict }}]."},
-            },
-            "backends": {"model": {"type": "openai", "dialect": "compatible", "url": model.url, "model": "fake"}},
-            "records": {"directory": str(folder / "records")},
-            "limits": {"drain_timeout_seconds": 1, "setup_timeout_seconds": 3},
+async def reception(folder: Path, **trunk: object) -> AsyncIterator[Reception]:
+    def adapt(configuration: Record) -> None:
+        configuration["trunks"]["loop"] |= {"numbers": {"*": "reception"}, **trunk}
+        configuration["agents"] = {
+            "reception": {"backends": ["model"], "instructions": "You are the reception."},
+            "careful": {"backends": ["model"], "instructions": "You are careful."},
+            "curious": {"backends": ["model"], "instructions": "The caller's number is [{{ verdict }}]."},
         }
-        service = Service(GatewayConfiguration.model_validate(settings))
-        ready = asyncio.Event()
-        running = asyncio.create_task(service.run(ready))
-        try:
-            async with asyncio.timeout(SETTLE_SECONDS):
-                await ready.wait()
-            yield House(service, model, folder, port)
-        finally:
-            service.stop()
-            async with asyncio.timeout(SETTLE_SECONDS):
-                await running
+
+    async with (
+        realtime_server(obliging) as model,
+        house(folder, model.url, adapt=adapt, drain_timeout_seconds=1) as plain,
+    ):
+        yield Reception(plain, model)
 
 
 INVITE = (
@@ -148,13 +106,13 @@ def phone(password: str = "secret") -> DigestAuthenticator:
 
 
 async def test_caller_on_a_trunk_with_credentials_is_challenged_and_let_in(tmp_path: Path) -> None:
-    async with house(tmp_path, credentials=CREDENTIALS) as gateway:
+    async with reception(tmp_path, credentials=CREDENTIALS) as gateway:
         answer, _ = await gateway.call(authenticator=phone())
         assert isinstance(answer, Answered)
 
 
 async def test_challenge_offers_sha_256_first_and_md5_and_makes_no_call__rfc8760_2_3(tmp_path: Path) -> None:
-    async with house(tmp_path, credentials=CREDENTIALS) as gateway:
+    async with reception(tmp_path, credentials=CREDENTIALS) as gateway:
         answer, _ = await gateway.call()
         assert isinstance(answer, Failed)
         assert answer.response is not None
@@ -170,7 +128,7 @@ async def test_challenge_offers_sha_256_first_and_md5_and_makes_no_call__rfc8760
 
 async def test_wrong_password_looks_like_an_unknown_user__promise_16(tmp_path: Path) -> None:
     stranger = DigestAuthenticator([DigestCredentials(LOOPBACK, "nobody", "secret")], token=lambda: "0123456789abcdef")
-    async with house(tmp_path, credentials=CREDENTIALS) as gateway:
+    async with reception(tmp_path, credentials=CREDENTIALS) as gateway:
         (wrong, _), (unknown, _) = (
             await gateway.call(authenticator=phone("no")),
             await gateway.call(authenticator=stranger),
@@ -207,7 +165,7 @@ def test_calls_of_ours_show_the_trunks_credentials_in_its_realm_only__promise_15
 
 
 async def test_trunk_may_name_a_realm_of_its_own(tmp_path: Path) -> None:
-    async with house(tmp_path, credentials=CREDENTIALS, realm="desk") as gateway:
+    async with reception(tmp_path, credentials=CREDENTIALS, realm="desk") as gateway:
         authenticator = DigestAuthenticator([DigestCredentials("desk", "phone", "secret")], token=lambda: "0" * 16)
         answer, _ = await gateway.call(authenticator=authenticator)
         assert isinstance(answer, Answered)
@@ -250,9 +208,9 @@ def fetcher(monkeypatch: pytest.MonkeyPatch, provider: Provider) -> Fetcher:
 
 
 async def test_verdict_known_at_once_refuses_before_it_rings(tmp_path: Path) -> None:
-    async with house(tmp_path, identity={"verify": "passport", "refuse": ["no_signature"]}) as house_:
-        answer, events = await house_.call()
-        record = await house_.record()
+    async with reception(tmp_path, identity={"verify": "passport", "refuse": ["no_signature"]}) as desk:
+        answer, events = await desk.call()
+        record = await desk.record()
     assert isinstance(answer, Failed)
     assert answer.response is not None
     assert answer.status == 603
@@ -268,10 +226,10 @@ async def test_verdict_that_comes_while_the_model_opens_refuses_before_the_answe
     head, claims, rest = provider.identity().split(".", 2)
     signature, parameters = rest.split(";", 1)
     forged = f"{head}.{claims}.{signature[::-1]};{parameters}"
-    async with house(tmp_path, identity={"verify": "passport", "refuse": ["failed"]}) as house_:
+    async with reception(tmp_path, identity={"verify": "passport", "refuse": ["failed"]}) as desk:
         asyncio.get_running_loop().call_later(0.2, fetcher.gate.set)
-        answer, _ = await house_.call(("Identity", forged))
-        record = await house_.record()
+        answer, _ = await desk.call(("Identity", forged))
+        record = await desk.record()
     assert isinstance(answer, Failed)
     assert answer.status == 603
     assert (record["identity"]["status"], record["end"]["sip_status"]) == ("failed", 603)
@@ -280,11 +238,11 @@ async def test_verdict_that_comes_while_the_model_opens_refuses_before_the_answe
 async def test_passed_call_is_answered_recorded_and_told_late(
     tmp_path: Path, fetcher: Fetcher, provider: Provider
 ) -> None:
-    async with house(tmp_path, identity={"verify": "passport", "refuse": ["failed"], "tell_agent": True}) as house_:
+    async with reception(tmp_path, identity={"verify": "passport", "refuse": ["failed"], "tell_agent": True}) as desk:
         asyncio.get_running_loop().call_later(0.3, fetcher.gate.set)
-        answer, _ = await house_.call(("Identity", provider.identity()))
-        record = await house_.record()
-        told = house_.told()
+        answer, _ = await desk.call(("Identity", provider.identity()))
+        record = await desk.record()
+        told = desk.told()
     assert isinstance(answer, Answered)
     assert record["identity"] == {
         "status": "passed", "source": "passport", "attestation": "A", "number": "15552223333", "diverted": False,
@@ -294,10 +252,10 @@ async def test_passed_call_is_answered_recorded_and_told_late(
 
 
 async def test_known_verdict_stands_after_the_instructions(tmp_path: Path) -> None:
-    async with house(tmp_path, identity={"verify": "passport", "tell_agent": True}) as house_:
-        await house_.call()
-        await until(lambda: any(event["type"] == "session.update" for event in house_.told()))
-        update = next(event for event in house_.told() if event["type"] == "session.update")
+    async with reception(tmp_path, identity={"verify": "passport", "tell_agent": True}) as desk:
+        await desk.call()
+        await until(lambda: any(event["type"] == "session.update" for event in desk.told()))
+        update = next(event for event in desk.told() if event["type"] == "session.update")
     assert "You are the reception.\\n\\nCaller identity: the telephone number of this call is not verified" in str(
         update
     )
@@ -305,10 +263,10 @@ async def test_known_verdict_stands_after_the_instructions(tmp_path: Path) -> No
 
 async def test_verdict_chooses_the_agent(tmp_path: Path, fetcher: Fetcher, provider: Provider) -> None:
     identity = {"verify": "passport", "route": {"expired": "careful"}}
-    async with house(tmp_path, identity=identity) as house_:
-        answer, _ = await house_.call(("Identity", provider.identity(iat=0)))
-        record = await house_.record()
-        update = next(event for event in house_.told() if event["type"] == "session.update")
+    async with reception(tmp_path, identity=identity) as desk:
+        answer, _ = await desk.call(("Identity", provider.identity(iat=0)))
+        record = await desk.record()
+        update = next(event for event in desk.told() if event["type"] == "session.update")
     assert isinstance(answer, Answered)
     assert record["agent"] == "careful"
     assert "You are careful." in str(update)
@@ -318,10 +276,10 @@ async def test_verdict_chooses_the_agent(tmp_path: Path, fetcher: Fetcher, provi
 async def test_instructions_wait_for_the_verdict_that_they_name(
     tmp_path: Path, fetcher: Fetcher, provider: Provider, identity: dict[str, str], verdict: str
 ) -> None:
-    async with house(tmp_path, identity=identity, numbers={"*": "curious"}) as house_:
+    async with reception(tmp_path, identity=identity, numbers={"*": "curious"}) as desk:
         asyncio.get_running_loop().call_later(0.3, fetcher.gate.set)
-        answer, _ = await house_.call(("Identity", provider.identity()))
-        update = next(event for event in house_.told() if event["type"] == "session.update")
+        answer, _ = await desk.call(("Identity", provider.identity()))
+        update = next(event for event in desk.told() if event["type"] == "session.update")
     assert isinstance(answer, Answered)
     assert f"The caller's number is [{verdict}]." in str(update)
 
@@ -340,7 +298,7 @@ async def test_trunk_is_registered_called_by_its_contact_and_let_go(
             "user": "gateway",
             "password": "secret",
         }
-        async with house(tmp_path, register=register) as gateway:
+        async with reception(tmp_path, register=register) as gateway:
             await until(lambda: registrar.bindings)
             bound = {str(uri) for contacts in registrar.bindings.values() for uri in contacts}
             assert bound == {f"sip:gateway@{LOOPBACK}:{gateway.port}"}
@@ -364,7 +322,7 @@ async def test_refused_registration_is_logged_and_the_gateway_lives_on(
     caplog.set_level(logging.INFO)
     async with Registrar(refuses=403).serve() as registrar:
         register = {"registrar": f"{LOOPBACK}:{registrar.port}", "user": "gateway", "password": "secret"}
-        async with house(tmp_path, register=register) as gateway:
+        async with reception(tmp_path, register=register) as gateway:
             await until(lambda: "registration" in caplog.messages)
             answer, _ = await gateway.call()
             assert isinstance(answer, Answered)
