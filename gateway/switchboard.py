@@ -37,6 +37,11 @@ CALL_ID_BYTES: Final = 8
 RETRY_AFTER_SECONDS: Final = 5
 # How long a stopping process waits for the ACK of a call that was answered a moment ago: one round trip, RFC 3261's T1.
 ACK_PATIENCE_SECONDS: Final = 0.5
+# How long it then waits for calls that are hung up on: the model's connection is closed, the recording is written. What
+# an agent's `summary` may take comes on top.
+RELEASE_PATIENCE_SECONDS: Final = 4.0
+# What a call that is cancelled may take to write its record.
+CANCEL_PATIENCE_SECONDS: Final = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -100,6 +105,7 @@ class Switchboard:
         self._rooms = rooms
         self._attendance = attendance
         self._calls: dict[InviteSession, Call | RoomCall] = {}
+        self._lives: dict[InviteSession, asyncio.Task[None]] = {}
         self._joined: dict[InviteSession, Call] = {}
         self._calls_by_trunk: Counter[str] = Counter()
         self._is_draining = False
@@ -115,16 +121,29 @@ class Switchboard:
         """Refuses new calls from now on, lets running ones end by themselves for a while, and then hangs up on them.
 
         A call that was never acknowledged would wait for its ACK for 64*T1, whatever patience there is, and whoever
-        stops the process would kill it first: without a BYE, and without the records of all calls.
+        stops the process would kill it first: without a BYE, and without the records of all calls. For the same reason
+        a call that does not end, whatever holds it, is cancelled.
         """
         self._is_draining = True
         if await self._is_idle_within(patience_seconds):
             return
+        self._stop_calls()
+        if await self._is_idle_within(ACK_PATIENCE_SECONDS):
+            return
+        for session in [*self._calls, *self._joined]:
+            self._environment.perform(session.forgo_ack)
+        self._stop_calls()  # an inbox that was full has lost the first word
+        if await self._is_idle_within(RELEASE_PATIENCE_SECONDS + max(map(_summary_seconds, self._calls.values()))):
+            return
+        for session, life in list(self._lives.items()):
+            self.counters["calls_cancelled"] += 1
+            _log.error("call does not end", extra={"event": "call_cancelled", "call_id": self._calls[session].call_id})
+            life.cancel()
+        await self._is_idle_within(CANCEL_PATIENCE_SECONDS)
+
+    def _stop_calls(self) -> None:
         for call in list(self._calls.values()):
             call.stop()
-        if not await self._is_idle_within(ACK_PATIENCE_SECONDS):
-            for session in [*self._calls, *self._joined]:
-                self._environment.perform(session.forgo_ack)
 
     async def _is_idle_within(self, seconds: float) -> bool:
         with suppress(TimeoutError):
@@ -267,7 +286,7 @@ class Switchboard:
         self._calls_by_trunk[route.trunk_name] += 1
         self._idle.clear()
         self.counters["calls"] += 1
-        self._tasks.create_task(self._live(session, call), name=f"call-{call.call_id}")
+        self._lives[session] = self._tasks.create_task(self._live(session, call), name=f"call-{call.call_id}")
 
     async def _live(self, session: ServerSession, call: Call | RoomCall) -> None:
         """The supervised edge of a call: its faults end it and nothing else."""
@@ -277,7 +296,7 @@ class Switchboard:
             self.counters["call_faults"] += 1
             _log.exception("call failed", extra={"call_id": call.call_id})
         finally:
-            del self._calls[session]
+            del self._calls[session], self._lives[session]
             for joined in [joined for joined, owner in self._joined.items() if owner is call]:
                 del self._joined[joined]
             self._calls_by_trunk[call.route.trunk_name] -= 1
@@ -325,6 +344,12 @@ class Switchboard:
             identity=_identity_record(refused.identity),
         )
         self._environment.keep(record)
+
+
+def _summary_seconds(call: Call | RoomCall) -> float:
+    """How long a call may ask its model for words about itself when it has ended."""
+    summary = call.route.agent.summary if isinstance(call.route, Route) else None
+    return 0.0 if summary is None else summary.timeout_seconds
 
 
 def _identity_record(identity: IdentityCheck | None) -> IdentityRecord | None:

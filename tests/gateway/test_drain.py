@@ -1,0 +1,48 @@
+"""A gateway that is told to stop ends, whatever its calls, their models and its far ends do."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway import switchboard
+from gateway.call.call import Call
+from gateway.caller import Caller
+from tests.fakes.realtime_server import realtime_server
+from tests.helpers.house import CALLER, house, obliging
+from tests.helpers.sipp import LOOPBACK
+
+
+async def test_a_call_that_does_not_end_is_cancelled_and_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever holds it: here it never learns that it should."""
+    monkeypatch.setattr(switchboard, "RELEASE_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(Call, "stop", lambda call: None)
+    async with realtime_server(obliging) as model, house(tmp_path, model.url) as gateway, Caller(LOOPBACK) as phone:
+        call = phone.place(gateway.target, caller=CALLER)
+        await call.answered()
+        gateway.service.stop()
+        await call.ended()
+    (record,) = gateway.records()
+    assert record["end"]["by"] == "gateway"
+
+
+async def test_a_call_whose_inbox_was_full_is_stopped_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Call] = []
+    stop = Call.stop
+
+    def lose_the_first(call: Call) -> None:
+        told.append(call)
+        if told.count(call) > 1:
+            stop(call)
+
+    monkeypatch.setattr(Call, "stop", lose_the_first)
+    async with realtime_server(obliging) as model, house(tmp_path, model.url) as gateway, Caller(LOOPBACK) as phone:
+        call = phone.place(gateway.target, caller=CALLER)
+        await call.answered()
+        gateway.service.stop()
+        await call.ended()
+    (record,) = gateway.records()
+    assert record["end"]["reason"] == "gateway_stopped"
