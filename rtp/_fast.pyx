@@ -38,8 +38,6 @@ cdef extern from "<sys/socket.h>" nogil:
     ctypedef unsigned int socklen_t
     struct sockaddr:
         pass
-    struct sockaddr_storage:
-        unsigned short ss_family
     ssize_t recvfrom(int descriptor, void *buffer, size_t size, int flags, sockaddr *source, socklen_t *length)
     ssize_t sendto(int descriptor, const void *data, size_t size, int flags, const sockaddr *to, socklen_t length)
 
@@ -55,13 +53,27 @@ cdef enum:
     HEADER_OCTETS = 12
     MAX_DATAGRAM_OCTETS = 8192
     MAX_EVENTS = 512
+    ARRIVALS_OCTETS = 131072
     NO_SSRC = -1
     LEAST_OCTETS = 2048
     MAX_OWED_FRAMES = 5
     SPARE_TURNS = 10
 
-cdef char _datagram[MAX_DATAGRAM_OCTETS]
-cdef epoll_event _ready[MAX_EVENTS]
+
+cdef struct Arrival:
+    int descriptor
+    uint32_t size
+    const char *octets
+    void *receiver
+    sockaddr_in6 source
+
+
+# What one round has read: system calls are made in a row, and then what they gave is handled in a row. Taken in turns,
+# each would find the caches and the branch predictors full of the other.
+cdef struct Arrivals:
+    epoll_event ready[MAX_EVENTS]
+    Arrival read[MAX_EVENTS]
+    char octets[ARRIVALS_OCTETS]
 
 
 cdef inline uint16_t _u16(const uint8_t *octets) noexcept nogil:
@@ -76,13 +88,12 @@ cdef inline void _write_u32(uint8_t *octets, uint32_t value) noexcept nogil:
     octets[0], octets[1], octets[2], octets[3] = value >> 24, value >> 16 & 0xFF, value >> 8 & 0xFF, value & 0xFF
 
 
-cdef socklen_t _socket_address(object address, sockaddr_storage *to) except 0:
+cdef socklen_t _socket_address(object address, sockaddr_in6 *six) except 0:
     """Fills in an address of the form ("192.0.2.1", 4000); only IP literals come here."""
     cdef bytes host = (<str>address[0]).encode()
     cdef uint16_t port = htons(<uint16_t>address[1])
-    memset(to, 0, sizeof(sockaddr_storage))
-    cdef sockaddr_in *four = <sockaddr_in *>to
-    cdef sockaddr_in6 *six = <sockaddr_in6 *>to
+    memset(six, 0, sizeof(sockaddr_in6))
+    cdef sockaddr_in *four = <sockaddr_in *>six
     if inet_pton(AF_INET, host, &four.sin_addr) == 1:
         four.sin_family, four.sin_port = AF_INET, port
         return sizeof(sockaddr_in)
@@ -92,30 +103,25 @@ cdef socklen_t _socket_address(object address, sockaddr_storage *to) except 0:
     raise ValueError(f"{address!r} is not an IP address and a port")
 
 
-cdef object _address(sockaddr_storage *source):
+cdef object _address(sockaddr_in6 *six):
     cdef char text[INET6_ADDRSTRLEN]
-    cdef sockaddr_in *four = <sockaddr_in *>source
-    cdef sockaddr_in6 *six = <sockaddr_in6 *>source
-    if source.ss_family == AF_INET:
+    cdef sockaddr_in *four = <sockaddr_in *>six
+    if six.sin6_family == AF_INET:
         inet_ntop(AF_INET, &four.sin_addr, text, INET6_ADDRSTRLEN)
         return (<bytes>text).decode(), ntohs(four.sin_port)
     inet_ntop(AF_INET6, &six.sin6_addr, text, INET6_ADDRSTRLEN)
     return (<bytes>text).decode(), ntohs(six.sin6_port)
 
 
-cdef bint _is_same(sockaddr_storage *one, sockaddr_storage *other) noexcept:
+cdef bint _is_same(sockaddr_in6 *six, sockaddr_in6 *other_six) noexcept:
     """Host and port alike; flow and scope of IPv6 are not compared, as `recvfrom`'s readers do not."""
-    cdef sockaddr_in *four
-    cdef sockaddr_in *other_four
-    cdef sockaddr_in6 *six
-    cdef sockaddr_in6 *other_six
-    if one.ss_family != other.ss_family:
+    cdef sockaddr_in *four = <sockaddr_in *>six
+    cdef sockaddr_in *other_four = <sockaddr_in *>other_six
+    if six.sin6_family != other_six.sin6_family:
         return False
-    if one.ss_family == AF_INET:
-        four, other_four = <sockaddr_in *>one, <sockaddr_in *>other
+    if six.sin6_family == AF_INET:
         return four.sin_port == other_four.sin_port and four.sin_addr.s_addr == other_four.sin_addr.s_addr
-    if one.ss_family == AF_INET6:
-        six, other_six = <sockaddr_in6 *>one, <sockaddr_in6 *>other
+    if six.sin6_family == AF_INET6:
         return six.sin6_port == other_six.sin6_port and not memcmp(&six.sin6_addr, &other_six.sin6_addr, 16)
     return False
 
@@ -193,7 +199,7 @@ cdef class InboundPath:
     """See `rtp.path.InboundPath`."""
 
     cdef object _source
-    cdef sockaddr_storage _source_key
+    cdef sockaddr_in6 _source_key
     cdef public object unprotector, remote
     cdef public RecentAudio history
     cdef public object on_audio
@@ -207,7 +213,7 @@ cdef class InboundPath:
 
     def __cinit__(self, *_arguments, **_named):
         self._source = None
-        self._source_key.ss_family = 0
+        self._source_key.sin6_family = 0
         self.ssrc = NO_SSRC
 
     @property
@@ -216,13 +222,13 @@ cdef class InboundPath:
 
     @source.setter
     def source(self, source):
-        self._source_key.ss_family = 0
+        self._source_key.sin6_family = 0
         self._source = source
         if source is not None:
             try:
                 _socket_address(source, &self._source_key)
             except (ValueError, OverflowError):
-                self._source_key.ss_family = 0  # no packet of a socket comes from there
+                self._source_key.sin6_family = 0  # no packet of a socket comes from there
 
     def receive_datagram(self, bytes data not None, source, double now):
         if source is not self._source and source != self._source:
@@ -450,17 +456,42 @@ cdef class OutboundPath:
         return packet if self.protect is None else self.protect(packet)
 
 
+cdef class Outbox:
+    """See `rtp.datagram.Outbox`."""
+
+    cdef list _posts
+    cdef bint _gathers
+
+    def __init__(self):
+        self._posts = []
+
+    def gather(self):
+        self._gathers = True
+
+    def flush(self):
+        cdef Py_ssize_t index
+        cdef list posts = self._posts
+        self._gathers = False
+        if not posts:
+            return
+        self._posts = []
+        for index in range(0, len(posts), 3):
+            (<DatagramSender>posts[index])._send(<bytes>posts[index + 1], posts[index + 2])
+
+
 cdef class DatagramSender:
     """See `rtp.datagram.DatagramSender`."""
 
     cdef int _descriptor
     cdef object _counters, _remote
-    cdef sockaddr_storage _to
+    cdef Outbox _outbox
+    cdef sockaddr_in6 _to
     cdef socklen_t _to_length
 
-    def __init__(self, bound, counters):
+    def __init__(self, bound, counters, Outbox outbox not None):
         self._descriptor = bound.fileno()
         self._counters = counters
+        self._outbox = outbox
         self._remote = None
 
     def close(self):
@@ -468,6 +499,18 @@ cdef class DatagramSender:
 
     def send(self, bytes data not None, remote):
         self._send(data, remote)
+
+    def post(self, bytes data not None, remote):
+        self._post(data, remote)
+
+    cdef int _post(self, bytes data, remote) except -1:
+        cdef list posts = self._outbox._posts
+        if not self._outbox._gathers:
+            return self._send(data, remote)
+        posts.append(self)
+        posts.append(data)
+        posts.append(remote)
+        return 0
 
     cdef int _send(self, bytes data, remote) except -1:
         if remote is not self._remote:
@@ -527,10 +570,24 @@ cdef class TurnPath:
             return
         datagram = stream._tick(now)
         if datagram is not None and stream.inbound.remote is not None:
-            self.sender._send(datagram, stream.inbound.remote)
+            self.sender._post(datagram, stream.inbound.remote)
         if now >= self.care_due:
             self.care_due = now + self.care_interval_s
             (<object>self)._take_care(now)
+
+
+cdef class _Receiver:
+    """Who is given what comes to one socket. A bound method of a path is taken apart, so that its packets need be no
+    Python objects."""
+
+    cdef InboundPath path
+    cdef object receive
+
+    cdef int replace(self, receive) except -1:
+        owner = getattr(receive, "__self__", None)
+        self.path = owner if isinstance(owner, InboundPath) and receive == owner.receive_datagram else None
+        self.receive = receive
+        return 0
 
 
 cdef class DatagramDrain:
@@ -538,72 +595,117 @@ cdef class DatagramDrain:
 
     cdef object _epoll, _counters, _on_fault
     cdef int _epoll_descriptor
-    cdef dict _receivers
+    cdef list _receivers
+    cdef Arrivals *_spare
 
     def __init__(self, epoll, counters, on_fault):
         self._epoll = epoll  # held, so that its descriptor lives as long
         self._epoll_descriptor = epoll.fileno()
         self._counters = counters
         self._on_fault = on_fault
-        self._receivers = {}
+        self._receivers = []
+
+    def __dealloc__(self):
+        free(self._spare)
 
     def add(self, bound, receive):
-        self.replace(bound.fileno(), receive)
+        cdef int descriptor = bound.fileno()
+        cdef _Receiver receiver = _Receiver()
+        receiver.replace(receive)
+        while len(self._receivers) <= descriptor:
+            self._receivers.append(None)
+        self._receivers[descriptor] = receiver
 
     def replace(self, int descriptor, receive):
-        # A bound method of a path is taken apart, so that its packets need be no Python objects.
-        owner = getattr(receive, "__self__", None)
-        is_path = isinstance(owner, InboundPath) and receive == owner.receive_datagram
-        self._receivers[descriptor] = (owner if is_path else None, receive)
+        cdef _Receiver receiver = self._receiver(descriptor)
+        if receiver is None:
+            raise KeyError(descriptor)
+        receiver.replace(receive)
 
     def knows(self, int descriptor):
-        return descriptor in self._receivers
+        return self._receiver(descriptor) is not None
 
     def remove(self, int descriptor):
-        self._receivers.pop(descriptor, None)
+        if self._receiver(descriptor) is not None:
+            self._receivers[descriptor] = None
+
+    cdef _Receiver _receiver(self, int descriptor):
+        if 0 <= descriptor < len(self._receivers):
+            return self._receivers[descriptor]
+        return None
 
     def drain(self, double now, int limit):
         cdef int taken = 0, count
-        while taken < limit:
-            count = epoll_wait(self._epoll_descriptor, _ready, MAX_EVENTS, 0)
-            if count <= 0:
-                break
-            taken += count
-            self._round(count, now)
+        cdef Arrivals *arrivals = self._spare
+        self._spare = NULL  # a receiver may come back here
+        if arrivals == NULL:
+            arrivals = <Arrivals *>malloc(sizeof(Arrivals))
+            if arrivals == NULL:
+                raise MemoryError
+        try:
+            while taken < limit:
+                count = epoll_wait(self._epoll_descriptor, arrivals.ready, MAX_EVENTS, 0)
+                if count <= 0:
+                    break
+                taken += count
+                self._round(arrivals, count, now)
+        finally:
+            free(self._spare)
+            self._spare = arrivals
         return taken
 
-    cdef int _round(self, int count, double now) except -1:
-        cdef int descriptors[MAX_EVENTS]
-        cdef int index
-        for index in range(count):  # a receiver may come back here, and reads what is ready into the same place
-            descriptors[index] = _ready[index].data.fd
-        for index in range(count):
-            try:
-                self._read(descriptors[index], now)
-            except Exception as error:
-                self._on_fault(error)
+    cdef int _round(self, Arrivals *arrivals, int count, double now) except -1:
+        cdef int index, first = 0, read
+        cdef list held = []  # a receiver that is removed meanwhile must not make room for another at its address
+        while first < count:
+            read = self._read(arrivals, &first, count, held)
+            for index in range(read):
+                try:
+                    self._deliver(&arrivals.read[index], now)
+                except Exception as error:
+                    self._on_fault(error)
         return 0
 
-    cdef int _read(self, int descriptor, double now) except -1:
-        cdef sockaddr_storage source
-        cdef socklen_t length = sizeof(source)
-        cdef Py_ssize_t size
-        cdef InboundPath path
-        entry = self._receivers.get(descriptor)
-        if entry is None:
+    cdef int _read(self, Arrivals *arrivals, int *first, int count, list held) except -1:
+        """Reads a datagram of each ready socket from `first` on, as long as there is room; says how many those are."""
+        cdef int read = 0
+        cdef char *octets = arrivals.octets
+        cdef char *end = octets + ARRIVALS_OCTETS - MAX_DATAGRAM_OCTETS
+        cdef Arrival *arrival
+        cdef socklen_t length
+        cdef ssize_t size
+        while first[0] < count and octets <= end:
+            arrival = &arrivals.read[read]
+            arrival.descriptor = arrivals.ready[first[0]].data.fd
+            first[0] += 1
+            receiver = self._receiver(arrival.descriptor)
+            if receiver is None:
+                continue  # closed by a receiver of this round
+            length = sizeof(sockaddr_in6)
+            size = recvfrom(
+                arrival.descriptor, octets, MAX_DATAGRAM_OCTETS, MSG_DONTWAIT, <sockaddr *>&arrival.source, &length
+            )
+            if size < 0:
+                if errno != EAGAIN and errno != EINTR:
+                    self._counters.receive_errors += 1
+                continue
+            held.append(receiver)
+            arrival.receiver = <void *>receiver
+            arrival.octets, arrival.size = octets, <uint32_t>size
+            octets += (size + 7) & ~7
+            read += 1
+        return read
+
+    cdef int _deliver(self, Arrival *arrival, double now) except -1:
+        cdef _Receiver receiver = <_Receiver>arrival.receiver
+        cdef InboundPath path = receiver.path
+        if self._receiver(arrival.descriptor) is not receiver:
             return 0  # closed by a receiver of this round
-        size = recvfrom(descriptor, _datagram, MAX_DATAGRAM_OCTETS, MSG_DONTWAIT, <sockaddr *>&source, &length)
-        if size < 0:
-            if errno != EAGAIN and errno != EINTR:
-                self._counters.receive_errors += 1
+        if path is not None and _is_same(&arrival.source, &path._source_key):
+            if path.unprotector is not None:
+                path._receive(PyBytes_FromStringAndSize(arrival.octets, arrival.size), now)
+            elif not path._take_regular(<const uint8_t *>arrival.octets, arrival.size, now):
+                (<object>path)._receive_irregular(PyBytes_FromStringAndSize(arrival.octets, arrival.size), now)
             return 0
-        if (<tuple>entry)[0] is not None:
-            path = <InboundPath>(<tuple>entry)[0]
-            if _is_same(&source, &path._source_key):
-                if path.unprotector is not None:
-                    path._receive(PyBytes_FromStringAndSize(_datagram, size), now)
-                elif not path._take_regular(<const uint8_t *>_datagram, size, now):
-                    (<object>path)._receive_irregular(PyBytes_FromStringAndSize(_datagram, size), now)
-                return 0
-        (<tuple>entry)[1](PyBytes_FromStringAndSize(_datagram, size), _address(&source), now)
+        receiver.receive(PyBytes_FromStringAndSize(arrival.octets, arrival.size), _address(&arrival.source), now)
         return 0

@@ -89,6 +89,7 @@ class MediaClock:
         self._loads = [0] * _ROUND
         """How many are served in each step of a round."""
         self._step_hooks: list[Callable[[float], None]] = []
+        self._flush_hooks: list[Callable[[], None]] = []
         self._origin = 0.0
         self._next_step = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -103,6 +104,10 @@ class MediaClock:
     def add_step_hook(self, hook: Callable[[float], None]) -> None:
         """`hook(now)` is called at each step before anyone is served."""
         self._step_hooks.append(hook)
+
+    def add_flush_hook(self, hook: Callable[[], None]) -> None:
+        """`hook()` is called at each step after all whose turn it was have been served."""
+        self._flush_hooks.append(hook)
 
     def register(self, media: Media, period_ms: int = 20) -> None:
         """Serves `media` every `period_ms` (a multiple of 10 up to 60) from its emptiest phase on."""
@@ -178,6 +183,8 @@ class MediaClock:
                     phase = phases[step % period]
                     if phase:
                         self._serve(phase, (due - step) // period, now)
+            for flush in self._flush_hooks:
+                flush()
         return self._origin + self._next_step * _STEP_S
 
     def _serve(self, phase: dict[Media, None], missed_turns: int, now: float) -> None:

@@ -26,15 +26,46 @@ class Counters(Protocol):
     receive_errors: int
 
 
+class Outbox:
+    """Between `gather` and `flush` datagrams of many senders wait here, and then go out in a row."""
+
+    def __init__(self) -> None:
+        self._posts: list[tuple[DatagramSender, bytes, Address]] = []
+        self._gathers = False
+
+    def gather(self) -> None:
+        """Keeps what is posted from now on."""
+        self._gathers = True
+
+    def post(self, sender: "DatagramSender", data: bytes, remote: Address) -> None:
+        """One more, behind the others."""
+        if self._gathers:
+            self._posts.append((sender, data, remote))
+        else:
+            sender.send(data, remote)
+
+    def flush(self) -> None:
+        """Sends them in the order of their coming; those of a sender that was closed meanwhile count as errors."""
+        self._gathers = False
+        posts, self._posts = self._posts, []
+        for sender, data, remote in posts:
+            sender.send(data, remote)
+
+
 class DatagramSender:
     """Sends from one bound socket. What the network refuses is counted: media has no second chance."""
 
-    def __init__(self, bound: socket.socket, counters: Counters) -> None:
+    def __init__(self, bound: socket.socket, counters: Counters, outbox: Outbox) -> None:
         self._sendto = bound.sendto
         self._counters = counters
+        self._outbox = outbox
 
     def close(self) -> None:
         """Sends nothing from now on."""
+
+    def post(self, data: bytes, remote: Address) -> None:
+        """Sends one datagram to a validated address, as the outbox has it."""
+        self._outbox.post(self, data, remote)
 
     def send(self, data: bytes, remote: Address) -> None:
         """Sends one datagram to a validated address."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 IS_WANTED: Final = os.environ.get("TRUNKLINE_FAST", "on") != "off"
 
 if TYPE_CHECKING:
-    from rtp.datagram import DatagramDrain, DatagramSender
+    from rtp.datagram import DatagramDrain, DatagramSender, Outbox
     from rtp.path import FrameQueue, InboundPath, OutboundPath, PlayoutPath, RecentAudio, StreamPath, TurnPath
 
     is_compiled: bool
@@ -22,6 +22,7 @@ else:
             DatagramSender,
             FrameQueue,
             InboundPath,
+            Outbox,
             OutboundPath,
             PlayoutPath,
             RecentAudio,
@@ -31,7 +32,7 @@ else:
 
         is_compiled = True
     except ImportError:
-        from rtp.datagram import DatagramDrain, DatagramSender
+        from rtp.datagram import DatagramDrain, DatagramSender, Outbox
         from rtp.path import FrameQueue, InboundPath, OutboundPath, PlayoutPath, RecentAudio, StreamPath, TurnPath
 
         is_compiled = False
@@ -41,6 +42,7 @@ __all__ = [
     "DatagramSender",
     "FrameQueue",
     "InboundPath",
+    "Outbox",
     "OutboundPath",
     "PlayoutPath",
     "RecentAudio",

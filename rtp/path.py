@@ -344,8 +344,8 @@ class Speaking(Protocol):
 class Sender(Protocol):
     """What sends datagrams: rtp.datagram.DatagramSender is one."""
 
-    def send(self, data: bytes, remote: Address) -> None:
-        """Sends one."""
+    def post(self, data: bytes, remote: Address) -> None:
+        """Sends one now, or when all calls of this step of the clock have been served."""
 
 
 class TurnPath:
@@ -372,7 +372,7 @@ class TurnPath:
             return
         datagram = stream.tick(now)
         if datagram is not None and (remote := stream.inbound.remote) is not None:
-            self.sender.send(datagram, remote)
+            self.sender.post(datagram, remote)
         if now >= self.care_due:
             self.care_due = now + self.care_interval_s
             self._take_care(now)

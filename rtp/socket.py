@@ -18,7 +18,7 @@ from typing import Final
 from rtp.clock import MediaClock
 from rtp.datagram import DatagramReceiver
 from rtp.errors import PortsExhaustedError
-from rtp.fast import DatagramDrain, DatagramSender
+from rtp.fast import DatagramDrain, DatagramSender, Outbox
 from rtp.port_pool import PortPool
 from rtp.source_lock import Address
 
@@ -50,9 +50,9 @@ class MediaSocket:
 
     __slots__ = ("_socket", "local", "send", "sender")
 
-    def __init__(self, bound: socket.socket, counters: SocketCounters) -> None:
+    def __init__(self, bound: socket.socket, counters: SocketCounters, outbox: Outbox) -> None:
         self._socket = bound
-        self.sender = DatagramSender(bound, counters)
+        self.sender = DatagramSender(bound, counters, outbox)
         host, port = bound.getsockname()[:2]
         self.local: Address = (host, port)
         self.send: Callable[[bytes, Address], None] = self.sender.send
@@ -114,8 +114,10 @@ class MediaSockets:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watched = False
         self.counters = SocketCounters()
+        self._outbox = Outbox()
         self._drain = DatagramDrain(self._epoll, self.counters, on_fault)
         clock.add_step_hook(self._on_step)
+        clock.add_flush_hook(self._outbox.flush)
 
     @property
     def open_ports(self) -> int:
@@ -153,7 +155,7 @@ class MediaSockets:
                 if error.errno != errno.EADDRINUSE:
                     raise
                 continue
-            media_port = MediaPort(self, port, *(MediaSocket(half, self.counters) for half in bound))
+            media_port = MediaPort(self, port, *(MediaSocket(half, self.counters, self._outbox) for half in bound))
             self._ports[port] = media_port
             for half, receive in zip(bound, (receive_rtp, receive_rtcp), strict=True):
                 self._register(half, receive)
@@ -194,6 +196,7 @@ class MediaSockets:
                 self._unwatch()
         elif self._clock.media_count < self._coalesce_from * _COALESCE_UNTIL:
             self._watch()
+        self._outbox.gather()
         # In either case what has arrived is heard before a call is served: after a stall of the loop a full socket must
         # not look like a far end that fell silent.
         self.drain(now)

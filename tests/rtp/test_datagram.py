@@ -156,7 +156,7 @@ def test_a_descriptor_that_is_used_anew_within_a_round_is_read_for_its_new_owner
 
 
 def test_what_cannot_be_sent_is_counted_and_never_raised(plane: ModuleType, wire: Wire) -> None:
-    sender: Any = plane.DatagramSender(wire.far_end, wire.counters)
+    sender: Any = plane.DatagramSender(wire.far_end, wire.counters, plane.Outbox())
     ear = wire.bound()
     for remote in ((LOOPBACK, 70_000), ("2001:db8::1", 9), (LOOPBACK, -1)):
         sender.send(b"x", remote)
@@ -165,3 +165,37 @@ def test_what_cannot_be_sent_is_counted_and_never_raised(plane: ModuleType, wire
     sender.send(PAYLOAD, ear.getsockname())
     assert [ear.recv(MOST), ear.recv(MOST)] == [b"", PAYLOAD]
     assert (wire.counters.send_errors, wire.counters.send_buffer_full) == (4, 0)
+
+
+def test_what_is_posted_goes_out_in_its_order_when_all_is_made(plane: ModuleType, wire: Wire) -> None:
+    outbox: Any = plane.Outbox()
+    ear = wire.bound()
+    senders: list[Any] = [plane.DatagramSender(wire.bound(), wire.counters, outbox) for _ in range(3)]
+    outbox.gather()
+    for number, sender in enumerate(senders):
+        sender.post(b"%d" % number, ear.getsockname())
+    with pytest.raises(BlockingIOError):
+        ear.recv(100)
+    outbox.flush()
+    outbox.flush()
+    assert [ear.recv(100) for _ in senders] == [b"0", b"1", b"2"]
+    with pytest.raises(BlockingIOError):
+        ear.recv(100)
+    senders[0].post(b"at once", ear.getsockname())
+    assert ear.recv(100) == b"at once"
+    assert wire.counters.send_errors == 0
+
+
+def test_what_a_sender_posted_before_it_was_closed_is_not_sent_by_another(plane: ModuleType, wire: Wire) -> None:
+    outbox: Any = plane.Outbox()
+    ear, gone = wire.bound(), wire.bound()
+    sender: Any = plane.DatagramSender(gone, wire.counters, outbox)
+    outbox.gather()
+    sender.post(b"late", ear.getsockname())
+    sender.close()
+    gone.close()
+    heir = wire.bound()  # it has the descriptor now
+    outbox.flush()
+    with pytest.raises(BlockingIOError):
+        ear.recv(100)
+    assert (wire.counters.send_errors, heir.fileno() > 0) == (1, True)
