@@ -38,6 +38,10 @@ _PATIENCE_MS: Final = 60
 """How far above its target the delay may stay while no frame is quiet."""
 
 
+_TURNS: Final = 10
+"""What all of so many turns had to spare is too much delay; one that came late, in a busy process, says nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlayoutBufferStatistics:
     """What was done so far, in milliseconds of audio, and how things stand."""
@@ -86,6 +90,7 @@ class PlayoutBuffer:
         self._concealer = Concealer(sample_rate_hz)
         self._played: deque[bytes] = deque(maxlen=-(-self._concealer.history_samples // self._frame))
         self._delay_s = 0.0
+        self._slacks: deque[float] = deque(maxlen=_TURNS)
         self._is_waiting = True
         self._concealed = self._late = self._inserted = self._removed = self._restarts = 0
 
@@ -114,6 +119,7 @@ class PlayoutBuffer:
             excess = self._held_samples - self._frame - int(self.target_s * self._rate)
             self._removed += excess
             self._advance(excess)
+            self._slacks.clear()
 
     def take(self, now: float) -> bytes:
         """The next frame to be heard. Silence before the first audio."""
@@ -122,6 +128,7 @@ class PlayoutBuffer:
             return self._coding.silence_of(self._frame)
         self._delay_s = now - self._taken / self._rate - baseline_s
         slack_s = self._delay_s - self._frame_s
+        self._slacks.append(slack_s)
         is_early = slack_s < self.target_s - self._frame_s / 2
         if self._is_waiting and is_early:
             return self._coding.silence_of(self._frame)
@@ -132,8 +139,8 @@ class PlayoutBuffer:
             frame = self._bridge(is_late=slack_s >= self.target_s)
         elif is_early and not self._concealer.is_concealing and self._is_pause():
             frame = self._insert()
-        elif slack_s > self.target_s + self._frame_s and self._held_samples >= 2 * self._frame:
-            frame = self._shrink(slack_s)
+        elif self._spare_s > self.target_s + self._frame_s and self._held_samples >= 2 * self._frame:
+            frame = self._shrink(self._spare_s)
         else:
             frame = self._next()
         self._played.append(frame)
@@ -153,6 +160,11 @@ class PlayoutBuffer:
         )
 
     @property
+    def _spare_s(self) -> float:
+        """How far before its turn every frame was there lately."""
+        return min(self._slacks) if len(self._slacks) == _TURNS else 0.0
+
+    @property
     def _held_samples(self) -> int:
         return len(self._held) // self._coding.octets_per_sample
 
@@ -161,6 +173,7 @@ class PlayoutBuffer:
         self._estimate.restart()
         self._held.clear()
         self._taken = position
+        self._slacks.clear()
         self._is_waiting = True
         self._restarts += 1
 
@@ -201,15 +214,19 @@ class PlayoutBuffer:
     def _shrink(self, slack_s: float) -> bytes:
         """Leaves out a quiet frame, or blends two into one when there has been none for long."""
         if self._is_pause():
-            self._removed += self._frame
+            self._leave_out()
             self._advance(self._frame)
             return self._next()
         if slack_s <= self.target_s + _PATIENCE_MS / 1000:
             return self._next()
-        self._removed += self._frame
+        self._leave_out()
         first, second = self._coding.decode(self._next()), self._coding.decode(self._advance(self._frame))
         rise = np.linspace(0.0, 1.0, self._frame, dtype=np.float32)
         return self._coding.encode((first * (1 - rise) + second * rise).astype(np.int16))
+
+    def _leave_out(self) -> None:
+        self._removed += self._frame
+        self._slacks = deque((slack_s - self._frame_s for slack_s in self._slacks), _TURNS)
 
     def _bridge(self, *, is_late: bool) -> bytes:
         """What is left, and an invented continuation."""
@@ -220,4 +237,5 @@ class PlayoutBuffer:
         self._concealed += missing
         if is_late:
             self._taken += missing
+            self._slacks.clear()
         return rest + invented
