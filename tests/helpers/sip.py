@@ -333,6 +333,32 @@ def in_dialog(
     return request(method, **{**defaults, **changes})
 
 
+def invited(alice: WireHost, bob: AgentHost, **changes: Any) -> tuple[Request, ServerSession]:
+    """A caller played by hand has sent an INVITE, and the agent has it."""
+    invite = request(**changes)
+    alice.send(invite, bob)
+    alice.network.run(0.1)
+    return invite, bob.incoming
+
+
+def answered(
+    alice: WireHost, bob: AgentHost, answer: bytes = ANSWER, **changes: Any
+) -> tuple[Request, Response, ServerSession]:
+    """Its 200 has reached the caller."""
+    invite, session = invited(alice, bob, **changes)
+    bob.do(session.answer, answer)
+    alice.network.run(0.1)
+    return invite, alice.last(200), session
+
+
+def confirmed(alice: WireHost, bob: AgentHost, **changes: Any) -> tuple[Request, Response, ServerSession]:
+    """The caller's ACK has reached the agent."""
+    invite, ok, session = answered(alice, bob, **changes)
+    alice.send(in_dialog(invite, ok, "ACK", cseq=1), bob)
+    alice.network.run(0.1)
+    return invite, ok, session
+
+
 def established(network: Network) -> tuple[AgentHost, AgentHost, ClientSession, ServerSession]:
     """Two agents and their sessions, the first having called the second, up to the ACK."""
     alice, bob = network.agent("192.0.2.1"), network.agent("192.0.2.2")

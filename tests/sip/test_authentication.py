@@ -1,7 +1,5 @@
 """Digest answers to real challenges, through a call (RFC 3261 §22.2, RFC 7616 §3.3)."""
 
-import pytest
-
 from sip.authentication import DigestAuthenticator
 from sip.digest import DigestChallenge, DigestCredentials, digest_response, parse_digest, password_hash
 from sip.event import Failed
@@ -16,11 +14,6 @@ def challenge(
 ) -> Response:
     value = str(DigestChallenge(realm=realm, nonce=nonce, qop=qop, stale=stale))
     return invite.create_response(407, to_tag="edge", headers=[("Proxy-Authenticate", value)])
-
-
-@pytest.fixture
-def network() -> Network:
-    return Network()
 
 
 def placed(network: Network) -> tuple[AgentHost, WireHost]:

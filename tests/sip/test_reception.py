@@ -6,22 +6,7 @@ from sip.event import Acknowledged, Answered, IncomingInvite
 from sip.message import Request, Response
 from sip.reception import Refusal
 from sip.transport.flow import Flow
-from tests.helpers.sip import ANSWER, OFFER, AgentHost, Network, WireHost, in_dialog, request
-
-
-@pytest.fixture
-def network() -> Network:
-    return Network()
-
-
-@pytest.fixture
-def bob(network: Network) -> AgentHost:
-    return network.agent("192.0.2.2")
-
-
-@pytest.fixture
-def alice(network: Network) -> WireHost:
-    return network.wire("192.0.2.1")
+from tests.helpers.sip import ANSWER, OFFER, AgentHost, Network, WireHost, answered, in_dialog, request
 
 
 def test_options_tells_allow_accept_supported_and_encodings__rfc3261_11_2(
@@ -42,12 +27,8 @@ def test_options_tells_allow_accept_supported_and_encodings__rfc3261_11_2(
 def test_options_within_a_dialog_is_answered_too__rfc3261_11_2(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    invite = request()
-    alice.send(invite, bob)
-    network.run(0.1)
-    bob.do(bob.incoming.answer, ANSWER)
-    network.run(0.1)
-    alice.send(in_dialog(invite, alice.last(200), "OPTIONS"), bob)
+    invite, ok, _ = answered(alice, bob)
+    alice.send(in_dialog(invite, ok, "OPTIONS"), bob)
     network.run(0.1)
     assert alice.last(200).cseq.method == "OPTIONS"
 
@@ -108,12 +89,8 @@ def test_a_merged_request_gets_482_and_makes_no_second_call__rfc3261_8_2_2_2(
 def test_a_request_that_comes_by_another_path_during_the_call_is_merged_too__rfc3261_8_2_2_2(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    invite = request()
-    alice.send(invite, bob)
-    network.run(0.1)
-    bob.do(bob.incoming.answer, ANSWER)
-    network.run(0.1)
-    alice.send(in_dialog(invite, alice.last(200), "ACK", cseq=1), bob)
+    invite, ok, _ = answered(alice, bob)
+    alice.send(in_dialog(invite, ok, "ACK", cseq=1), bob)
     network.run(100.0)
     assert len(bob.agent.transactions) == 0
     alice.send(request(branch="z9hG4bKother-path"), bob)
@@ -233,12 +210,8 @@ def test_a_body_without_type_gets_400__rfc3261_20_15(network: Network, alice: Wi
 
 
 def test_a_bye_with_a_body_of_any_type_is_taken(network: Network, alice: WireHost, bob: AgentHost) -> None:
-    invite = request()
-    alice.send(invite, bob)
-    network.run(0.1)
-    bob.do(bob.incoming.answer, ANSWER)
-    network.run(0.1)
-    bye = in_dialog(invite, alice.last(200), "BYE", body=b"\x01", headers=(("Content-Type", "application/isup"),))
+    invite, ok, _ = answered(alice, bob)
+    bye = in_dialog(invite, ok, "BYE", body=b"\x01", headers=(("Content-Type", "application/isup"),))
     alice.send(bye, bob)
     network.run(0.1)
     assert alice.responses()[-1] == 200
@@ -367,15 +340,10 @@ def test_beyond_a_limit_a_call_gets_503_and_retry_after_without_state(
 
 def test_a_bye_ends_its_call_though_the_table_of_transactions_is_full(network: Network, alice: WireHost) -> None:
     bob = network.agent("192.0.2.2", screen=None, max_transactions=1)
-    invite = request()
-    alice.send(invite, bob)
-    network.run(0.1)
-    bob.do(bob.incoming.answer, ANSWER)
-    network.run(0.1)
-    answer = alice.last(200)
-    alice.send(in_dialog(invite, answer, "ACK", cseq=1), bob)
-    alice.send(in_dialog(invite, answer, "INFO", cseq=2, branch="z9hG4bKinfo"), bob)
-    alice.send(in_dialog(invite, answer, "BYE", cseq=3, branch="z9hG4bKbye"), bob)
+    invite, ok, _ = answered(alice, bob)
+    alice.send(in_dialog(invite, ok, "ACK", cseq=1), bob)
+    alice.send(in_dialog(invite, ok, "INFO", cseq=2, branch="z9hG4bKinfo"), bob)
+    alice.send(in_dialog(invite, ok, "BYE", cseq=3, branch="z9hG4bKbye"), bob)
     network.run(0.1)
     assert bob.agent.counters["transaction_limit"] == 1
     assert alice.last(200).cseq.method == "BYE"

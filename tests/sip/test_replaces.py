@@ -12,11 +12,6 @@ from tests.helpers.sip import ANSWER, OFFER, AgentHost, Network, WireHost, in_di
 ALLOW = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS")
 
 
-@pytest.fixture
-def network() -> Network:
-    return Network()
-
-
 class House:
     """An agent that knows Replaces, in a call with Alice; Carol wants to take her place."""
 

@@ -14,11 +14,6 @@ NAME = "trunk.example.net"
 
 
 @pytest.fixture
-def network() -> Network:
-    return Network()
-
-
-@pytest.fixture
 def servers(network: Network) -> list[WireHost]:
     hosts = [network.wire(f"192.0.2.{number}") for number in (11, 12, 13)]
     network.names[NAME] = [host.address for host in hosts]

@@ -5,18 +5,12 @@ from typing import Any
 import pytest
 
 from sip.event import ReferAccepted, ReferEnded, ReferProgress, ReferReceived
-from sip.message import Request, Response
+from sip.message import Request
 from sip.session.refer import SUBSCRIPTION_SECONDS
-from sip.session.uas import ServerSession
-from tests.helpers.sip import ANSWER, AgentHost, Network, WireHost, in_dialog, request
+from tests.helpers.sip import AgentHost, Network, WireHost, confirmed, in_dialog, request
 
 ALLOW = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "NOTIFY", "REFER")
 TARGET = "<tel:+15557778888>"
-
-
-@pytest.fixture
-def network() -> Network:
-    return Network()
 
 
 class Call:
@@ -26,16 +20,8 @@ class Call:
         self.network = network
         self.alice: WireHost = network.wire("192.0.2.1")
         self.bob: AgentHost = network.agent("192.0.2.2", screen=None, allow=ALLOW, **configuration)
-        self.invite: Request = request()
+        self.invite, self.ok, self.session = confirmed(self.alice, self.bob)
         self.cseq = 1
-        self.alice.send(self.invite, self.bob)
-        network.run(0.1)
-        self.bob.do(self.bob.incoming.answer, ANSWER)
-        network.run(0.1)
-        self.ok: Response = self.alice.last(200)
-        self.alice.send(in_dialog(self.invite, self.ok, "ACK", cseq=1, body=b""), self.bob)
-        network.run(0.1)
-        self.session: ServerSession = self.bob.incoming
 
     def send(self, method: str, *headers: tuple[str, str], body: bytes = b"") -> None:
         self.cseq += 1

@@ -9,7 +9,7 @@ from sip.message import Request, Response
 from sip.session.refresh import INTERVAL_LIMIT, SessionExpires, SessionRefresher, min_se
 from sip.session.state import EndCause
 from sip.session.uas import ServerSession
-from tests.helpers.sip import ANSWER, OFFER, AgentHost, Network, WireHost, established, in_dialog, request
+from tests.helpers.sip import ANSWER, OFFER, AgentHost, Network, WireHost, confirmed, established, in_dialog, request
 
 ALLOW = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "UPDATE")
 ASKS = (("Supported", "timer"), ("Session-Expires", "300"))
@@ -134,25 +134,24 @@ def test_requests_keep_the_roles_once_agreed__rfc4028_7_4() -> None:
     assert SessionRefresher(Driven(), wanted=None, minimum=90).request_headers() == []
 
 
+def hosts(network: Network) -> tuple[WireHost, AgentHost]:
+    """A caller played by hand, and an agent that knows session timers."""
+    return network.wire("192.0.2.1"), network.agent("192.0.2.2", supported=("timer",), allow=ALLOW)
+
+
 def called(network: Network, headers: tuple[tuple[str, str], ...] = ASKS) -> tuple[WireHost, AgentHost, Request]:
-    alice = network.wire("192.0.2.1")
-    bob = network.agent("192.0.2.2", supported=("timer",), allow=ALLOW)
+    alice, bob = hosts(network)
     invite = request(headers=headers)
     alice.send(invite, bob)
     network.run(0.1)
     return alice, bob, invite
 
 
-def confirmed(
+def talking(
     network: Network, headers: tuple[tuple[str, str], ...] = ASKS
 ) -> tuple[WireHost, AgentHost, Request, Response, ServerSession]:
-    alice, bob, invite = called(network, headers)
-    bob.do(bob.incoming.answer, ANSWER)
-    network.run(0.1)
-    ok = alice.last(200)
-    alice.send(in_dialog(invite, ok, "ACK", cseq=1, body=b""), bob)
-    network.run(0.1)
-    return alice, bob, invite, ok, bob.incoming
+    alice, bob = hosts(network)
+    return alice, bob, *confirmed(alice, bob, headers=headers)
 
 
 @pytest.mark.parametrize(("field", "text"), [("Supported", "60"), ("Supported", "0"), ("Require", "89")])
@@ -171,7 +170,7 @@ def test_a_leaked_session_expires_below_our_least_is_ignored__twilio() -> None:
 
 def test_a_session_that_the_peer_does_not_refresh_ends_with_bye__rfc4028_10() -> None:
     network = Network()
-    alice, _, _, ok, session = confirmed(network)
+    alice, _, _, ok, session = talking(network)
     assert ok.headers.get("Session-Expires") == "300;refresher=uac"
     assert ok.require == ("timer",)
     assert session.session_interval == 300
@@ -184,7 +183,7 @@ def test_a_session_that_the_peer_does_not_refresh_ends_with_bye__rfc4028_10() ->
 
 def test_an_update_without_offer_refreshes_target_and_timer__rfc3311_5_2() -> None:
     network = Network()
-    alice, bob, invite, ok, session = confirmed(network)
+    alice, bob, invite, ok, session = talking(network)
     for turn in range(4):
         network.run(150.0)
         update = in_dialog(invite, ok, "UPDATE", cseq=2 + turn, branch=f"z9hG4bKu{turn}", headers=ASKS)
@@ -197,7 +196,7 @@ def test_an_update_without_offer_refreshes_target_and_timer__rfc3311_5_2() -> No
 def test_a_refresh_of_ours_is_an_update_where_the_peer_allows_it__rfc4028_7_4() -> None:
     network = Network()
     headers = (("Supported", "timer"), ("Session-Expires", "300;refresher=uas"), ("Allow", "INVITE, ACK, BYE, UPDATE"))
-    alice, bob, _, _, session = confirmed(network, headers)
+    alice, bob, _, _, session = talking(network, headers)
     network.run(151.0)
     (update, *_) = alice.requests("UPDATE")
     assert update.body == b""
@@ -213,7 +212,7 @@ def test_a_refresh_of_ours_is_an_update_where_the_peer_allows_it__rfc4028_7_4() 
 
 def test_a_refresh_of_ours_is_the_same_offer_again_where_the_peer_lacks_update__rfc4028_7_4() -> None:
     network = Network()
-    alice, _, _, _, _ = confirmed(network, (("Supported", "timer"), ("Session-Expires", "300;refresher=uas")))
+    alice, _, _, _, _ = talking(network, (("Supported", "timer"), ("Session-Expires", "300;refresher=uas")))
     network.run(151.0)
     assert alice.requests("UPDATE") == []
     assert alice.requests("INVITE")[0].body == ANSWER
@@ -221,7 +220,7 @@ def test_a_refresh_of_ours_is_the_same_offer_again_where_the_peer_lacks_update__
 
 def test_a_refresh_that_is_refused_does_not_end_the_call_before_its_time__rfc4028_10() -> None:
     network = Network()
-    alice, bob, _, _, session = confirmed(network, (("Supported", "timer"), ("Session-Expires", "300;refresher=uas")))
+    alice, bob, _, _, session = talking(network, (("Supported", "timer"), ("Session-Expires", "300;refresher=uas")))
     network.run(151.0)
     alice.send(alice.requests("INVITE")[0].create_response(503), bob)
     network.run(1.0)
@@ -284,7 +283,7 @@ def test_a_422_is_answered_with_the_interval_it_names__rfc4028_7_3() -> None:
 
 def test_an_update_with_an_offer_is_our_user_s_to_answer__rfc3311_5_2() -> None:
     network = Network()
-    alice, bob, invite, ok, session = confirmed(network)
+    alice, bob, invite, ok, session = talking(network)
     alice.send(in_dialog(invite, ok, "UPDATE", body=OFFER), bob)
     alice.send(in_dialog(invite, ok, "UPDATE", cseq=3, branch="z9hG4bKc", body=OFFER), bob)
     alice.send(in_dialog(invite, ok, "INVITE", cseq=4, branch="z9hG4bKd"), bob)
@@ -306,7 +305,7 @@ def test_an_update_with_an_offer_is_our_user_s_to_answer__rfc3311_5_2() -> None:
 
 def test_an_update_crossing_our_reinvite_gets_491__rfc3311_5_2() -> None:
     network = Network()
-    alice, bob, invite, ok, session = confirmed(network)
+    alice, bob, invite, ok, session = talking(network)
     bob.do(session.reinvite, OFFER)
     alice.send(in_dialog(invite, ok, "UPDATE", body=OFFER), bob)
     network.run(0.1)
@@ -325,7 +324,7 @@ def test_an_update_of_an_early_dialog_with_an_offer_gets_500__rfc3311_5_2() -> N
 
 def test_a_bye_while_an_update_waits_answers_it__rfc3261_15_1_2() -> None:
     network = Network()
-    alice, bob, invite, ok, _ = confirmed(network)
+    alice, bob, invite, ok, _ = talking(network)
     alice.send(in_dialog(invite, ok, "UPDATE", body=OFFER), bob)
     alice.send(in_dialog(invite, ok, "BYE", cseq=3, branch="z9hG4bKc"), bob)
     network.run(0.1)
@@ -335,7 +334,7 @@ def test_a_bye_while_an_update_waits_answers_it__rfc3261_15_1_2() -> None:
 
 def test_an_update_that_the_user_leaves_alone_gets_500() -> None:
     network = Network()
-    alice, bob, invite, ok, session = confirmed(network)
+    alice, bob, invite, ok, session = talking(network)
     alice.send(in_dialog(invite, ok, "UPDATE", body=OFFER), bob)
     network.run(11.0)
     assert alice.responses()[-1] == 500
@@ -344,7 +343,7 @@ def test_an_update_that_the_user_leaves_alone_gets_500() -> None:
 
 def test_a_reinvite_while_an_update_waits_gets_500_and_retry_after__rfc6337_uas_usi() -> None:
     network = Network()
-    alice, bob, invite, ok, session = confirmed(network)
+    alice, bob, invite, ok, session = talking(network)
     alice.send(in_dialog(invite, ok, "UPDATE", body=OFFER), bob)
     alice.send(in_dialog(invite, ok, "INVITE", cseq=3, branch="z9hG4bKc"), bob)
     network.run(0.1)
@@ -357,7 +356,7 @@ def test_a_reinvite_while_an_update_waits_gets_500_and_retry_after__rfc6337_uas_
 
 def test_an_update_while_our_offer_waits_for_its_ack_gets_500__rfc6337_uas_isu() -> None:
     network = Network()
-    alice, bob, invite, ok, session = confirmed(network)
+    alice, bob, invite, ok, session = talking(network)
     alice.send(in_dialog(invite, ok, "INVITE", body=b""), bob)
     network.run(0.1)
     bob.do(session.answer_reinvite, OFFER)
@@ -369,7 +368,7 @@ def test_an_update_while_our_offer_waits_for_its_ack_gets_500__rfc6337_uas_isu()
 
 def test_a_refresh_that_falls_into_a_reinvite_is_not_sent__rfc4028_7_4() -> None:
     network = Network()
-    alice, bob, invite, ok, _ = confirmed(network, (("Supported", "timer"), ("Session-Expires", "300;refresher=uas")))
+    alice, bob, invite, ok, _ = talking(network, (("Supported", "timer"), ("Session-Expires", "300;refresher=uas")))
     network.run(145.0)
     alice.send(in_dialog(invite, ok, "INVITE", headers=ASKS), bob)
     network.run(6.0)

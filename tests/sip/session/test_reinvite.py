@@ -15,7 +15,18 @@ from sip.event import (
 from sip.message import Request, Response
 from sip.session.state import EndCause, SessionState
 from sip.session.uas import ServerSession
-from tests.helpers.sip import ANSWER, OFFER, AgentHost, Network, WireHost, established, in_dialog, request
+from tests.helpers.sip import (
+    ANSWER,
+    OFFER,
+    AgentHost,
+    Network,
+    WireHost,
+    answered,
+    confirmed,
+    established,
+    in_dialog,
+    request,
+)
 
 HOLD = OFFER + b"a=sendonly\r\n"
 
@@ -23,15 +34,7 @@ HOLD = OFFER + b"a=sendonly\r\n"
 def wired(network: Network, *, offer: bytes = OFFER) -> tuple[WireHost, AgentHost, Request, Response, ServerSession]:
     """A hand-played caller in a confirmed call with an agent."""
     alice, bob = network.wire("192.0.2.1"), network.agent("192.0.2.2")
-    invite = request(body=offer)
-    alice.send(invite, bob)
-    network.run(0.1)
-    bob.do(bob.incoming.answer, ANSWER)
-    network.run(0.1)
-    ok = alice.last(200)
-    alice.send(in_dialog(invite, ok, "ACK", cseq=1, body=b""), bob)
-    network.run(0.1)
-    return alice, bob, invite, ok, bob.incoming
+    return alice, bob, *confirmed(alice, bob, body=offer)
 
 
 def test_the_peer_s_reinvite_is_answered_and_acknowledged__rfc3261_14_2() -> None:
@@ -210,12 +213,7 @@ def test_the_pause_after_glare_lets_the_peer_s_reinvite_through__rfc3261_14_1() 
 def test_a_reinvite_that_outruns_the_ack_stands_for_it__rfc5407_3_1_4() -> None:
     network = Network()
     alice, bob = network.wire("192.0.2.1"), network.agent("192.0.2.2")
-    invite = request()
-    alice.send(invite, bob)
-    network.run(0.1)
-    bob.do(bob.incoming.answer, ANSWER)
-    network.run(0.1)
-    ok = alice.last(200)
+    invite, ok, _ = answered(alice, bob)
     alice.send(in_dialog(invite, ok, "INVITE"), bob)
     network.run(0.1)
     assert bob.names == ["IncomingInvite", "Acknowledged", "ReinviteReceived"]
@@ -224,12 +222,8 @@ def test_a_reinvite_that_outruns_the_ack_stands_for_it__rfc5407_3_1_4() -> None:
 def test_a_reinvite_before_the_ack_that_owes_an_answer_gets_491__rfc5407_3_1_4() -> None:
     network = Network()
     alice, bob = network.wire("192.0.2.1"), network.agent("192.0.2.2")
-    invite = request(body=b"")
-    alice.send(invite, bob)
-    network.run(0.1)
-    bob.do(bob.incoming.answer, OFFER)
-    network.run(0.1)
-    alice.send(in_dialog(invite, alice.last(200), "INVITE"), bob)
+    invite, ok, _ = answered(alice, bob, OFFER, body=b"")
+    alice.send(in_dialog(invite, ok, "INVITE"), bob)
     network.run(0.1)
     assert alice.last(491).cseq.number == 2
 

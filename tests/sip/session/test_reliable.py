@@ -20,7 +20,7 @@ from sip.message import Request, Response
 from sip.session.state import EndCause, SessionState
 from sip.session.uac import ClientSession
 from sip.session.uas import ServerSession
-from tests.helpers.sip import ANSWER, OFFER, AgentHost, Network, WireHost, in_dialog, request
+from tests.helpers.sip import ANSWER, OFFER, AgentHost, Network, WireHost, in_dialog, invited, request
 
 ALLOW = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "PRACK", "UPDATE")
 NEW_OFFER = OFFER.replace(b"o=- 1 1", b"o=- 1 2").replace(b"4000", b"4002")
@@ -29,27 +29,15 @@ OPTIONS: dict[str, Any] = {"supported": ("100rel",), "allow": ALLOW}
 
 
 @pytest.fixture
-def network() -> Network:
-    return Network()
-
-
-@pytest.fixture
-def alice(network: Network) -> WireHost:
-    return network.wire("192.0.2.1")
-
-
-@pytest.fixture
 def bob(network: Network) -> AgentHost:
     return network.agent("192.0.2.2", screen=None, **OPTIONS)
 
 
-def invited(
-    network: Network, alice: WireHost, bob: AgentHost, header: str = "Require", body: bytes = OFFER
+def asked(
+    alice: WireHost, bob: AgentHost, header: str = "Require", body: bytes = OFFER
 ) -> tuple[Request, ServerSession]:
-    invite = request(headers=((header, "100rel"),), body=body)
-    alice.send(invite, bob)
-    network.run(0.1)
-    return invite, bob.incoming
+    """A caller that wants reliable responses, or can have them, has sent its INVITE."""
+    return invited(alice, bob, headers=((header, "100rel"),), body=body)
 
 
 def prack(invite: Request, response: Response, cseq: int = 2, *, rack: str = "", body: bytes = b"") -> Request:
@@ -60,7 +48,7 @@ def prack(invite: Request, response: Response, cseq: int = 2, *, rack: str = "",
 def test_a_caller_that_requires_it_gets_its_180_reliably_until_the_prack__rfc3262_3(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    invite, session = invited(network, alice, bob)
+    invite, session = asked(alice, bob)
     start = network.now
     bob.do(session.ring)
     network.run(8.0)
@@ -79,7 +67,7 @@ def test_a_caller_that_requires_it_gets_its_180_reliably_until_the_prack__rfc326
 def test_the_second_waits_for_the_prack_of_the_first_and_counts_on__rfc3262_3(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    invite, session = invited(network, alice, bob)
+    invite, session = asked(alice, bob)
     bob.do(session.ring)
     bob.do(session.progress, 183, ANSWER)
     network.run(0.1)
@@ -95,7 +83,7 @@ def test_the_second_waits_for_the_prack_of_the_first_and_counts_on__rfc3262_3(
 def test_the_200_waits_for_the_prack_of_a_described_183__rfc3262_3(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    invite, session = invited(network, alice, bob, "Supported")
+    invite, session = asked(alice, bob, "Supported")
     bob.do(session.progress, 183, ANSWER)
     assert bob.do(session.answer, ANSWER)
     network.run(0.1)
@@ -111,7 +99,7 @@ def test_the_200_waits_for_the_prack_of_a_described_183__rfc3262_3(
 def test_the_200_overtakes_a_bare_180_and_ends_its_retransmissions__rfc3262_3(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    invite, session = invited(network, alice, bob)
+    invite, session = asked(alice, bob)
     bob.do(session.ring)
     bob.do(session.answer, ANSWER)
     network.run(0.1)
@@ -123,7 +111,7 @@ def test_the_200_overtakes_a_bare_180_and_ends_its_retransmissions__rfc3262_3(
 def test_without_prack_the_invite_is_refused_after_64_t1__rfc3262_3(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    invited(network, alice, bob)
+    asked(alice, bob)
     bob.do(bob.incoming.ring)
     network.run(33.0)
     assert 504 in alice.responses()
@@ -135,7 +123,7 @@ def test_without_prack_the_invite_is_refused_after_64_t1__rfc3262_3(
 def test_a_prack_for_something_else_gets_481__rfc3262_3(
     network: Network, alice: WireHost, bob: AgentHost, rack: str
 ) -> None:
-    invite, session = invited(network, alice, bob)
+    invite, session = asked(alice, bob)
     bob.do(session.ring)
     network.run(0.1)
     ringing = alice.last(180)
@@ -145,7 +133,7 @@ def test_a_prack_for_something_else_gets_481__rfc3262_3(
 
 
 def test_a_second_prack_gets_481__rfc3262_3(network: Network, alice: WireHost, bob: AgentHost) -> None:
-    invite, session = invited(network, alice, bob)
+    invite, session = asked(alice, bob)
     bob.do(session.ring)
     network.run(0.1)
     alice.send(prack(invite, alice.last(180)), bob)
@@ -157,7 +145,7 @@ def test_a_second_prack_gets_481__rfc3262_3(network: Network, alice: WireHost, b
 def test_the_prack_brings_the_answer_to_an_offer_in_a_183__rfc3262_5(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    invite, session = invited(network, alice, bob, body=b"")
+    invite, session = asked(alice, bob, body=b"")
     bob.do(session.progress, 183, OFFER)
     network.run(0.1)
     early = alice.last(183)
@@ -170,7 +158,7 @@ def test_the_prack_brings_the_answer_to_an_offer_in_a_183__rfc3262_5(
 def test_a_prack_with_a_second_offer_before_the_first_is_answered_gets_488_and_ends_the_repetition__rfc6337_table_1(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    invite, session = invited(network, alice, bob)
+    invite, session = asked(alice, bob)
     bob.do(session.ring)
     network.run(0.1)
     alice.send(prack(invite, alice.last(180), body=OFFER), bob)
@@ -181,7 +169,7 @@ def test_a_prack_with_a_second_offer_before_the_first_is_answered_gets_488_and_e
 
 def progressed(network: Network, alice: WireHost, bob: AgentHost, body: bytes = NEW_OFFER) -> Request:
     """An early call whose 183 had the answer; its PRACK carries `body`."""
-    invite, session = invited(network, alice, bob)
+    invite, session = asked(alice, bob)
     bob.do(session.progress, 183, ANSWER)
     network.run(0.1)
     alice.send(prack(invite, alice.last(183), body=body), bob)
@@ -244,7 +232,7 @@ def test_an_offer_in_a_prack_that_nobody_answers_ends_the_call(
 def test_an_offerless_call_may_be_changed_by_the_prack_of_a_second_183__rfc3262_5(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    invite, session = invited(network, alice, bob, body=b"")
+    invite, session = asked(alice, bob, body=b"")
     bob.do(session.progress, 183, OFFER)
     network.run(0.1)
     alice.send(prack(invite, alice.last(183), body=ANSWER), bob)
@@ -276,7 +264,7 @@ def test_an_update_before_the_answer_is_our_user_s_to_answer__rfc3311_5_2(
 def test_an_update_with_an_offer_before_the_first_answer_gets_500_and_retry_after__rfc3311_5_2(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    invite, session = invited(network, alice, bob)
+    invite, session = asked(alice, bob)
     bob.do(session.ring)
     network.run(0.1)
     alice.send(update(invite, alice.last(180)), bob)
@@ -378,7 +366,7 @@ def test_a_confirmed_call_may_be_changed_by_update_too__rfc3311_5_1(network: Net
 def test_a_caller_that_only_supports_it_gets_a_plain_180__rfc3262_3(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    _, session = invited(network, alice, bob, "Supported")
+    _, session = asked(alice, bob, "Supported")
     bob.do(session.ring)
     network.run(5.0)
     assert alice.responses() == [100, 180]

@@ -12,11 +12,6 @@ CONTACT = ("Contact", "<sip:bob@192.0.2.2:5060>")
 
 
 @pytest.fixture
-def network() -> Network:
-    return Network()
-
-
-@pytest.fixture
 def alice(network: Network) -> AgentHost:
     return network.agent("192.0.2.1")
 

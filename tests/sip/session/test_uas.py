@@ -3,46 +3,20 @@
 import pytest
 
 from sip.event import Acknowledged, ByeReceived, Cancelled, Ended, IncomingInvite
-from sip.message import Request, Response
+from sip.message import Response
 from sip.session.state import EndCause, SessionState, SessionStateError
-from sip.session.uas import ServerSession
-from tests.helpers.sip import ANSWER, OFFER, AgentHost, Network, WireHost, in_dialog, request
-
-
-@pytest.fixture
-def network() -> Network:
-    return Network()
-
-
-@pytest.fixture
-def bob(network: Network) -> AgentHost:
-    return network.agent("192.0.2.2")
-
-
-@pytest.fixture
-def alice(network: Network) -> WireHost:
-    return network.wire("192.0.2.1")
-
-
-def invited(network: Network, alice: WireHost, bob: AgentHost, **changes: str) -> tuple[Request, ServerSession]:
-    invite = request(**changes)  # type: ignore[arg-type]  # strings only here
-    alice.send(invite, bob)
-    network.run(0.1)
-    return invite, bob.incoming
-
-
-def answered(network: Network, alice: WireHost, bob: AgentHost) -> tuple[Request, Response, ServerSession]:
-    invite, session = invited(network, alice, bob)
-    bob.do(session.answer, ANSWER)
-    network.run(0.1)
-    return invite, alice.last(200), session
-
-
-def confirmed(network: Network, alice: WireHost, bob: AgentHost) -> tuple[Request, Response, ServerSession]:
-    invite, ok, session = answered(network, alice, bob)
-    alice.send(in_dialog(invite, ok, "ACK", cseq=1), bob)
-    network.run(0.1)
-    return invite, ok, session
+from tests.helpers.sip import (
+    ANSWER,
+    OFFER,
+    AgentHost,
+    Network,
+    WireHost,
+    answered,
+    confirmed,
+    in_dialog,
+    invited,
+    request,
+)
 
 
 def test_100_goes_out_at_once_and_has_no_to_tag__rfc3261_8_2_6_1(
@@ -87,7 +61,7 @@ def test_ringing_and_answer_carry_one_tag_contact_allow_and_the_record_routes__r
 def test_retransmitted_invite_gets_the_last_response_and_makes_no_second_call__rfc3261_17_2_1(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    invite, session = invited(network, alice, bob)
+    invite, session = invited(alice, bob)
     alice.send(invite, bob)
     network.run(0.1)
     bob.do(session.ring)
@@ -102,7 +76,7 @@ def test_retransmitted_invite_gets_the_last_response_and_makes_no_second_call__r
 def test_2xx_is_resent_at_t1_doubling_to_t2_until_the_ack__rfc3261_13_3_1_4(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    invite, ok, session = answered(network, alice, bob)
+    invite, ok, session = answered(alice, bob)
     start = network.sent(bob, 200)[0].time
     network.run(8.0)
     times = [round(packet.time - start, 3) for packet in network.sent(bob, 200)]
@@ -116,7 +90,7 @@ def test_2xx_is_resent_at_t1_doubling_to_t2_until_the_ack__rfc3261_13_3_1_4(
 def test_without_ack_for_64_t1_the_call_is_ended_with_bye__rfc3261_13_3_1_4(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    answered(network, alice, bob)
+    answered(alice, bob)
     start = network.sent(bob, 200)[0].time
     network.run(40.0)
     (bye, *_) = network.sent(bob, "BYE")
@@ -130,7 +104,7 @@ def test_without_ack_for_64_t1_the_call_is_ended_with_bye__rfc3261_13_3_1_4(
 def test_who_has_to_leave_sends_the_bye_of_an_unacknowledged_call_at_once_and_once__rfc3261_15(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    _, _, session = answered(network, alice, bob)
+    _, _, session = answered(alice, bob)
     network.run(1.0)
     assert bob.do(session.hang_up)
     network.run(0.1)
@@ -146,7 +120,7 @@ def test_who_has_to_leave_sends_the_bye_of_an_unacknowledged_call_at_once_and_on
 
 
 def test_an_acknowledged_call_has_no_ack_to_forgo(network: Network, alice: WireHost, bob: AgentHost) -> None:
-    invite, ok, session = answered(network, alice, bob)
+    invite, ok, session = answered(alice, bob)
     alice.send(in_dialog(invite, ok, "ACK", cseq=1, body=b""), bob)
     network.run(0.1)
     assert not bob.do(session.forgo_ack)
@@ -156,7 +130,7 @@ def test_an_acknowledged_call_has_no_ack_to_forgo(network: Network, alice: WireH
 def test_ack_confirms_once_and_its_copies_are_absorbed__rfc3261_13_3_1_4(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    invite, ok, session = answered(network, alice, bob)
+    invite, ok, session = answered(alice, bob)
     ack = in_dialog(invite, ok, "ACK", cseq=1, body=b"")
     for _ in range(3):
         alice.send(ack, bob)
@@ -170,7 +144,7 @@ def test_ack_confirms_once_and_its_copies_are_absorbed__rfc3261_13_3_1_4(
 def test_ack_with_the_invite_s_own_branch_counts_too__rfc6026_7_1(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    invite, ok, session = answered(network, alice, bob)
+    invite, ok, session = answered(alice, bob)
     alice.send(in_dialog(invite, ok, "ACK", cseq=1, branch="z9hG4bKa1"), bob)
     network.run(0.1)
     assert session.state is SessionState.CONFIRMED
@@ -179,7 +153,7 @@ def test_ack_with_the_invite_s_own_branch_counts_too__rfc6026_7_1(
 def test_ack_with_another_cseq_confirms_nothing__rfc3261_13_2_2_4(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    invite, ok, session = answered(network, alice, bob)
+    invite, ok, session = answered(alice, bob)
     alice.send(in_dialog(invite, ok, "ACK", cseq=7), bob)
     network.run(0.1)
     assert session.state is SessionState.ANSWERED
@@ -203,7 +177,7 @@ def test_offerless_invite_is_answered_with_an_offer_and_the_ack_brings_the_answe
 def test_rejection_is_resent_until_acked_and_ends_the_session__rfc3261_13_3_1_3(
     network: Network, alice: WireHost, bob: AgentHost, status: int
 ) -> None:
-    _invite, session = invited(network, alice, bob)
+    _invite, session = invited(alice, bob)
     bob.do(session.reject, status, headers=[("Retry-After", "5")])
     assert bob.only(Ended).cause is EndCause.REJECTED
     network.run(0.6)
@@ -220,7 +194,7 @@ def test_rejection_is_resent_until_acked_and_ends_the_session__rfc3261_13_3_1_3(
 def test_cancel_before_the_answer_gets_200_and_the_invite_487_with_the_same_tag__rfc3261_9_2(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    _, session = invited(network, alice, bob)
+    _, session = invited(alice, bob)
     bob.do(session.ring)
     alice.send(request("CANCEL", contact=None, headers=(("Reason", 'SIP;cause=200;text="elsewhere"'),)), bob)
     network.run(0.1)
@@ -235,7 +209,7 @@ def test_cancel_before_the_answer_gets_200_and_the_invite_487_with_the_same_tag_
 
 
 def test_cancel_after_the_answer_has_no_effect__rfc3261_9_2(network: Network, alice: WireHost, bob: AgentHost) -> None:
-    _, _, session = answered(network, alice, bob)
+    _, _, session = answered(alice, bob)
     alice.send(request("CANCEL", contact=None), bob)
     network.run(0.1)
     assert [message.cseq.method for message in alice.inbox if isinstance(message, Response)][-1] == "CANCEL"
@@ -251,7 +225,7 @@ def test_cancel_without_invite_gets_481__rfc3261_9_2(network: Network, alice: Wi
 
 
 def test_retransmitted_cancel_is_absorbed__rfc3261_9_2(network: Network, alice: WireHost, bob: AgentHost) -> None:
-    invited(network, alice, bob)
+    invited(alice, bob)
     cancel = request("CANCEL", contact=None)
     alice.send(cancel, bob)
     alice.send(cancel, bob)
@@ -263,7 +237,7 @@ def test_retransmitted_cancel_is_absorbed__rfc3261_9_2(network: Network, alice: 
 def test_bye_is_answered_and_ends_the_call_with_its_reason__rfc3261_15_1_2(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    invite, ok, _ = confirmed(network, alice, bob)
+    invite, ok, _ = confirmed(alice, bob)
     alice.send(in_dialog(invite, ok, "BYE", headers=(("Reason", "Q.850;cause=16"),)), bob)
     network.run(0.1)
     assert alice.responses()[-1] == 200
@@ -277,7 +251,7 @@ def test_bye_is_answered_and_ends_the_call_with_its_reason__rfc3261_15_1_2(
 def test_bye_before_the_ack_ends_the_call_and_its_retransmissions__rfc3261_15(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    invite, ok, session = answered(network, alice, bob)
+    invite, ok, session = answered(alice, bob)
     alice.send(in_dialog(invite, ok, "BYE"), bob)
     network.run(40.0)
     assert session.end_cause is EndCause.REMOTE_BYE
@@ -288,7 +262,7 @@ def test_bye_before_the_ack_ends_the_call_and_its_retransmissions__rfc3261_15(
 def test_bye_for_the_early_dialog_ends_the_invite_with_487__rfc3261_15_1_2(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    invite, session = invited(network, alice, bob)
+    invite, session = invited(alice, bob)
     bob.do(session.ring)
     network.run(0.1)
     alice.send(in_dialog(invite, alice.last(180), "BYE"), bob)
@@ -300,7 +274,7 @@ def test_bye_for_the_early_dialog_ends_the_invite_with_487__rfc3261_15_1_2(
 def test_a_second_bye_for_an_ended_dialog_gets_200_and_later_481__rfc3261_15_1_2(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    invite, ok, _ = confirmed(network, alice, bob)
+    invite, ok, _ = confirmed(alice, bob)
     alice.send(in_dialog(invite, ok, "BYE"), bob)
     network.run(0.1)
     alice.send(in_dialog(invite, ok, "BYE", cseq=3, branch="z9hG4bKc3"), bob)
@@ -312,7 +286,7 @@ def test_a_second_bye_for_an_ended_dialog_gets_200_and_later_481__rfc3261_15_1_2
 
 
 def test_our_bye_waits_for_the_ack__rfc3261_15(network: Network, alice: WireHost, bob: AgentHost) -> None:
-    invite, ok, session = answered(network, alice, bob)
+    invite, ok, session = answered(alice, bob)
     assert bob.do(session.bye, headers=[("Reason", "Q.850;cause=16")])
     network.run(0.2)
     assert network.sent(bob, "BYE") == []
@@ -326,7 +300,7 @@ def test_our_bye_waits_for_the_ack__rfc3261_15(network: Network, alice: WireHost
 def test_our_bye_goes_out_at_64_t1_where_the_ack_never_comes__rfc3261_15(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    _, _, session = answered(network, alice, bob)
+    _, _, session = answered(alice, bob)
     bob.do(session.hang_up)
     network.run(33.0)
     assert len(alice.requests("BYE")) >= 1
@@ -385,7 +359,7 @@ def test_answers_go_to_the_source_whatever_via_says__rfc3581_4(network: Network,
 def test_a_ringing_call_repeats_its_180_every_minute__rfc3261_13_3_1_1(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    _, session = invited(network, alice, bob)
+    _, session = invited(alice, bob)
     bob.do(session.ring)
     network.run(130.0)
     assert alice.responses() == [100, 180, 180, 180]
@@ -394,7 +368,7 @@ def test_a_ringing_call_repeats_its_180_every_minute__rfc3261_13_3_1_1(
 def test_an_invite_that_the_user_leaves_alone_is_given_up_with_480(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    _, session = invited(network, alice, bob)
+    _, session = invited(alice, bob)
     network.run(181.0)
     assert 480 in alice.responses()
     assert session.end_cause is EndCause.EXPIRED
@@ -422,7 +396,7 @@ def test_an_expires_that_says_nothing_changes_nothing__rfc3261_20_19(
 
 
 def test_hang_up_before_the_answer_is_a_480(network: Network, alice: WireHost, bob: AgentHost) -> None:
-    _, session = invited(network, alice, bob)
+    _, session = invited(alice, bob)
     assert bob.do(session.hang_up)
     assert not bob.do(session.hang_up)
     network.run(0.1)
@@ -432,7 +406,7 @@ def test_hang_up_before_the_answer_is_a_480(network: Network, alice: WireHost, b
 def test_calls_that_no_race_explains_are_faults_of_the_caller(
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
-    _, session = invited(network, alice, bob)
+    _, session = invited(alice, bob)
     with pytest.raises(SessionStateError, match="HANG_UP is of no use in state INVITED"):
         bob.do(session.bye)
     with pytest.raises(SessionStateError, match="there is no confirmed dialog"):
@@ -447,7 +421,7 @@ def test_calls_that_no_race_explains_are_faults_of_the_caller(
 
 
 def test_after_the_end_every_method_says_too_late(network: Network, alice: WireHost, bob: AgentHost) -> None:
-    invite, ok, session = confirmed(network, alice, bob)
+    invite, ok, session = confirmed(alice, bob)
     alice.send(in_dialog(invite, ok, "BYE"), bob)
     network.run(0.1)
     assert not bob.do(session.ring)
@@ -468,7 +442,7 @@ def test_a_response_that_cannot_be_sent_is_counted_and_ends_by_its_timer__rfc602
     network: Network, alice: WireHost, bob: AgentHost
 ) -> None:
     bob.failing = True
-    _, session = invited(network, alice, bob)
+    _, session = invited(alice, bob)
     assert bob.agent.counters["response_not_sent"] == 1
     bob.do(session.answer, ANSWER)
     network.run(70.0)
