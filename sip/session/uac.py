@@ -13,7 +13,7 @@ from sip.session.reliable import ReceivedProvisionals
 from sip.session.sent import CREDENTIAL_FIELDS, Acknowledger, create_cancel
 from sip.session.session import Deadline, InviteSession
 from sip.session.state import CLIENT_SESSION, EndCause, SessionInput, SessionState
-from sip.transaction.layer import ClientTransaction
+from sip.transaction.client import ClientTransaction
 from sip.transaction.machine import Failure
 from sip.transaction.non_invite_server import NonInviteServerTransaction
 from sip.transport.flow import Flow, Target, is_ip_literal

@@ -3,9 +3,9 @@
 from typing import Final
 
 from sip.message import Request, Response
-from sip.transaction.machine import Act, Input, Output, State, Step, Table, Transaction, input_for
-from sip.transaction.timer import Timer, TimerValues
-from sip.transport.flow import Flow, Target
+from sip.transaction.client import ClientTransaction
+from sip.transaction.machine import Act, Input, Output, State, Step, Table
+from sip.transaction.timer import Timer
 
 _ACCEPT: Final = Step(State.ACCEPTED, (Act.PASS_UP,), arm=(Timer.M,))
 _REFUSE: Final = Step(State.COMPLETED, (Act.SEND_ACK, Act.PASS_UP), arm=(Timer.D,))
@@ -39,21 +39,13 @@ INVITE_CLIENT: Final[Table] = {
 }
 
 
-class InviteClientTransaction(Transaction):
+class InviteClientTransaction(ClientTransaction):
     """One INVITE sent. Refusals are acknowledged here; every 2xx goes up, and its ACK is the session's work."""
 
     TABLE = INVITE_CLIENT
     INITIAL = State.CALLING
 
     __slots__ = ()
-
-    def __init__(self, request: Request, peer: Flow | Target, values: TimerValues, now: float) -> None:
-        super().__init__(request, peer, values)
-        self.step(Input.START, now, request)
-
-    def receive_response(self, response: Response, now: float) -> bool:
-        """A response that matches by branch and CSeq method."""
-        return self.step(input_for(response, sent=False), now, response)
 
     def _perform(self, act: Act, message: Request | Response | None) -> None:
         if act is Act.SEND_ACK and isinstance(message, Response):

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from sip.agenda import Agenda
 from sip.message import Request, Response
+from sip.transaction.client import ClientTransaction
 from sip.transaction.invite_client import InviteClientTransaction
 from sip.transaction.invite_server import InviteServerTransaction
 from sip.transaction.machine import Act, Failure, Output, State, Transaction
@@ -19,7 +20,6 @@ from sip.transport.flow import Flow, Target, Transmit, is_ip_literal
 MAGIC_COOKIE: Final = "z9hG4bK"  # RFC 3261 §8.1.1.7: such a branch is unique for the request
 
 ServerTransaction = InviteServerTransaction | NonInviteServerTransaction
-ClientTransaction = InviteClientTransaction | NonInviteClientTransaction
 ServerKey = tuple[str, ...]
 ClientKey = tuple[str, str]
 MergeKey = tuple[str, str, int, str]
@@ -165,8 +165,10 @@ class TransactionLayer:
         An INVITE that got a 1xx has no timer in RFC 3261; `patience`, in seconds, is its time for a final response.
         `on_silence` is called once where nothing at all has come after `silence` seconds; the transaction goes on.
         """
-        maker = InviteClientTransaction if request.method == "INVITE" else NonInviteClientTransaction
-        transaction: ClientTransaction = maker(request, to, self.values, now)
+        maker: type[ClientTransaction] = (
+            InviteClientTransaction if request.method == "INVITE" else NonInviteClientTransaction
+        )
+        transaction = maker(request, to, self.values, now)
         if not is_resent:
             transaction.send_once()
         client = _Client(self, transaction, on_outcome, prefer)

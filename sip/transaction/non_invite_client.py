@@ -2,10 +2,9 @@
 
 from typing import Final
 
-from sip.message import Request, Response
-from sip.transaction.machine import Act, Input, State, Step, Table, Transaction, input_for
-from sip.transaction.timer import Timer, TimerValues
-from sip.transport.flow import Flow, Target
+from sip.transaction.client import ClientTransaction
+from sip.transaction.machine import Act, Input, State, Step, Table
+from sip.transaction.timer import Timer
 
 _FINAL: Final = Step(State.COMPLETED, (Act.PASS_UP,), arm=(Timer.K,))
 _FAIL: Final = Step(State.TERMINATED, (Act.TELL_TRANSPORT_ERROR,))
@@ -40,21 +39,13 @@ NON_INVITE_CLIENT: Final[Table] = {
 }
 
 
-class NonInviteClientTransaction(Transaction):
+class NonInviteClientTransaction(ClientTransaction):
     """One request sent that is neither INVITE nor ACK."""
 
     TABLE = NON_INVITE_CLIENT
     INITIAL = State.TRYING
 
     __slots__ = ()
-
-    def __init__(self, request: Request, peer: Flow | Target, values: TimerValues, now: float) -> None:
-        super().__init__(request, peer, values)
-        self.step(Input.START, now, request)
-
-    def receive_response(self, response: Response, now: float) -> bool:
-        """A response that matches by branch and CSeq method."""
-        return self.step(input_for(response, sent=False), now, response)
 
     def _next_interval(self, timer: Timer, interval: float) -> float:
         if timer is Timer.E and self.state is State.PROCEEDING:
