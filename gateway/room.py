@@ -60,6 +60,10 @@ class Dismissible(Protocol):
     def dismiss(self) -> None:
         """The last caller has gone."""
 
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it has not gone yet, and will."""
+
 
 class Room:
     """One room. It costs nothing while nobody is in it.

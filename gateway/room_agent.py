@@ -222,6 +222,11 @@ class RoomAgent:
         """The last caller has gone."""
         self._dismissed.set()
 
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it was dismissed, or goes by itself."""
+        return self._dismissed.is_set()
+
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         return self._tasks.create_task(work, name=f"conference-{self.call_id}-work")
 
@@ -339,10 +344,14 @@ class RoomAttendance:
         self._environment = environment
         self._clock = clock
         self._start = start
+        self._next: dict[Room, tuple[RoomEntry, Request]] = {}
+        """Who came while an agent was on its way out: with whom the next one comes in."""
 
     def attend(self, room: Room, entry: RoomEntry, invite: Request) -> None:
         """Somebody came into the room: its agent comes too, unless it is there."""
         name = room.settings.agent
+        if room.agent is not None and room.agent.is_leaving:
+            self._next[room] = (entry, invite)
         if name is None or room.agent is not None or (edition := self._find(name)) is None:
             return
         agent = room.agent = RoomAgent(room, edition, entry, invite, self._environment, self._clock)
@@ -358,3 +367,5 @@ class RoomAttendance:
             room.leave(AGENT)
             if room.agent is agent:
                 room.agent = None
+            if (newcomer := self._next.pop(room, None)) is not None and room.callers:
+                self.attend(room, *newcomer)

@@ -14,7 +14,7 @@ from gateway.caller import Caller, CallFailedError, PlacedCall
 from gateway.config.trunk import Codec, TrunkSettings
 from gateway.leg import AudioLeg
 from gateway.media_policy import MediaPolicy
-from tests.fakes.realtime_server import Peer, realtime_server
+from tests.fakes.realtime_server import Peer, Script, realtime_server
 from tests.helpers.gateway_process import Record
 from tests.helpers.house import House, house
 from tests.helpers.patience import until
@@ -47,7 +47,7 @@ def hears(call: PlacedCall) -> bool:
 
 @asynccontextmanager
 async def room(
-    folder: Path, *, is_stopped: bool = False, **settings: Any
+    folder: Path, *, script: Script = nobody, is_stopped: bool = False, **settings: Any
 ) -> AsyncIterator[tuple[House, Callable[..., PlacedCall]]]:
     """A gateway with a room, and how to call it. `is_stopped`: the test stops it, so that it cannot be asked."""
 
@@ -56,7 +56,7 @@ async def room(
         configuration["conferences"] = {"stage": {"seats": [{"number": ROOM}], **settings}}
 
     async with (
-        realtime_server(nobody) as model,
+        realtime_server(script) as model,
         house(folder, model.url, adapt=adapt) as gateway,
         Caller(LOOPBACK) as caller,
     ):
@@ -120,6 +120,31 @@ async def test_the_longest_stay_ends_the_call_and_the_seat_is_free(tmp_path: Pat
         "gateway",
     )
     assert record["agent"] is None
+
+
+async def test_an_agent_comes_to_who_enters_while_the_last_one_is_on_its_way_out(tmp_path: Path) -> None:
+    """Its session takes a while to close, for the service does not answer; meanwhile the room has another caller."""
+    met: list[Peer] = []
+
+    async def slow_to_part(peer: Peer) -> None:
+        met.append(peer)
+        await peer.greet()
+        await peer.stall()
+
+    async with room(tmp_path, script=slow_to_part, agent="agent") as (gateway, dial):
+        first = dial()
+        await first.answered()
+        await until(lambda: len(met) == 1 and len(first.captured) > 4000)
+        await hang_up(first)
+        second = dial()
+        await second.answered()
+        await until(lambda: len(met) == 2)
+        await hang_up(second)
+        await records(gateway, 4)
+        for peer in met:
+            peer.released.set()
+    agents = [record for record in gateway.records() if record["direction"] == "conference"]
+    assert [record["end"]["reason"] for record in agents] == ["room_empty", "room_empty"]
 
 
 async def test_a_gateway_that_stops_ends_the_room_s_calls(tmp_path: Path) -> None:
