@@ -31,12 +31,17 @@ class Book(SystemResolver):
 
 
 class Phone:
-    """An endpoint over streams that keeps its events and answers what rings."""
+    """An endpoint that keeps its events, and answers what rings unless it is told not to."""
 
     def __init__(
-        self, *listeners: Listener, configuration: AgentConfiguration | None = None, **options: object
+        self,
+        *listeners: Listener,
+        configuration: AgentConfiguration | None = None,
+        answers: bool = True,
+        **options: object,
     ) -> None:
         tokens = itertools.count()
+        self.answers = answers
         self.agent = UserAgent(configuration or AgentConfiguration(), token=lambda: f"{id(self):x}-{next(tokens)}")
         self.events: list[AgentEvent] = []
         self._changed = asyncio.Event()
@@ -49,7 +54,7 @@ class Phone:
 
     def _keep(self, event: AgentEvent) -> None:
         self.events.append(event)
-        if isinstance(event, IncomingInvite):
+        if isinstance(event, IncomingInvite) and self.answers:
             self.endpoint.perform(event.session.ring)
             self.endpoint.perform(event.session.answer, ANSWER)
         self._changed.set()
@@ -69,8 +74,12 @@ class Phone:
                 await asyncio.sleep(0.005)
 
     @property
+    def address(self) -> Address:
+        return self.endpoint.addresses[0]
+
+    @property
     def port(self) -> int:
-        return self.endpoint.addresses[0].port
+        return self.address.port
 
     def call(self, uri: str) -> ClientSession:
         return self.endpoint.perform(

@@ -11,15 +11,13 @@ import uvloop
 
 from sip.agent import UserAgent
 from sip.configuration import AgentConfiguration
-from sip.event import AgentEvent, Answered, Ended, Failed, IncomingInvite
-from sip.header import NameAddr
-from sip.session.uac import ClientSession
+from sip.event import AgentEvent, Answered, Ended, Failed
 from sip.transport.endpoint import SipEndpoint
 from sip.transport.flow import Address, Flow, Target, Transmit, is_ip_literal
 from sip.transport.resolver import ResolveError, SystemResolver
 from sip.transport.udp import BATCH_LIMIT, UdpListener, UdpSocket
-from sip.uri import Uri
-from tests.helpers.sip import ANSWER, OFFER, request
+from tests.helpers.sip import ANSWER, request
+from tests.helpers.stream_phone import Phone
 
 LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [asyncio.new_event_loop, uvloop.new_event_loop]
 
@@ -29,61 +27,19 @@ def run(loop_factory: Callable[[], asyncio.AbstractEventLoop], main: Coroutine[A
         runner.run(main)
 
 
-class Phone:
-    """An endpoint with its agent, that keeps its events and can answer."""
-
-    def __init__(
-        self, *, host: str = "127.0.0.1", answers: bool = True, admit: Callable[[str, Address], bool] | None = None
-    ) -> None:
-        tokens = itertools.count()
-        self.agent = UserAgent(AgentConfiguration(), token=lambda: f"{id(self):x}-{next(tokens)}")
-        self.events: list[AgentEvent] = []
-        self.answers = answers
-        self.changed = asyncio.Event()
-        self.endpoint = SipEndpoint(
-            self.agent,
-            listeners=[UdpListener(host, 0)],
-            on_event=self._keep,
-            admit=admit or (lambda transport, source: True),
-        )
-
-    def _keep(self, event: AgentEvent) -> None:
-        self.events.append(event)
-        if isinstance(event, IncomingInvite) and self.answers:
-            self.endpoint.perform(event.session.ring)
-            self.endpoint.perform(event.session.answer, ANSWER)
-        self.changed.set()
-
-    @property
-    def address(self) -> Address:
-        return self.endpoint.addresses[0]
-
-    async def wait_for(self, kind: type[AgentEvent]) -> AgentEvent:
-        async with asyncio.timeout(10):
-            while True:
-                for event in self.events:
-                    if isinstance(event, kind):
-                        return event
-                self.changed.clear()
-                await self.changed.wait()
-
-    def call(self, host: str, port: int) -> ClientSession:
-        return self.endpoint.perform(
-            self.agent.invite,
-            target=Uri.parse(f"sip:bob@{host}:{port}"),
-            from_=NameAddr.parse("<sip:alice@127.0.0.1>"),
-            offer=OFFER,
-        )
+def udp(host: str = "127.0.0.1", **options: object) -> Phone:
+    """A phone over UDP."""
+    return Phone(UdpListener(host, 0), **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("loop_factory", LOOPS)
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_a_call_from_invite_to_bye(loop_factory: Callable[[], asyncio.AbstractEventLoop], host: str) -> None:
     async def main() -> None:
-        alice, bob = Phone(), Phone()
+        alice, bob = udp(), udp()
         await alice.endpoint.start()
         await bob.endpoint.start()
-        call = alice.call(host, bob.address.port)
+        call = alice.call(f"sip:bob@{host}:{bob.address.port}")
         answered = await alice.wait_for(Answered)
         assert isinstance(answered, Answered)
         assert answered.body == ANSWER
@@ -99,10 +55,10 @@ def test_a_call_from_invite_to_bye(loop_factory: Callable[[], asyncio.AbstractEv
 
 def test_calls_over_ipv6() -> None:
     async def main() -> None:
-        alice, bob = Phone(host="::1"), Phone(host="::1")
+        alice, bob = udp(host="::1"), udp(host="::1")
         await alice.endpoint.start()
         await bob.endpoint.start()
-        alice.call("[::1]", bob.address.port)
+        alice.call(f"sip:bob@[::1]:{bob.address.port}")
         await alice.wait_for(Answered)
         assert alice.agent.contact("udp") == f"<sip:[::1]:{alice.address.port}>"
         await alice.endpoint.aclose()
@@ -115,12 +71,12 @@ def test_timers_run_on_the_loop() -> None:
     """An INVITE to a socket that never answers is resent by the loop's own clock."""
 
     async def main() -> None:
-        alice = Phone()
+        alice = udp()
         await alice.endpoint.start()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
             silent.bind(("127.0.0.1", 0))
             silent.setblocking(False)
-            alice.call("127.0.0.1", silent.getsockname()[1])
+            alice.call(f"sip:bob@127.0.0.1:{silent.getsockname()[1]}")
             loop = asyncio.get_running_loop()
             async with asyncio.timeout(10):
                 first = await loop.sock_recv(silent, 65535)
@@ -139,10 +95,10 @@ def test_strangers_are_counted_before_anything_is_parsed() -> None:
             asked.append((transport, source.host))
             return False
 
-        alice, bob = Phone(), Phone(admit=admit)
+        alice, bob = udp(), udp(admit=admit)
         await alice.endpoint.start()
         await bob.endpoint.start()
-        alice.call("127.0.0.1", bob.address.port)
+        alice.call(f"sip:bob@127.0.0.1:{bob.address.port}")
         bob.endpoint._readable(bob.endpoint._sockets[0])  # loopback delivers at once
         assert bob.agent.counters["stranger"] == 1
         assert asked[0] == ("udp", "127.0.0.1")
@@ -159,10 +115,10 @@ def test_a_name_without_address_fails_the_call_with_503() -> None:
             raise ResolveError(f"{target.host!r} has no address")
 
     async def main() -> None:
-        alice = Phone()
+        alice = udp()
         alice.endpoint._resolver = Nowhere()
         await alice.endpoint.start()
-        alice.call("trunk.invalid", 5060)
+        alice.call("sip:bob@trunk.invalid:5060")
         failed = await alice.wait_for(Failed)
         assert isinstance(failed, Failed)
         assert failed.status == 503
@@ -174,15 +130,10 @@ def test_a_name_without_address_fails_the_call_with_503() -> None:
 
 def test_a_transport_that_no_listener_serves_fails_the_call_with_503() -> None:
     async def main() -> None:
-        alice = Phone()
+        alice = udp()
         await alice.endpoint.start()
         for uri in ("sip:bob@127.0.0.1:5060;transport=sctp", "sip:bob@[::1]:5060"):
-            alice.endpoint.perform(
-                alice.agent.invite,
-                target=Uri.parse(uri),
-                from_=NameAddr.parse("<sip:alice@127.0.0.1>"),
-                offer=OFFER,
-            )
+            alice.call(uri)
         assert [event.status for event in alice.events if isinstance(event, Failed)] == [503, 503]
         await alice.endpoint.aclose()
 
@@ -198,11 +149,11 @@ def test_look_ups_under_way_are_bounded_and_end_with_the_endpoint(monkeypatch: p
     monkeypatch.setattr("sip.transport.delivery.RESOLUTION_LIMIT", 2)
 
     async def main() -> None:
-        alice = Phone()
+        alice = udp()
         alice.endpoint._resolver = Slow()
         await alice.endpoint.start()
         for _ in range(3):
-            alice.call("trunk.invalid", 5060)
+            alice.call("sip:bob@trunk.invalid:5060")
         assert alice.agent.counters["resolution_limit"] == 1
         await alice.endpoint.aclose()
         assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -212,7 +163,7 @@ def test_look_ups_under_way_are_bounded_and_end_with_the_endpoint(monkeypatch: p
 
 def test_an_event_callback_that_raises_ends_neither_the_drain_nor_the_endpoint() -> None:
     async def main() -> None:
-        bob = Phone(answers=False)
+        bob = udp(answers=False)
         await bob.endpoint.start()
         flow = Flow("udp", bob.address, Address("127.0.0.1", 9), 0)
 
@@ -255,10 +206,10 @@ def test_an_endpoint_that_was_never_started_says_so() -> None:
 
 def test_closing_waits_for_the_bye_s_answer() -> None:
     async def main() -> None:
-        alice, bob = Phone(), Phone()
+        alice, bob = udp(), udp()
         await alice.endpoint.start()
         await bob.endpoint.start()
-        call = alice.call("127.0.0.1", bob.address.port)
+        call = alice.call(f"sip:bob@127.0.0.1:{bob.address.port}")
         await alice.wait_for(Answered)
         alice.endpoint.perform(call.hang_up)
         await alice.endpoint.aclose(patience=0.05)
