@@ -5,6 +5,7 @@ Model audio comes faster than real time and is cut into frames that the media cl
 """
 
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -124,6 +125,17 @@ class Playout(PlayoutPath):
         self.frame_octets = self._format.frame_octets(ptime_ms)
         self._silence = self._format.silence_of(self.frame_octets)
 
+    def recode(self, payload_format: PayloadFormat, ptime_ms: int, convert: Callable[[bytes], bytes]) -> None:
+        """Goes on in another format: `convert` turns what waits into it. What was sent stays sent, in milliseconds."""
+        before, self._format = self._format, payload_format
+        self._sent = OrderedDict(
+            (item_id, _rescaled(octets, before, payload_format)) for item_id, octets in self._sent.items()
+        )
+        self._items = deque(_recoded(item, before, payload_format, convert) for item in self._items)
+        self.queued_octets = sum(item.queued_octets for item in self._items)
+        self.reframe(ptime_ms)
+        self._arrange()
+
     def sent_ms(self, item_id: str) -> int:
         """Milliseconds of the item that were handed out so far; 0 for an item never heard of."""
         item = self._find(item_id)
@@ -225,3 +237,16 @@ class Playout(PlayoutPath):
 
     def _ms(self, octets: int) -> int:
         return self._format.milliseconds(octets)
+
+
+def _rescaled(octets: int, before: PayloadFormat, after: PayloadFormat) -> int:
+    return octets * after.octets_per_ms // before.octets_per_ms
+
+
+def _recoded(
+    item: FrameQueue, before: PayloadFormat, after: PayloadFormat, convert: Callable[[bytes], bytes]
+) -> FrameQueue:
+    recoded = FrameQueue(item.item_id, _rescaled(item.sent_octets, before, after))
+    recoded.append(convert(item.take(item.queued_octets)))
+    recoded.finished, recoded.waited = item.finished, item.waited
+    return recoded

@@ -69,22 +69,35 @@ class RtpSender(OutboundPath):
     def update(self, parameters: StreamParameters) -> list[PlayedItem]:
         """Goes on with newly negotiated parameters: same SSRC, next sequence number, same media time.
 
-        Audio of another format cannot be sent any more: it is flushed, and its account returned.
+        Audio that waits is turned into a new format. Where there is no codec for that it is flushed, and its account
+        returned.
         """
         played: list[PlayedItem] = []
-        playout = self.playout
         old = self._parameters
         if parameters.payload_format != old.payload_format or parameters.ptime_ms != old.ptime_ms:
             self.encode = _frame_encoder(parameters)
             if parameters.payload_format == old.payload_format:
-                playout.reframe(parameters.ptime_ms)
+                self.playout.reframe(parameters.ptime_ms)
             else:
-                played = playout.flush()
-                playout = Playout(parameters.playout_format, parameters.ptime_ms, self._sink)
+                played = self._recode(old, parameters)
         if _key_of(parameters) != _key_of(old):
             # A key that stays keeps its session: its packet index must neither start again nor be used twice.
             self._secure(parameters)
-        self._adopt(parameters, playout)
+        self._adopt(parameters, self.playout)
+        return played
+
+    def _recode(self, old: StreamParameters, parameters: StreamParameters) -> list[PlayedItem]:
+        """Only a change of the codec loads what it needs."""
+        from rtp.codec.recoding import recoding
+
+        played: list[PlayedItem] = []
+        try:
+            convert = recoding(old.playout_format, parameters.playout_format)
+        except KeyError:
+            played = self.playout.flush()
+            self.playout = Playout(parameters.playout_format, parameters.ptime_ms, self._sink)
+        else:
+            self.playout.recode(parameters.playout_format, parameters.ptime_ms, convert)
         return played
 
     def refresh_sink(self) -> None:

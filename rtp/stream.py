@@ -45,7 +45,7 @@ class RtpStream(StreamPath):
 
         @property
         def playout(self) -> Playout:
-            """Where audio to be sent is put. Another one after an `update` that changed the format."""
+            """Where audio to be sent is put, in the format of the moment."""
 
     @property
     def ssrc(self) -> int:
@@ -113,7 +113,7 @@ class RtpStream(StreamPath):
         """Takes the result of a new offer/answer. SSRC, sequence and media time go on, and the sink's methods are
         looked up again: it may have changed its `on_audio` and `on_frame_sent` for another format.
 
-        Returns the account of what had to be flushed because it cannot be sent in the new format.
+        What waits to be sent is turned into a new format. Returns the account of what had to be flushed instead.
         """
         self.parameters = parameters
         self._receiver.update(parameters, now)

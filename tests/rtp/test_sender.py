@@ -1,8 +1,12 @@
 """The outbound half: one SSRC, no gap, media time."""
 
+import numpy as np
 import pytest
 
-from rtp.codec.format import PCMA, PCMU
+from rtp.codec import g711
+from rtp.codec.audio import decoder_of
+from rtp.codec.format import G722, L16_8K, L16_16K, OPUS, OPUS_PLAYOUT, PCMA, PCMU, PayloadFormat
+from rtp.codec.recoding import recoding
 from rtp.errors import EventRefusedError
 from rtp.packet import RtpPacket
 from rtp.parameters import StreamParameters
@@ -115,14 +119,55 @@ def test_a_pause_outlasts_a_new_negotiation() -> None:
     assert turns(subject, 1) == []
 
 
-def test_a_new_format_flushes_what_cannot_be_sent_any_more() -> None:
+def test_the_other_law_says_what_waits() -> None:
+    sink = RecordingSink()
+    subject = sender(sink=sink)
+    speech = bytes(range(256)) * 5
+    subject.playout.enqueue("a", speech)
+    turns(subject, 1)
+    assert subject.update(StreamParameters(PCMA, 8, 8, remote=FAR_END)) == []
+    assert subject.playout.sent_ms("a") == 20
+    assert subject.playout.queued_ms == 140
+    packets = turns(subject, 2)
+    assert [(packet.payload_type, packet.sequence_number) for packet in packets] == [(8, 65535), (8, 0)]
+    assert b"".join(packet.payload for packet in packets) == speech[160:480].translate(g711.ULAW_TO_ALAW)
+    subject.playout.enqueue("a", b"\x55" * 160)
+    subject.playout.finish("a")
+    assert subject.playout.sent_ms("a") == 60
+    assert turns(subject, 8)[5].payload == b"\x55" * 160
+    assert sink.happenings == ["started a", "finished a", "drained"]
+
+
+FORMATS = [PCMU, PCMA, G722, L16_8K, L16_16K, OPUS]
+
+
+@pytest.mark.parametrize("after", FORMATS, ids=lambda codec: f"to-{codec.name}-{codec.clock_rate_hz}")
+@pytest.mark.parametrize("before", FORMATS, ids=lambda codec: f"from-{codec.name}-{codec.clock_rate_hz}")
+def test_speech_that_waits_is_said_in_another_codec(before: PayloadFormat, after: PayloadFormat) -> None:
+    one, other = (StreamParameters(codec, 96, 96, remote=FAR_END) for codec in (before, after))
+    subject = sender(one)
+    tone = 8000 * np.sin(2 * np.pi * 440 * np.arange(24_000) / 24_000)
+    subject.playout.enqueue("a", recoding(OPUS_PLAYOUT, one.playout_format)(tone.astype(np.int16).tobytes()))
+    turns(subject, 10)
+    assert subject.update(other) == []
+    assert subject.playout.sent_ms("a") == 200
+    assert subject.playout.queued_ms == pytest.approx(800, abs=2)
+    decoder = decoder_of(after)
+    heard = np.concatenate([decoder.decode(packet.payload) for packet in turns(subject, 39)])
+    loud = heard[decoder.sample_rate_hz // 20 :]
+    spectrum = np.abs(np.fft.rfft(loud * np.hanning(len(loud))))
+    assert np.argmax(spectrum) * decoder.sample_rate_hz / len(loud) == pytest.approx(440, abs=3)
+    assert np.sqrt(np.mean(loud.astype(float) ** 2)) == pytest.approx(8000 / np.sqrt(2), rel=0.1)
+
+
+def test_what_no_codec_can_turn_into_the_new_format_is_flushed() -> None:
     subject = sender()
     subject.playout.enqueue("a", bytes(480))
     turns(subject, 1)
-    played = subject.update(StreamParameters(PCMA, 8, 8, remote=FAR_END))
-    assert played == [PlayedItem("a", 20, 40)]
+    unknown = PayloadFormat("clear", 8000, 8, b"\x00")
+    assert subject.update(StreamParameters(unknown, 97, 97, remote=FAR_END)) == [PlayedItem("a", 20, 40)]
     packet = turns(subject, 1)[0]
-    assert (packet.payload_type, packet.payload, packet.sequence_number) == (8, b"\xd5" * 160, 65535)
+    assert (packet.payload_type, packet.payload, packet.sequence_number) == (97, bytes(160), 65535)
 
 
 def test_a_new_packet_time_keeps_what_waits() -> None:
