@@ -1,7 +1,5 @@
 """Keys that come as sound: events to the sink, silence in their place, and only where they are listened for."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -19,19 +17,6 @@ from tests.helpers.leg import Peer, Plane, Sink, policy, port_of
 EVENTS = ("0 101", "a=rtpmap:101 telephone-event/8000")
 LOUD = 1000
 Samples = NDArray[np.int16]
-
-
-@pytest.fixture
-def plane() -> Iterator[Plane]:
-    with Plane() as plane:
-        yield plane
-
-
-@pytest.fixture
-def peer() -> Iterator[Peer]:
-    peer = Peer()
-    yield peer
-    peer.close()
 
 
 def key(digit: str, milliseconds: int = 100, pause_ms: int = 100) -> Samples:

@@ -3,7 +3,6 @@
 import itertools
 import os
 from base64 import b64encode
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -29,19 +28,6 @@ LINES = {
     Codec.L16: ("112", ("a=rtpmap:112 L16/8000",)),
 }
 FORMATS = {Codec.PCMU: PCMU, Codec.PCMA: PCMA, Codec.G722: G722, Codec.OPUS: OPUS, Codec.L16: L16_8K}
-
-
-@pytest.fixture
-def plane() -> Iterator[Plane]:
-    with Plane() as plane:
-        yield plane
-
-
-@pytest.fixture
-def peer() -> Iterator[Peer]:
-    peer = Peer()
-    yield peer
-    peer.close()
 
 
 def sent(peer: Peer) -> RtpPacket:

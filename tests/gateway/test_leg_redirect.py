@@ -1,6 +1,5 @@
 """A running leg changes what it hears and speaks to, and the far end notices nothing but the sound."""
 
-from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -12,19 +11,6 @@ from gateway.realtime.capability import AudioFormat
 from rtp.packet import RtpPacket
 from rtp.playout import PlayedItem
 from tests.helpers.leg import Peer, Plane, Sink, policy, port_of, tone
-
-
-@pytest.fixture
-def plane() -> Iterator[Plane]:
-    with Plane() as plane:
-        yield plane
-
-
-@pytest.fixture
-def peer() -> Iterator[Peer]:
-    peer = Peer()
-    yield peer
-    peer.close()
 
 
 def turn(plane: Plane, leg: AudioLeg, peer: Peer) -> RtpPacket:

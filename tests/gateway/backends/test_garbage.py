@@ -1,7 +1,6 @@
 """A session that has ended leaves no cycle of objects: the garbage collector stops the media clock while it looks."""
 
 import asyncio
-import gc
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -15,6 +14,7 @@ from gateway.realtime.event import RealtimeEvent, SessionFailed
 from gateway.realtime.session import RealtimeBackend, RealtimeSession
 from gateway.realtime.settings import SessionSettings
 from tests.fakes.realtime_server import Peer, audio_delta, error, realtime_server, response_created, response_done
+from tests.helpers.garbage import uncollected
 
 # Objects of the gateway and of what it drives; those of the test's server come from the same packages.
 OURS = {"WireSession", "Wire", "InputAudio", "OpenAiProtocol", "GeminiProtocol", "OpenAiLiveProtocol", "ResponseQueue"}
@@ -23,21 +23,8 @@ OURS |= {"OutputLedger", "ToolCallLedger", "ClientProtocol", "InvalidStatus", "H
 
 @pytest.fixture
 def garbage() -> Iterator[Callable[[], Counter[str]]]:
-    """What only the collector could free, by type."""
-    gc.collect()
-    gc.disable()
-    gc.set_debug(gc.DEBUG_SAVEALL)
-
-    def found() -> Counter[str]:
-        gc.collect()
-        counts = Counter(name for found in gc.garbage if (name := type(found).__name__) in OURS)
-        gc.garbage.clear()
-        return counts
-
-    yield found
-    gc.set_debug(0)
-    gc.garbage.clear()
-    gc.enable()
+    with uncollected(lambda kind: kind.__name__ in OURS) as found:
+        yield found
 
 
 class Holder:

@@ -1,9 +1,8 @@
 """A call that has ended leaves no cycle of objects: a run of the garbage collector stops the media clock."""
 
 import asyncio
-import gc
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from tests.fakes.realtime_server import (
 )
 from tests.gateway.test_agent_call import here
 from tests.gateway.test_handover import scene
+from tests.helpers.garbage import uncollected
 from tests.helpers.house import house, obliging, scripted_call
 from tests.helpers.patience import until
 from tests.helpers.phone import Phone
@@ -31,18 +31,12 @@ OURS = ("gateway.call.", "gateway.bridge", "gateway.tools.")
 
 
 @pytest.fixture
-def garbage() -> Iterator[list[object]]:
-    """What only the collector could free since the test began."""
-    gc.collect()
-    gc.disable()
-    gc.set_debug(gc.DEBUG_SAVEALL)
-    yield gc.garbage
-    gc.set_debug(0)
-    gc.garbage.clear()
-    gc.enable()
+def garbage() -> Iterator[Callable[[], Counter[str]]]:
+    with uncollected(lambda kind: kind.__module__.startswith(OURS)) as found:
+        yield found
 
 
-async def test_ended_call_is_freed_at_once(tmp_path: Path, garbage: list[object]) -> None:
+async def test_ended_call_is_freed_at_once(tmp_path: Path, garbage: Callable[[], Counter[str]]) -> None:
     tools_used = asyncio.Event()
 
     async def talks_and_calls_a_tool(peer: Peer) -> None:
@@ -59,11 +53,10 @@ async def test_ended_call_is_freed_at_once(tmp_path: Path, garbage: list[object]
     async with scripted_call(tmp_path, talks_and_calls_a_tool, tools=tools, interruption=interruption):
         async with asyncio.timeout(5):
             await tools_used.wait()
-    gc.collect()
-    assert Counter(name for found in garbage if (name := type(found).__module__).startswith(OURS)) == {}
+    assert garbage() == {}
 
 
-async def test_a_call_whose_side_changed_is_freed_at_once(tmp_path: Path, garbage: list[object]) -> None:
+async def test_a_call_whose_side_changed_is_freed_at_once(tmp_path: Path, garbage: Callable[[], Counter[str]]) -> None:
     alice, desk, busy = Phone("alice"), Phone("desk"), Phone("busy")
     desk.on_event, busy.on_event = desk.picks_up, busy.is_busy
     async with scene(tmp_path, alice, desk, busy, allow=(desk.uri, busy.uri)) as (gateway, _):
@@ -75,16 +68,16 @@ async def test_a_call_whose_side_changed_is_freed_at_once(tmp_path: Path, garbag
         session = (await desk.first(IncomingInvite)).session
         desk.endpoint.perform(session.bye)
         await gateway.settled()
-    gc.collect()
-    assert Counter(name for found in garbage if (name := type(found).__module__).startswith(OURS)) == {}
+    assert garbage() == {}
 
 
-async def test_a_call_that_no_model_can_be_had_for_is_freed_at_once(tmp_path: Path, garbage: list[object]) -> None:
+async def test_a_call_that_no_model_can_be_had_for_is_freed_at_once(
+    tmp_path: Path, garbage: Callable[[], Counter[str]]
+) -> None:
     async with realtime_server(obliging, refuse=401) as model, house(tmp_path, model.url) as gateway:
         async with Caller(LOOPBACK) as caller:
             call = caller.place(gateway.target)
             with pytest.raises(CallFailedError):
                 await call.answered()
         await gateway.empty()
-    gc.collect()
-    assert Counter(name for found in garbage if (name := type(found).__module__).startswith(OURS)) == {}
+    assert garbage() == {}

@@ -1,11 +1,11 @@
 """A session that is over leaves no cycle of objects: a run of the garbage collector stops the media of every call."""
 
-import gc
 from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.helpers.garbage import uncollected
 from tests.helpers.sip import OFFER, Network, established
 
 # 64*T1 and T4: every transaction and every tombstone is over by then.
@@ -14,21 +14,8 @@ OVER = 120.0
 
 @pytest.fixture
 def garbage() -> Iterator[Callable[[], Counter[str]]]:
-    """What of SIP only the collector could free, by type."""
-    gc.collect()
-    gc.disable()
-    gc.set_debug(gc.DEBUG_SAVEALL)
-
-    def found() -> Counter[str]:
-        gc.collect()
-        counts = Counter(type(one).__qualname__ for one in gc.garbage if type(one).__module__.startswith("sip."))
-        gc.garbage.clear()
-        return counts
-
-    yield found
-    gc.set_debug(0)
-    gc.garbage.clear()
-    gc.enable()
+    with uncollected(lambda kind: kind.__module__.startswith("sip.")) as found:
+        yield found
 
 
 @pytest.mark.parametrize("hangs_up", ["caller", "called"])
