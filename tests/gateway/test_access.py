@@ -23,7 +23,6 @@ from sip.configuration import AgentConfiguration
 from sip.digest import DigestChallenge, DigestCredentials, parse_digest
 from sip.event import AgentEvent, Answered, Ended, Failed
 from sip.header import NameAddr
-from sip.message import Request, parse_message
 from sip.session.host import Authenticator
 from sip.transport.endpoint import SipEndpoint
 from sip.transport.udp import UdpListener
@@ -35,7 +34,7 @@ from tests.helpers.house import House, house, obliging
 from tests.helpers.patience import until
 from tests.helpers.sip import OFFER
 from tests.helpers.sipp import LOOPBACK
-from tests.helpers.stir import NOW, Authority, Provider, trust
+from tests.helpers.stir import NOW, Authority, GatedFetcher, Provider, invite, trust
 
 
 class Reception(House):
@@ -90,12 +89,6 @@ async def reception(folder: Path, **trunk: object) -> AsyncIterator[Reception]:
         yield Reception(plain, model)
 
 
-INVITE = (
-    b"INVITE sip:+15550001111@trunk.pstn.twilio.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bKa\r\n"
-    b"From: <sip:+15552223333@example.com>;tag=1\r\nTo: <sip:+15550001111@192.0.2.1>\r\nCall-ID: a\r\n"
-    b"CSeq: 1 INVITE\r\nContact: <sip:a@192.0.2.9>\r\nContent-Length: 0\r\n\r\n"
-)
-
 # Digest as a server and as a client (RFC 3261 §22, RFC 8760).
 
 CREDENTIALS = [{"user": "phone", "password": "secret"}]
@@ -149,8 +142,7 @@ def test_calls_of_ours_show_the_trunks_credentials_in_its_realm_only__promise_15
     trunk = TrunkSettings.model_validate({**base, "authenticate": shown})
     authenticator = trunk_authenticator(trunk, lambda: "0123456789abcdef")
     assert authenticator is not None
-    message = parse_message(INVITE)
-    assert isinstance(message, Request)
+    message = invite()
 
     def answer(realm: str) -> tuple[str, str] | None:
         challenge = str(DigestChallenge(realm, "n", qop="auth"))
@@ -174,27 +166,15 @@ async def test_trunk_may_name_a_realm_of_its_own(tmp_path: Path) -> None:
 # The verdict about the caller's number.
 
 
-class Fetcher:
-    """Certificates from memory, as soon as the gate is open."""
-
-    def __init__(self, body: bytes) -> None:
-        self.body = body
-        self.gate = asyncio.Event()
-
-    async def fetch(self, url: str) -> bytes:
-        await self.gate.wait()
-        return self.body
-
-
 @pytest.fixture
 def provider() -> Provider:
     return Provider(Authority("STI Root"))
 
 
 @pytest.fixture
-def fetcher(monkeypatch: pytest.MonkeyPatch, provider: Provider) -> Fetcher:
+def fetcher(monkeypatch: pytest.MonkeyPatch, provider: Provider) -> GatedFetcher:
     """Puts a fetcher, roots and a wall clock of the test's own into every gateway."""
-    fetcher = Fetcher(provider.pem)
+    fetcher = GatedFetcher(provider.pem)
 
     def create_desk(configuration: GatewayConfiguration, roster: Roster, stack: Any) -> IdentityDesk:
         source = CertificateSource(fetcher, lambda: 0.0)
@@ -221,7 +201,7 @@ async def test_verdict_known_at_once_refuses_before_it_rings(tmp_path: Path) -> 
 
 
 async def test_verdict_that_comes_while_the_model_opens_refuses_before_the_answer(
-    tmp_path: Path, fetcher: Fetcher, provider: Provider
+    tmp_path: Path, fetcher: GatedFetcher, provider: Provider
 ) -> None:
     head, claims, rest = provider.identity().split(".", 2)
     signature, parameters = rest.split(";", 1)
@@ -236,7 +216,7 @@ async def test_verdict_that_comes_while_the_model_opens_refuses_before_the_answe
 
 
 async def test_passed_call_is_answered_recorded_and_told_late(
-    tmp_path: Path, fetcher: Fetcher, provider: Provider
+    tmp_path: Path, fetcher: GatedFetcher, provider: Provider
 ) -> None:
     async with reception(tmp_path, identity={"verify": "passport", "refuse": ["failed"], "tell_agent": True}) as desk:
         asyncio.get_running_loop().call_later(0.3, fetcher.gate.set)
@@ -261,7 +241,7 @@ async def test_known_verdict_stands_after_the_instructions(tmp_path: Path) -> No
     )
 
 
-async def test_verdict_chooses_the_agent(tmp_path: Path, fetcher: Fetcher, provider: Provider) -> None:
+async def test_verdict_chooses_the_agent(tmp_path: Path, fetcher: GatedFetcher, provider: Provider) -> None:
     identity = {"verify": "passport", "route": {"expired": "careful"}}
     async with reception(tmp_path, identity=identity) as desk:
         answer, _ = await desk.call(("Identity", provider.identity(iat=0)))
@@ -274,7 +254,7 @@ async def test_verdict_chooses_the_agent(tmp_path: Path, fetcher: Fetcher, provi
 
 @pytest.mark.parametrize(("identity", "verdict"), [({"verify": "passport"}, "passed"), ({"verify": "off"}, "")])
 async def test_instructions_wait_for_the_verdict_that_they_name(
-    tmp_path: Path, fetcher: Fetcher, provider: Provider, identity: dict[str, str], verdict: str
+    tmp_path: Path, fetcher: GatedFetcher, provider: Provider, identity: dict[str, str], verdict: str
 ) -> None:
     async with reception(tmp_path, identity=identity, numbers={"*": "curious"}) as desk:
         asyncio.get_running_loop().call_later(0.3, fetcher.gate.set)

@@ -1,6 +1,5 @@
 """A leg: what is negotiated is what runs. Real sockets on loopback, virtual time."""
 
-from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -20,19 +19,6 @@ from sip.sdp.description import SessionDescription
 from tests.helpers.leg import HOST, SSRC, Peer, Plane, Sink, loudest_hertz, policy, port_of, run, tone
 
 INLINE: Final = "inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj"
-
-
-@pytest.fixture
-def plane() -> Iterator[Plane]:
-    with Plane() as plane:
-        yield plane
-
-
-@pytest.fixture
-def peer() -> Iterator[Peer]:
-    peer = Peer()
-    yield peer
-    peer.close()
 
 
 def test_audio_of_the_same_law_passes_as_it_is(plane: Plane, peer: Peer) -> None:

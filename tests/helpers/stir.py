@@ -1,5 +1,6 @@
 """A signing provider of our own: roots, intermediates, certificates with TNAuthList, and the PASSporTs they sign."""
 
+import asyncio
 import base64
 import json
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from gateway.identity.certificate import TN_AUTH_LIST, CertificateChain, TrustList
+from sip.message import Request, parse_message
 
 NOW: Final = 1_790_000_000.0  # September 2026
 CALLER: Final = "15552223333"
@@ -137,3 +139,33 @@ def _base64(data: bytes) -> str:
 
 def _merged(basic: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in {**basic, **changes}.items() if value is not None}
+
+
+class GatedFetcher:
+    """Gives a chain of certificates when its gate is open."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.gate = asyncio.Event()
+
+    async def fetch(self, url: str) -> bytes:
+        await self.gate.wait()
+        return self.body
+
+
+def invite(*fields: str, uri: str = f"sip:+{CALLED}@192.0.2.1") -> Request:
+    """A call from CALLER with these header fields; only its Request-URI says whom it is for."""
+    lines = [
+        f"INVITE {uri} SIP/2.0",
+        "Via: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bKa",
+        f"From: <sip:+{CALLER}@example.com>;tag=1",
+        "To: <sip:reception@192.0.2.1>",
+        "Call-ID: a",
+        "CSeq: 1 INVITE",
+        "Contact: <sip:a@192.0.2.9>",
+        *fields,
+        "Content-Length: 0",
+    ]
+    message = parse_message("\r\n".join([*lines, "", ""]).encode())
+    assert isinstance(message, Request)
+    return message

@@ -13,28 +13,11 @@ from gateway.identity.check import IdentityCheck, IdentityDesk, is_twilio
 from gateway.identity.fetch import CertificateSource
 from gateway.identity.verdict import IdentityStatus
 from gateway.roster import AgentEdition, Roster
-from sip.message import Request, parse_message
-from tests.helpers.stir import NOW, Provider
+from sip.message import Request
+from tests.helpers.stir import NOW, GatedFetcher, Provider, invite
 
 TWILIO_HOST = "54.172.60.1"
 CAREFUL = AgentSettings(backends=("model",), instructions="Be careful.")
-
-
-def invite(*fields: str) -> Request:
-    lines = [
-        "INVITE sip:+15550001111@192.0.2.1 SIP/2.0",
-        "Via: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bKa",
-        "From: <sip:+15552223333@example.com>;tag=1",
-        "To: <sip:+15550001111@192.0.2.1>",
-        "Contact: <sip:a@192.0.2.9>",
-        "Call-ID: a",
-        "CSeq: 1 INVITE",
-        *fields,
-        "Content-Length: 0",
-    ]
-    message = parse_message("\r\n".join([*lines, "", ""]).encode())
-    assert isinstance(message, Request)
-    return message
 
 
 def trunk(carrier: Carrier = Carrier.TWILIO, **identity: object) -> TrunkSettings:
@@ -47,19 +30,7 @@ def trunk(carrier: Carrier = Carrier.TWILIO, **identity: object) -> TrunkSetting
     return TrunkSettings.model_validate(json.loads(json.dumps(settings)))
 
 
-class FakeFetcher:
-    """Gives a chain when its gate is open."""
-
-    def __init__(self, body: bytes) -> None:
-        self.body = body
-        self.gate = asyncio.Event()
-
-    async def fetch(self, url: str) -> bytes:
-        await self.gate.wait()
-        return self.body
-
-
-def desk(fetcher: FakeFetcher, roots: TrustList, timeout_seconds: float = 1.5) -> IdentityDesk:
+def desk(fetcher: GatedFetcher, roots: TrustList, timeout_seconds: float = 1.5) -> IdentityDesk:
     source = CertificateSource(fetcher, lambda: 0.0)
     return IdentityDesk(roots, source, lambda: NOW, timeout_seconds, Roster([AgentEdition("careful", CAREFUL)]))
 
@@ -71,11 +42,11 @@ def begun(desk: IdentityDesk, settings: TrunkSettings, request: Request, host: s
 
 
 @pytest.fixture
-def fetcher(provider: Provider) -> FakeFetcher:
-    return FakeFetcher(provider.pem)
+def fetcher(provider: Provider) -> GatedFetcher:
+    return GatedFetcher(provider.pem)
 
 
-async def test_trunk_that_asks_for_nothing_gets_nothing(fetcher: FakeFetcher, trusted: TrustList) -> None:
+async def test_trunk_that_asks_for_nothing_gets_nothing(fetcher: GatedFetcher, trusted: TrustList) -> None:
     assert desk(fetcher, trusted).begin(trunk(), invite(), TWILIO_HOST, "") is None
 
 
@@ -90,7 +61,7 @@ async def test_trunk_that_asks_for_nothing_gets_nothing(fetcher: FakeFetcher, tr
     ],
 )
 async def test_carriers_header_is_believed_from_twilios_addresses_only(
-    fetcher: FakeFetcher, trusted: TrustList, carrier: Carrier, host: str, status: IdentityStatus
+    fetcher: GatedFetcher, trusted: TrustList, carrier: Carrier, host: str, status: IdentityStatus
 ) -> None:
     request = invite("X-Twilio-VerStat: TN-Validation-Passed-A")
     check = begun(desk(fetcher, trusted), trunk(carrier, verify="carrier"), request, host)
@@ -99,7 +70,7 @@ async def test_carriers_header_is_believed_from_twilios_addresses_only(
 
 
 async def test_carriers_header_does_not_count_where_the_signature_is_asked_for(
-    fetcher: FakeFetcher, trusted: TrustList
+    fetcher: GatedFetcher, trusted: TrustList
 ) -> None:
     check = begun(desk(fetcher, trusted), trunk(verify="passport"), invite("X-Twilio-VerStat: TN-Validation-Passed-A"))
     assert check.verdict is not None
@@ -107,7 +78,7 @@ async def test_carriers_header_does_not_count_where_the_signature_is_asked_for(
 
 
 async def test_certificate_is_fetched_while_others_work_and_known_the_next_time(
-    fetcher: FakeFetcher, trusted: TrustList, provider: Provider
+    fetcher: GatedFetcher, trusted: TrustList, provider: Provider
 ) -> None:
     counter = desk(fetcher, trusted)
     request = invite(f"Identity: {provider.identity()}")
@@ -124,7 +95,7 @@ async def test_certificate_is_fetched_while_others_work_and_known_the_next_time(
 
 
 async def test_check_is_bounded_and_what_comes_late_serves_the_next_call(
-    fetcher: FakeFetcher, trusted: TrustList, provider: Provider
+    fetcher: GatedFetcher, trusted: TrustList, provider: Provider
 ) -> None:
     counter = desk(fetcher, trusted, timeout_seconds=0.01)
     request = invite(f"Identity: {provider.identity()}")
@@ -139,7 +110,7 @@ async def test_check_is_bounded_and_what_comes_late_serves_the_next_call(
     assert later.verdict.status is IdentityStatus.PASSED
 
 
-async def test_policy_refuses_with_a_final_status_and_says_why(fetcher: FakeFetcher, trusted: TrustList) -> None:
+async def test_policy_refuses_with_a_final_status_and_says_why(fetcher: GatedFetcher, trusted: TrustList) -> None:
     settings = trunk(verify="carrier", refuse=["failed"], route={"no_signature": "careful"})
     check = begun(desk(fetcher, trusted), settings, invite("X-Twilio-VerStat: TN-Validation-Failed-A"))
     assert check.is_refused
@@ -147,7 +118,7 @@ async def test_policy_refuses_with_a_final_status_and_says_why(fetcher: FakeFetc
     assert check.agent is None
 
 
-async def test_policy_routes_to_another_agent(fetcher: FakeFetcher, trusted: TrustList) -> None:
+async def test_policy_routes_to_another_agent(fetcher: GatedFetcher, trusted: TrustList) -> None:
     settings = trunk(verify="carrier", refuse=["failed"], route={"no_signature": "careful"})
     check = begun(desk(fetcher, trusted), settings, invite())
     assert not check.is_refused
@@ -155,7 +126,7 @@ async def test_policy_routes_to_another_agent(fetcher: FakeFetcher, trusted: Tru
     assert check.agent == AgentEdition("careful", CAREFUL)
 
 
-async def test_agent_is_told_only_where_the_trunk_says_so(fetcher: FakeFetcher, trusted: TrustList) -> None:
+async def test_agent_is_told_only_where_the_trunk_says_so(fetcher: GatedFetcher, trusted: TrustList) -> None:
     request = invite("X-Twilio-VerStat: TN-Validation-Passed-A")
     silent = begun(desk(fetcher, trusted), trunk(verify="carrier"), request)
     told = begun(desk(fetcher, trusted), trunk(verify="carrier", tell_agent=True), request)

@@ -12,8 +12,7 @@ from gateway.identity.certificate import CHAIN_LIMIT, CertificateChain, TrustLis
 from gateway.identity.errors import CertificateError, FetchError, IdentityError, TrustListError
 from gateway.identity.verdict import Attestation, IdentitySource, IdentityStatus, Verdict
 from gateway.identity.verification import CallNumbers, examine, judge
-from sip.message import Request, parse_message
-from tests.helpers.stir import CALLED, CALLER, NOW, X5U, Authority, Provider, trust
+from tests.helpers.stir import CALLED, CALLER, NOW, X5U, Authority, Provider, invite, trust
 
 NUMBERS = CallNumbers(frozenset({CALLER}), frozenset({CALLED}))
 OTHER = "15557776666"
@@ -259,23 +258,6 @@ def test_trust_list_that_holds_nothing_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(TrustListError):
         TrustList.load(tmp_path / "empty")
-
-
-def invite(*fields: str, uri: str = "sip:+15550001111@192.0.2.1") -> Request:
-    lines = [
-        f"INVITE {uri} SIP/2.0",
-        "Via: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bKa",
-        "From: <sip:+15552223333@example.com>;tag=1",
-        "To: <sip:reception@192.0.2.1>",
-        "Call-ID: a",
-        "CSeq: 1 INVITE",
-        "Contact: <sip:a@192.0.2.9>",
-        *fields,
-        "Content-Length: 0",
-    ]
-    message = parse_message("\r\n".join([*lines, "", ""]).encode())
-    assert isinstance(message, Request)
-    return message
 
 
 def test_numbers_are_those_of_from_and_request_uri() -> None:
