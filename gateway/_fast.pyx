@@ -71,23 +71,26 @@ cdef bytes _decoded(const uint8_t *text, Py_ssize_t size):
     return audio
 
 
-def whole_message(bytes data not None):
-    return _whole_message(data)
+def whole_frame(bytes data not None, Py_ssize_t position):
+    cdef Py_ssize_t start = _message_start(data, position, &position)
+    return (start, position) if start else None
 
 
-cdef object _whole_message(bytes data):
-    cdef const uint8_t *octets = <const uint8_t *>PyBytes_AS_STRING(data)
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(data), start = 2, length
+cdef Py_ssize_t _message_start(bytes data, Py_ssize_t position, Py_ssize_t *stop) noexcept:
+    """Where a whole frame's message begins and stops; 0 where there is none."""
+    cdef const uint8_t *octets = <const uint8_t *>PyBytes_AS_STRING(data) + position
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(data) - position, start = 2, length
     if size < 2 or (octets[0] != 0x81 and octets[0] != 0x82) or octets[1] > 126:
-        return None
+        return 0
     length = octets[1]
     if length == 126:
         if size < 4:
-            return None
+            return 0
         start, length = 4, octets[2] << 8 | octets[3]
-    if start + length != size:
-        return None
-    return data[start:]
+    if start + length > size:
+        return 0
+    stop[0] = position + start + length
+    return position + start
 
 
 def read_audio(bytes message not None, bytes head not None, bytes middle not None, Py_ssize_t longest):
@@ -201,16 +204,19 @@ cdef class WirePath:
     cdef public bint is_open, is_between, heard, paused
 
     def data_received(self, bytes data not None):
+        cdef Py_ssize_t taken = 0, start
         self.heard = True
-        if self.is_open and self.is_between:
-            message = _whole_message(data)
-            if message is not None:
-                if isinstance(self.receiver, SessionPath):
-                    (<SessionPath>self.receiver)._receive(message)
-                else:
-                    self.receiver.message_received(message)
-                return
-        (<object>self)._receive_irregular(data)
+        while self.is_open and self.is_between:
+            start = _message_start(data, taken, &taken)
+            if not start:
+                break
+            message = PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + start, taken - start)
+            if isinstance(self.receiver, SessionPath):
+                (<SessionPath>self.receiver)._receive(message)
+            else:
+                self.receiver.message_received(message)
+        if not taken or (taken < PyBytes_GET_SIZE(data) and self.is_open):
+            (<object>self)._receive_irregular(data[taken:])
 
     def send(self, bytes message not None):
         if self.is_open and self.transport is not None:

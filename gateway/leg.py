@@ -48,7 +48,7 @@ SESSION_ID_BITS: Final = 62
 # RFC 7022 §4.2: a name of its own for each session, of 96 random bits, says nothing about the host.
 CNAME_BYTES: Final = 12
 # How often a leg looks after what is not due at every packet: reports, and a far end that has fallen silent.
-CARE_INTERVAL_S: Final = 0.25
+CARE_INTERVAL_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,7 @@ class AudioLeg(TurnPath):
         self._lost: Callable[[], None] | None = None
         self._flushed: Callable[[list[PlayedItem]], object] | None = None
         self._load: Callable[[int], None] | None = None
+        self._told_load = 0
         self._is_sending = False
         self._quiet_since = 0.0
         self.care_due = 0.0
@@ -230,6 +231,7 @@ class AudioLeg(TurnPath):
         now = self._plane.now()
         self._formats = (input_format, output_format)
         self._lost, self._flushed, self._load = on_lost, on_flushed, on_load
+        self._told_load = 0
         self._quiet_since, self.care_due = now, now + CARE_INTERVAL_S
         self._is_aligned = False
         self._tap = Tap(sink, self._plane.now)
@@ -274,7 +276,7 @@ class AudioLeg(TurnPath):
         stream, tap = self._stream, self._tap
         if stream is not None and tap is not None:
             self._formats = (input_format, output_format)
-            self._flushed, self._load = on_flushed, on_load
+            self._flushed, self._load, self._told_load = on_flushed, on_load, 0
             tap.redirect(sink)
             self._tune(self._parameters)
             stream.refresh_sink()
@@ -402,8 +404,9 @@ class AudioLeg(TurnPath):
             self._plane.clock.align(self, heard_at)
         if self._is_sending and self._rtcp is not None and (report := self._rtcp.poll(now)) is not None:
             self._report(report)
-        if self._load is not None:
-            self._load(self._plane.clock.media_count)
+        if self._load is not None and (calls := self._plane.clock.media_count) != self._told_load:
+            self._told_load = calls
+            self._load(calls)
         if self._lost is None or not self._parameters.receives or self._parameters.remote is None:
             return
         arrived_at, timeouts = stream.arrived_at, self._plane.timeouts

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from gateway.backends.frame import ClientFrames, whole_message
+from gateway.backends.frame import ClientFrames, whole_frame
 from gateway.realtime.event import AudioDelta, RealtimeEvent
 from rtp.path import RecentAudio
 
@@ -35,7 +35,7 @@ class Outlet(Protocol):
 
 
 class WirePath:
-    """A WebSocket whose messages come whole, one at a time, and go as they are made."""
+    """A WebSocket whose messages come whole and go as they are made."""
 
     receiver: MessageReceiver
     transport: Outlet | None
@@ -53,12 +53,12 @@ class WirePath:
     def data_received(self, data: bytes) -> None:
         """Takes what the socket read."""
         self.heard = True
-        if self.is_open and self.is_between:
-            message = whole_message(data)
-            if message is not None:
-                self.receiver.message_received(message)
-                return
-        self._receive_irregular(data)
+        taken = 0
+        while self.is_open and self.is_between and (whole := whole_frame(data, taken)) is not None:
+            start, taken = whole
+            self.receiver.message_received(data[start:taken])
+        if not taken or (taken < len(data) and self.is_open):
+            self._receive_irregular(data[taken:])
 
     def send(self, message: bytes) -> None:
         """Sends one text message; after the wire is over, nothing happens. It never waits: see `paused`."""
@@ -72,7 +72,7 @@ class WirePath:
 
     @abstractmethod
     def _receive_irregular(self, data: bytes) -> None:
-        """What is no whole message, or comes while the wire is not open."""
+        """What does not begin with a whole message, or comes while the wire is not open."""
 
 
 class ItemAccount:

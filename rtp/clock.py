@@ -88,6 +88,8 @@ class MediaClock:
         """The period of each, in steps, and its phase in it."""
         self._loads = [0] * _ROUND
         """How many are served in each step of a round."""
+        self._changes = 0
+        """Counts who was taken from a phase."""
         self._step_hooks: list[Callable[[float], None]] = []
         self._flush_hooks: list[Callable[[], None]] = []
         self._origin = 0.0
@@ -148,6 +150,7 @@ class MediaClock:
         place = self._places.pop(media, None)
         if place is not None:
             period, phase = place
+            self._changes += 1
             del self._phases[period][phase][media]
             for step in range(phase, _ROUND, period):
                 self._loads[step] -= 1
@@ -188,8 +191,9 @@ class MediaClock:
         return self._origin + self._next_step * _STEP_S
 
     def _serve(self, phase: dict[Media, None], missed_turns: int, now: float) -> None:
+        changes = self._changes
         for media in tuple(phase):
-            if media not in phase:
+            if self._changes != changes and media not in phase:
                 continue
             try:
                 if missed_turns:

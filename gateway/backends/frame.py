@@ -23,16 +23,20 @@ _MEDIUM_HEADER: Final = struct.Struct("!BBH").pack
 _LONG_HEADER: Final = struct.Struct("!BBQ").pack
 
 
-def whole_message(data: bytes) -> bytes | None:
-    """The message, where the data are one whole text or binary frame, unmasked, of up to 64 kB and nothing else.
+def whole_frame(data: bytes, position: int) -> tuple[int, int] | None:
+    """Where the message stands of a whole text or binary frame, unmasked and of up to 64 kB, that begins at `position`.
 
     That is what a socket reads nearly always; None says that it may be anything else.
     """
-    size = len(data)
-    if size < 2 or data[0] not in WHOLE_FRAMES or data[1] > 126 or (data[1] == 126 and size < 4):
+    size = len(data) - position
+    if size < 2 or data[position] not in WHOLE_FRAMES:
         return None
-    start, length = (2, data[1]) if data[1] < 126 else (4, int.from_bytes(data[2:4]))
-    return data[start:] if start + length == size else None
+    start, length = position + 2, data[position + 1]
+    if length > 126 or (length == 126 and size < 4):
+        return None
+    if length == 126:
+        start, length = position + 4, int.from_bytes(data[position + 2 : position + 4])
+    return (start, start + length) if start + length <= len(data) else None
 
 
 def closing_frame(code: int, mask: bytes) -> bytes:

@@ -40,7 +40,7 @@ RECENT_PACKETS: Final = 100
 # Where the caller was silent when the session was lost: what the detection of speech wants before its start.
 SILENT_PACKETS: Final = 15
 # How often a model that owes an answer is looked after.
-DEAD_AIR_CHECK_SECONDS: Final = 0.25
+DEAD_AIR_CHECK_SECONDS: Final = 0.5
 # Commands that wait for a session.
 PENDING_LIMIT: Final = 64
 

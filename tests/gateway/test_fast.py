@@ -105,9 +105,12 @@ LONG = b"\x81\x7f" + (70_000).to_bytes(8) + bytes(70_000)
 def test_a_whole_frame_is_one_message(module: ModuleType, first: int, length: int) -> None:
     head = bytes((first, length)) if length < 126 else bytes((first, 126)) + length.to_bytes(2)
     message = bytes(length)
-    assert module.whole_message(head + message) == message
-    assert module.whole_message(head + message + b"\x81") is None
-    assert module.whole_message((head + message)[:-1]) is None
+    start, stop = len(head), len(head) + length
+    assert module.whole_frame(head + message, 0) == (start, stop)
+    assert module.whole_frame(head + message + b"\x81", 0) == (start, stop)
+    assert module.whole_frame(b"before" + head + message, 6) == (start + 6, stop + 6)
+    assert module.whole_frame((head + message)[:-1], 0) is None
+    assert module.whole_frame(head + message, stop) is None
 
 
 @either(frame)
@@ -127,7 +130,7 @@ def test_a_whole_frame_is_one_message(module: ModuleType, first: int, length: in
     ],
 )
 def test_anything_else_is_left_to_the_long_way(module: ModuleType, data: bytes) -> None:
-    assert module.whole_message(data) is None
+    assert module.whole_frame(data, 0) is None
 
 
 @either(path)
