@@ -16,6 +16,7 @@ from gateway.call.environment import CallEnvironment
 from gateway.call.record import CallRecord, EndRecord, IdentityRecord
 from gateway.config.model import LimitsSettings
 from gateway.config.outbound import ReplacesPolicy
+from gateway.config.trunk import TrunkSettings
 from gateway.identity.check import IdentityCheck, IdentityDesk
 from gateway.leg import AudioLeg, MediaPlane
 from gateway.media_policy import MediaPolicy
@@ -208,19 +209,10 @@ class Switchboard:
             refused = RefusalReason.IDENTITY_REFUSED
             self._refuse(session, _Refused(refused, trunk_name, route, detail=identity.detail, identity=identity))
             return
-        try:
-            leg = AudioLeg(self._plane, MediaPolicy.of(route.trunk), self._plane.host_for(session))
-        except PortsExhaustedError as error:
-            self._refuse(session, _Refused(RefusalReason.NO_PORT, trunk_name, route, detail=str(error)))
-            return
-        try:
-            answer = leg.answer(offer)
-        except SipError as error:
-            leg.close()
-            reason, headers = RefusalReason.BAD_OFFER, warnings_of(session, error)
-            self._refuse(session, _Refused(reason, trunk_name, route, error.status, str(error), headers=headers))
-            return
-        self._begin(session, leg, answer, route, identity)
+        agreed = self._agree(session, offer, route.trunk, trunk_name, route)
+        if agreed is not None:
+            leg, answer = agreed
+            self._begin(session, leg, answer, route, identity)
 
     def _replace(self, session: ServerSession, offer: bytes | None, replaces: InviteSession, trunk_name: str) -> None:
         """An INVITE with Replaces: not a further call, so that neither numbers nor caps of calls are asked."""
@@ -234,21 +226,35 @@ class Switchboard:
         if not is_allowed:
             self._refuse(session, _Refused(RefusalReason.REPLACES_FORBIDDEN, trunk_name, call.route))
             return
-        try:
-            leg = AudioLeg(self._plane, MediaPolicy.of(trunk), self._plane.host_for(session))
-        except PortsExhaustedError as error:
-            self._refuse(session, _Refused(RefusalReason.NO_PORT, trunk_name, call.route, detail=str(error)))
+        agreed = self._agree(session, offer, trunk, trunk_name, call.route)
+        if agreed is None:
             return
-        try:
-            answer = leg.answer(offer)
-        except SipError as error:
-            leg.close()
-            reason, headers = RefusalReason.BAD_OFFER, warnings_of(session, error)
-            self._refuse(session, _Refused(reason, trunk_name, call.route, error.status, str(error), headers=headers))
-            return
+        leg, answer = agreed
         if not call.replace_side(replaces, session, leg, answer):
             leg.close()
             self._refuse(session, _Refused(RefusalReason.REPLACES_PENDING, trunk_name, call.route))
+
+    def _agree(
+        self,
+        session: ServerSession,
+        offer: bytes | None,
+        trunk: TrunkSettings,
+        trunk_name: str,
+        route: Route | RoomEntry,
+    ) -> tuple[AudioLeg, bytes] | None:
+        """A leg and its answer to the offer; None where the call had to be refused."""
+        try:
+            leg = AudioLeg(self._plane, MediaPolicy.of(trunk), self._plane.host_for(session))
+        except PortsExhaustedError as error:
+            self._refuse(session, _Refused(RefusalReason.NO_PORT, trunk_name, route, detail=str(error)))
+            return None
+        try:
+            return leg, leg.answer(offer)
+        except SipError as error:
+            leg.close()
+            reason, headers = RefusalReason.BAD_OFFER, warnings_of(session, error)
+            self._refuse(session, _Refused(reason, trunk_name, route, error.status, str(error), headers=headers))
+            return None
 
     def _fullness(self, trunk_name: str, most: int | None) -> RefusalReason | None:
         """Why no further call of a trunk can be taken, whatever was dialled."""

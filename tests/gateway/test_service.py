@@ -175,6 +175,21 @@ async def test_a_full_gateway_sends_the_next_call_elsewhere(tmp_path: Path) -> N
         assert {record["end"]["reason"] for record in gateway.records()} == {"caller_hung_up", "gateway_full"}
 
 
+async def test_a_gateway_without_a_free_port_sends_the_next_call_elsewhere(tmp_path: Path) -> None:
+    def leave_one(configuration: Record) -> None:
+        rtp = configuration["network"]["rtp"]
+        rtp["last_port"] = rtp["first_port"] + 1
+
+    async with realtime_server(obliging) as model, house(tmp_path, model.url, adapt=leave_one) as gateway:
+        async with calling(gateway), Caller(LOOPBACK) as caller:
+            second = caller.place(gateway.target)
+            with pytest.raises(CallFailedError) as failure:
+                await second.answered()
+            assert failure.value.status == 503
+        await until(lambda: len(gateway.records()) == 2)
+        assert {record["end"]["reason"] for record in gateway.records()} == {"caller_hung_up", "no_port"}
+
+
 async def test_a_200_that_nobody_acknowledges_ends_with_bye_and_leaves_nothing(tmp_path: Path) -> None:
     async with realtime_server(obliging) as model, house(tmp_path, model.url) as gateway:
         async with silent_caller() as send:
