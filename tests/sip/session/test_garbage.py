@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.helpers.garbage import uncollected
-from tests.helpers.sip import OFFER, Network, established
+from tests.helpers.sip import OFFER, AgentHost, Network, established
 
 # 64*T1 and T4: every transaction and every tombstone is over by then.
 OVER = 120.0
@@ -16,6 +16,13 @@ OVER = 120.0
 def garbage() -> Iterator[Callable[[], Counter[str]]]:
     with uncollected(lambda kind: kind.__module__.startswith("sip.")) as found:
         yield found
+
+
+def over(network: Network, *hosts: AgentHost) -> None:
+    """Lets all that waits run out, and forgets what was told."""
+    network.run(OVER)
+    for host in hosts:
+        host.events.clear()
 
 
 @pytest.mark.parametrize("hangs_up", ["caller", "called"])
@@ -30,9 +37,7 @@ def test_a_call_that_was_talked_is_freed_at_once(hangs_up: str, garbage: Callabl
         alice.do(call.bye)
     else:
         bob.do(incoming.bye)
-    network.run(OVER)
-    alice.events.clear()
-    bob.events.clear()
+    over(network, alice, bob)
     del call, incoming
     assert garbage() == {}
 
@@ -45,9 +50,7 @@ def test_a_call_that_is_cancelled_is_freed_at_once(garbage: Callable[[], Counter
     bob.do(bob.incoming.ring)
     network.run(0.1)
     alice.do(call.hang_up)
-    network.run(OVER)
-    alice.events.clear()
-    bob.events.clear()
+    over(network, alice, bob)
     del call
     assert garbage() == {}
 
@@ -58,9 +61,7 @@ def test_a_call_that_is_refused_is_freed_at_once(garbage: Callable[[], Counter[s
     call = alice.call(bob)
     network.run(0.1)
     bob.do(bob.incoming.reject, 486)
-    network.run(OVER)
-    alice.events.clear()
-    bob.events.clear()
+    over(network, alice, bob)
     del call
     assert garbage() == {}
 
@@ -71,9 +72,7 @@ def test_a_call_whose_peer_is_gone_is_freed_at_once(garbage: Callable[[], Counte
     network.drop = lambda packet: True
     alice.do(call.bye)
     bob.do(incoming.bye)
-    network.run(OVER)
-    alice.events.clear()
-    bob.events.clear()
+    over(network, alice, bob)
     del call, incoming
     assert garbage() == {}
 
@@ -86,7 +85,5 @@ def test_what_waits_for_an_answer_outlives_nothing_that_it_needs(garbage: Callab
     alice.events.clear()
     bob.events.clear()
     del call, incoming
-    network.run(OVER)
-    alice.events.clear()
-    bob.events.clear()
+    over(network, alice, bob)
     assert garbage() == {}
