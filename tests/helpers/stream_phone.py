@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from sip.agent import UserAgent
 from sip.configuration import AgentConfiguration
@@ -16,6 +17,8 @@ from sip.transport.resolver import SystemResolver
 from sip.transport.stream import TcpListener
 from sip.uri import Uri
 from tests.helpers.sip import ANSWER, OFFER
+
+E = TypeVar("E", bound=AgentEvent)
 
 
 class Book(SystemResolver):
@@ -59,7 +62,7 @@ class Phone:
             self.endpoint.perform(event.session.answer, ANSWER)
         self._changed.set()
 
-    async def wait_for(self, kind: type[AgentEvent]) -> AgentEvent:
+    async def wait_for(self, kind: type[E]) -> E:
         async with asyncio.timeout(10):
             while True:
                 for event in self.events:

@@ -83,7 +83,6 @@ def test_a_call_over_tls(
         async with started(alice, bob):
             alice.call(f"sip:bob@127.0.0.1:{bob.port};transport=tls")
             answered = await alice.wait_for(Answered)
-            assert isinstance(answered, Answered)
             assert answered.body == ANSWER
             (session,) = bob.agent.sessions
             await bob.wait_for(Acknowledged)
@@ -125,7 +124,6 @@ async def test_a_request_is_sent_again_when_its_connection_breaks_before_the_ans
     async with started(alice):
         alice.call(f"sip:bob@127.0.0.1:{port};transport=tcp")
         failed = await alice.wait_for(Failed)
-        assert isinstance(failed, Failed)
         assert failed.status == 486
         assert taken[0] == taken[1]
         assert alice.agent.counters["resent_on_new_connection"] == 1
@@ -142,7 +140,6 @@ async def test_a_server_that_breaks_every_connection_fails_the_call_in_the_end()
     async with started(alice):
         alice.call(f"sip:bob@127.0.0.1:{server.sockets[0].getsockname()[1]};transport=tcp")
         failed = await alice.wait_for(Failed)
-        assert isinstance(failed, Failed)
         assert failed.status == 503
         assert alice.agent.counters["resent_on_new_connection"] <= 2
     server.close()
@@ -177,7 +174,6 @@ async def test_a_server_that_says_503_is_followed_by_the_next__rfc3263_4_3(is_la
             await alice.wait_for(Answered)
         else:
             failed = await alice.wait_for(Failed)
-            assert isinstance(failed, Failed)
             assert (failed.status, failed.reason) == (503, "Full House")
         assert alice.agent.counters["next_server"] == 1
     for phone in (full, good) if is_last_good else (full,):
@@ -191,7 +187,6 @@ async def test_no_address_that_answers_is_503() -> None:
         async with started(alice):
             alice.call(f"sip:bob@127.0.0.1:{closed.getsockname()[1]};transport=tcp")
             failed = await alice.wait_for(Failed)
-            assert isinstance(failed, Failed)
             assert failed.status == 503
 
 
@@ -545,7 +540,6 @@ async def test_the_certificate_of_a_server_is_for_the_host_that_we_meant__rfc592
             await alice.wait_for(Answered)
         else:
             failed = await alice.wait_for(Failed)
-            assert isinstance(failed, Failed)
             assert failed.status == 503
             assert bob.events == []
     await bob.endpoint.aclose()
