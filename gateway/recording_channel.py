@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gateway.realtime.capability import AudioFormat
 from rtp.codec import g711
 from rtp.codec.audio import decoder_of
-from rtp.codec.format import OPUS_PLAYOUT, PCMA, PCMU, PayloadFormat
+from rtp.codec.format import G722_PLAYOUT, OPUS_PLAYOUT, PCMA, PCMU, PayloadFormat
 from rtp.codec.resampling import Resampler
 
 Samples = NDArray[np.int16]
@@ -75,4 +75,9 @@ _OF_MODEL: Final = {
     AudioFormat.PCM16_16K: ChannelFormat(16_000, 32, 2, bytes(2), lambda: _little_endian),
     AudioFormat.PCM16_24K: ChannelFormat(24_000, 48, 2, bytes(2), lambda: _little_endian),
 }
-_OF_PLAYOUT: Final = {PCMU: _PCMU, PCMA: _PCMA, OPUS_PLAYOUT: _OF_MODEL[AudioFormat.PCM16_24K]}
+_OF_PLAYOUT: Final = {
+    PCMU: _PCMU,
+    PCMA: _PCMA,
+    G722_PLAYOUT: _OF_MODEL[AudioFormat.PCM16_16K],
+    OPUS_PLAYOUT: _OF_MODEL[AudioFormat.PCM16_24K],
+}

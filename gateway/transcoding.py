@@ -2,7 +2,7 @@
 
 Each direction of a leg has one converter for as long as its codec lasts. Where both sides speak the same law there is
 none, and bytes pass as they are; between the laws it is a table; for the rest samples are decoded, resampled (2 ms are
-held back) and encoded. The samples of a G.722 frame come two to an octet, so speech for it is cut into whole frames.
+held back) and encoded.
 """
 
 from collections.abc import Callable
@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from gateway.realtime.capability import AudioFormat
 from rtp.codec import g711
 from rtp.codec.audio import decoder_of, encoder_of
-from rtp.codec.format import G722, OPUS, OPUS_PLAYOUT, PCMA, PCMU, PayloadFormat
+from rtp.codec.format import PCMA, PCMU, PayloadFormat, playout_format_of
 from rtp.codec.resampling import Resampler
 
 Samples = NDArray[np.int16]
 
-G722_FRAME_SAMPLES: Final = 320
 PREPARED_MS: Final = 20  # of sound, for each way from and to each format
 _LAW_OF: Final = {AudioFormat.PCMU: PCMU, AudioFormat.PCMA: PCMA}
 
@@ -127,43 +126,29 @@ class _SampleMouth:
         self._decode = _SAMPLES_FROM_MODEL[audio_format]
         self._rate_in_hz = audio_format.sample_rate_hz
         self._octets_per_sample = 1 if audio_format in _LAW_OF else 2
-        if payload_format == OPUS:
+        playout_format = playout_format_of(payload_format)
+        if playout_format != payload_format:
             # Each frame is encoded when it is sent; until then speech waits as samples.
-            self._rate_out_hz, self._encode = OPUS_PLAYOUT.clock_rate_hz, _native_octets
+            self._rate_out_hz, self._encode = playout_format.clock_rate_hz, _native_octets
         else:
             encoder = encoder_of(payload_format, ptime_ms)
             self._rate_out_hz, self._encode = encoder.sample_rate_hz, encoder.encode
-        self._frame_samples = G722_FRAME_SAMPLES if payload_format == G722 else 1
         self._half_sample = b""
-        self._held: Samples = np.empty(0, dtype=np.int16)
         self._resample = Resampler(self._rate_in_hz, self._rate_out_hz).process
 
     def speak(self, audio: bytes) -> bytes:
         audio = self._half_sample + audio
         whole = len(audio) - len(audio) % self._octets_per_sample
         self._half_sample = audio[whole:]
-        return self._encode_whole_frames(self._resample(self._decode(audio[:whole]))) if whole else b""
+        return self._encode(self._resample(self._decode(audio[:whole]))) if whole else b""
 
     def finish(self) -> bytes:
-        held, frame = self._held, self._frame_samples
         self.reset()
-        if not len(held):
-            return b""
-        return self._encode(np.concatenate((held, np.zeros(frame - len(held), dtype=np.int16))))
+        return b""
 
     def reset(self) -> None:
         self._half_sample = b""
-        self._held = np.empty(0, dtype=np.int16)
         self._resample = Resampler(self._rate_in_hz, self._rate_out_hz).process
-
-    def _encode_whole_frames(self, samples: Samples) -> bytes:
-        frame = self._frame_samples
-        if frame == 1:
-            return self._encode(samples) if len(samples) else b""
-        samples = np.concatenate((self._held, samples))
-        whole = len(samples) - len(samples) % frame
-        self._held = samples[whole:]
-        return b"".join(self._encode(samples[start : start + frame]) for start in range(0, whole, frame))
 
 
 def _little_endian_octets(samples: Samples) -> bytes:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtp.codec.audio import decoder_of, encoder_of
-from rtp.codec.format import OPUS, OPUS_PLAYOUT, PCMA, PCMU, PayloadFormat
+from rtp.codec.format import G722_PLAYOUT, OPUS_PLAYOUT, PCMA, PCMU, PayloadFormat, playout_format_of
 from rtp.codec.resampling import Resampler
 from rtp.coding import ALAW, LINEAR, ULAW, Coding
 from rtp.playout_buffer import PlayoutBuffer
@@ -20,7 +20,7 @@ Samples = NDArray[np.int16]
 
 PCM_8K: Final = PayloadFormat("PCM", 8000, 16, b"\x00\x00")
 """Samples in the machine's own order, for who has decoded already."""
-PCM_16K: Final = PayloadFormat("PCM", 16000, 32, b"\x00\x00")
+PCM_16K: Final = G722_PLAYOUT
 PCM_24K: Final = OPUS_PLAYOUT
 
 _NATIVE: Final = {PCM_8K: 8000, PCM_16K: 16000, PCM_24K: 24000}
@@ -32,8 +32,8 @@ class MixingPort:
     """One leg in a conference.
 
     Args:
-        payload_format: what `receive` takes. What `deliver` is given is the same, but samples for Opus
-            (rtp.codec.format.OPUS_PLAYOUT), since its frames are encoded when they are sent.
+        payload_format: what `receive` takes. What `deliver` is given is the same, but samples for Opus and G.722
+            (rtp.codec.format.playout_format_of), since their frames are encoded when they are sent.
         deliver: takes what the leg is to hear, 20 ms at a time.
         hurry: is called where a frame of the leg is due and not there; see PlayoutBuffer.
 
@@ -97,8 +97,7 @@ def _decoding(
 
 
 def _encoding(payload_format: PayloadFormat, rate_hz: int) -> Callable[[Samples], bytes]:
-    if payload_format == OPUS:
-        payload_format = OPUS_PLAYOUT
+    payload_format = playout_format_of(payload_format)
     if (rate_out_hz := _NATIVE.get(payload_format)) is not None:
         return LINEAR.encode if rate_out_hz == rate_hz else _Resampled(rate_hz, rate_out_hz).encode
     return encoder_of(payload_format).encode

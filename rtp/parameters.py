@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from rtp.codec.format import OPUS_PLAYOUT, PCMU, PayloadFormat
+from rtp.codec.format import PCMU, PayloadFormat, playout_format_of
 from rtp.source_lock import Address, SourcePolicy, validated_address
 from rtp.srtp import SrtpKeys
 
@@ -52,7 +52,7 @@ class StreamParameters:
     @property
     def playout_format(self) -> PayloadFormat:
         """What `Playout` takes: the payload's own format, or samples where each frame is encoded when it is sent."""
-        return self.payload_format if self.payload_format.is_constant_rate else OPUS_PLAYOUT
+        return playout_format_of(self.payload_format)
 
     @property
     def event_clock_rate_hz(self) -> int:

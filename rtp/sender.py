@@ -75,7 +75,9 @@ class RtpSender(OutboundPath):
         played: list[PlayedItem] = []
         old = self._parameters
         if parameters.payload_format != old.payload_format or parameters.ptime_ms != old.ptime_ms:
-            self.encode = _frame_encoder(parameters)
+            if parameters.payload_format != old.payload_format or not parameters.payload_format.is_constant_rate:
+                # The encoder of a codec that has a state goes on, as the far end's decoder does; Opus has one a frame.
+                self.encode = _frame_encoder(parameters)
             if parameters.payload_format == old.payload_format:
                 self.playout.reframe(parameters.ptime_ms)
             else:
@@ -179,7 +181,7 @@ def _key_of(parameters: StreamParameters) -> SrtpKey | None:
 
 def _frame_encoder(parameters: StreamParameters) -> Callable[[bytes], bytes] | None:
     """For formats that are encoded frame by frame, as each is sent. Only they load PyAV."""
-    if parameters.payload_format.is_constant_rate:
+    if parameters.playout_format == parameters.payload_format:
         return None
     import numpy as np
 

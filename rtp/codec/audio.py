@@ -23,6 +23,8 @@ _OPUS_BITRATE: Final = 32_000
 """Fullband mono speech (RFC 7587 section 3.1.1 recommends 28 to 40 kbit/s)."""
 _OPUS_DECODE_HZ: Final = 48_000
 _G722_HZ: Final = 16_000
+_G722_BLOCK: Final = 160
+"""Samples that FFmpeg encodes at once: every packet time is a multiple of these 10 ms, and nothing is held back."""
 _HISTORY_FRAMES: Final = 4
 
 
@@ -160,5 +162,5 @@ _ENCODERS: Final[dict[PayloadFormat, tuple[Callable[[], Callable[[Samples], byte
     PCMA: (lambda: g711.encode_alaw, 8000),
     L16_8K: (lambda: _encode_l16, 8000),
     L16_16K: (lambda: _encode_l16, 16000),
-    G722: (lambda: _av_encode("g722", _G722_HZ, {}, 64_000), _G722_HZ),
+    G722: (lambda: _av_encode("g722", _G722_HZ, {"frame_size": str(_G722_BLOCK)}, 64_000), _G722_HZ),
 }

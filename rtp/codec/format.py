@@ -83,7 +83,17 @@ PCMA: Final = PayloadFormat("PCMA", 8000, 8, b"\xd5")
 L16_8K: Final = PayloadFormat("L16", 8000, 16, b"\x00\x00")
 L16_16K: Final = PayloadFormat("L16", 16000, 32, b"\x00\x00")
 G722: Final = PayloadFormat("G722", 8000, 8, b"\xff")
-"""Its silence settles at 62 dB below full scale within a frame, whatever was said before."""
+"""These octets stand for silence where a frame is missing; a stream's own silence is encoded as all else is."""
 OPUS: Final = PayloadFormat("opus", 48000, 0, b"", opus_samples)
 OPUS_PLAYOUT: Final = PayloadFormat("PCM", 24000, 48, b"\x00\x00")
 """What waits to be sent as Opus: native int16 samples at the rate that speech models speak; encoded when sent."""
+G722_PLAYOUT: Final = PayloadFormat("PCM", 16000, 32, b"\x00\x00")
+"""The same for G.722, whose decoder follows the encoder's state from octet to octet: silence of fixed octets between
+two pieces of speech leads it astray, and the next word comes as a bang or fades in."""
+
+_PLAYOUT: Final = {OPUS: OPUS_PLAYOUT, G722: G722_PLAYOUT}
+
+
+def playout_format_of(payload_format: PayloadFormat) -> PayloadFormat:
+    """What waits to be sent: the payload itself, or samples where each frame is encoded when it is sent."""
+    return _PLAYOUT.get(payload_format, payload_format)

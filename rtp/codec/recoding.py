@@ -1,20 +1,20 @@
 """From one playout format to another: what waits to be sent when a new agreement changes the codec in mid-call."""
 
 from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtp.codec import g711
 from rtp.codec.audio import decoder_of, encoder_of
-from rtp.codec.format import G722, OPUS_PLAYOUT, PCMA, PCMU, PayloadFormat
+from rtp.codec.format import G722_PLAYOUT, OPUS_PLAYOUT, PCMA, PCMU, PayloadFormat
 from rtp.codec.resampling import Resampler
 
-Samples = NDArray[np.int16]
+Signal = NDArray[np.int16]
 
-_TABLES = {(PCMU, PCMA): g711.ULAW_TO_ALAW, (PCMA, PCMU): g711.ALAW_TO_ULAW}
-_G722_SAMPLES = 2
-"""To an octet."""
+_SAMPLES: Final = (OPUS_PLAYOUT, G722_PLAYOUT)
+_TABLES: Final = {(PCMU, PCMA): g711.ULAW_TO_ALAW, (PCMA, PCMU): g711.ALAW_TO_ULAW}
 
 
 def recoding(before: PayloadFormat, after: PayloadFormat) -> Callable[[bytes], bytes]:
@@ -25,25 +25,18 @@ def recoding(before: PayloadFormat, after: PayloadFormat) -> Callable[[bytes], b
     decode, rate_in_hz = _decoding(before)
     encode, rate_out_hz = _encoding(after)
     resample = Resampler(rate_in_hz, rate_out_hz).process
-    whole = _G722_SAMPLES if after == G722 else 1
-
-    def recode(octets: bytes) -> bytes:
-        samples = resample(decode(octets)) if octets else np.empty(0, dtype=np.int16)
-        samples = samples[: len(samples) - len(samples) % whole]
-        return encode(samples) if len(samples) else b""
-
-    return recode
+    return lambda octets: encode(resample(decode(octets))) if octets else b""
 
 
-def _decoding(payload_format: PayloadFormat) -> tuple[Callable[[bytes], Samples], int]:
-    if payload_format == OPUS_PLAYOUT:
-        return lambda octets: np.frombuffer(octets, dtype=np.int16), OPUS_PLAYOUT.clock_rate_hz
+def _decoding(payload_format: PayloadFormat) -> tuple[Callable[[bytes], Signal], int]:
+    if payload_format in _SAMPLES:
+        return lambda octets: np.frombuffer(octets, dtype=np.int16), payload_format.clock_rate_hz
     decoder = decoder_of(payload_format)
     return decoder.decode, decoder.sample_rate_hz
 
 
-def _encoding(payload_format: PayloadFormat) -> tuple[Callable[[Samples], bytes], int]:
-    if payload_format == OPUS_PLAYOUT:
-        return lambda samples: samples.tobytes(), OPUS_PLAYOUT.clock_rate_hz
+def _encoding(payload_format: PayloadFormat) -> tuple[Callable[[Signal], bytes], int]:
+    if payload_format in _SAMPLES:
+        return lambda samples: samples.tobytes(), payload_format.clock_rate_hz
     encoder = encoder_of(payload_format)
     return encoder.encode, encoder.sample_rate_hz

@@ -43,7 +43,7 @@ class Person:
 
     def sound(self) -> NDArray[np.float64]:
         """What was heard in the last half second, as samples."""
-        if self.format in {OPUS, PCM_16K, PCM_24K}:
+        if self.format in {OPUS, G722, PCM_16K, PCM_24K}:
             samples = np.frombuffer(b"".join(self.heard), dtype=np.int16)
         else:
             decoder = decoder_of(self.format)

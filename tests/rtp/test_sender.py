@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from rtp.codec import g711
 from rtp.codec.audio import decoder_of
@@ -158,6 +159,30 @@ def test_speech_that_waits_is_said_in_another_codec(before: PayloadFormat, after
     spectrum = np.abs(np.fft.rfft(loud * np.hanning(len(loud))))
     assert np.argmax(spectrum) * decoder.sample_rate_hz / len(loud) == pytest.approx(440, abs=3)
     assert np.sqrt(np.mean(loud.astype(float) ** 2)) == pytest.approx(8000 / np.sqrt(2), rel=0.1)
+
+
+def tone_of(first: int, count: int) -> NDArray[np.int16]:
+    return (8000 * np.sin(2 * np.pi * 440 * np.arange(first, first + count) / 16_000)).astype(np.int16)
+
+
+def test_speech_in_g722_begins_and_returns_after_silence_as_it_was_spoken() -> None:
+    """Its decoder follows the encoder's state: octets of silence from elsewhere would make the first word a bang."""
+    subject = sender(StreamParameters(G722, 9, 9, remote=FAR_END))
+    decoder = decoder_of(G722)
+    for ptime_ms in (20, 10, 30, 60, 20):
+        subject.update(StreamParameters(G722, 9, 9, remote=FAR_END, ptime_ms=ptime_ms))
+        silent = [decoder.decode(packet.payload) for packet in turns(subject, 100)]
+        assert np.abs(np.concatenate(silent[-20:])).max() <= 16
+        spoken = tone_of(0, 16 * 600)
+        subject.playout.enqueue("a", spoken.tobytes())
+        packets = turns(subject, 600 // ptime_ms)
+        assert {len(packet.payload) for packet in packets} == {8 * ptime_ms}
+        heard = np.concatenate([decoder.decode(packet.payload) for packet in packets])
+        delay = 22  # of its two filters, in samples
+        error = heard[delay:].astype(float) - spoken[:-delay]
+        assert np.abs(heard).max() < 9500
+        assert np.sqrt(np.mean(error[800:] ** 2)) < 400
+        assert np.sqrt(np.mean(error[:800] ** 2)) < 1000, "the first 50 ms"
 
 
 def test_what_no_codec_can_turn_into_the_new_format_is_flushed() -> None:
