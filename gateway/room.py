@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from gateway.announcement import AnnouncementLibrary, SampleLoop
 from gateway.bridge import Recorder
 from gateway.conference import Clock, Conference, ConferenceLeg, Seat
-from gateway.config.conference import ConferenceSettings, Role, SeatSettings
+from gateway.config.conference import LEAST_GAIN_DB, MOST_GAIN_DB, ConferenceSettings, Role, SeatSettings
 from gateway.config.trunk import TrunkSettings
 from gateway.errors import GatewayError
 from rtp.mixing_port import PCM_16K
@@ -51,7 +51,16 @@ class _Member:
     seat: SeatSettings
     on_digit: Callable[[str, int], None]
     recorder: Recorder | None
-    is_muted: bool = False
+    gain_db: float
+    is_muted: bool
+    is_aside: bool
+    """What is said is for hosts and coaches alone."""
+
+    @classmethod
+    def of(cls, seat: SeatSettings, on_digit: Callable[[str, int], None], recorder: Recorder | None) -> "_Member":
+        """As the number has it; keys change it."""
+        role = seat.role
+        return cls(seat, on_digit, recorder, seat.gain_db, role is Role.LISTENER, role is Role.COACH)
 
 
 class Dismissible(Protocol):
@@ -119,7 +128,7 @@ class Room:
         if is_caller and self.is_full:
             raise RoomFullError(f"The conference {self.name!r} has {self.settings.legs} callers already")
         taken = self._conference.join(name, leg, leg.payload_format, on_digit, recorder)
-        self._members[name] = _Member(seat, on_digit, recorder, is_muted=seat.role is Role.LISTENER)
+        self._members[name] = _Member.of(seat, on_digit, recorder)
         self._arrange()
         if is_caller:
             self._announce(self._sounds.join)
@@ -154,19 +163,45 @@ class Room:
             self._conference.mixer.mute(name, member.is_muted)
         return member.is_muted
 
+    def toggle_aside(self, name: str) -> bool:
+        """Lets a coach speak to everybody, or a host to hosts and coaches alone, and back; whether not all hear them.
+
+        Nobody else has whom to whisper to: of a speaker and a listener it changes nothing.
+        """
+        member = self._members[name]
+        if member.seat.role in {Role.HOST, Role.COACH}:
+            member.is_aside = not member.is_aside
+            self._arrange_voices()
+        return member.is_aside
+
+    def change_gain(self, name: str, change_db: float) -> float:
+        """Makes somebody louder or softer for the others, within what a number may have; by how much in all, in dB."""
+        member = self._members[name]
+        member.gain_db = min(max(member.gain_db + change_db, LEAST_GAIN_DB), MOST_GAIN_DB)
+        self._arrange_voices()
+        return member.gain_db
+
     def _arrange(self) -> None:
         """Who is heard by whom, and whether anybody sits alone with the music."""
         mixer = self._conference.mixer
-        hosts = [name for name, member in self._members.items() if member.seat.role is Role.HOST]
-        for name, member in self._members.items():
-            mixer.set_gain(name, 10 ** (member.seat.gain_db / 20))
-            mixer.mute(name, member.is_muted)
-            mixer.whisper(name, hosts if member.seat.role is Role.COACH else None)
+        self._arrange_voices()
         if self._sounds.music is not None:
             if len(self._members) == 1:
                 mixer.play(MUSIC, SampleLoop(self._sounds.music, _SOUND_HZ, is_endless=True))
             else:
                 mixer.stop(MUSIC)
+
+    def _arrange_voices(self) -> None:
+        mixer = self._conference.mixer
+        for name, member in self._members.items():
+            mixer.set_gain(name, 10 ** (member.gain_db / 20))
+            mixer.mute(name, member.is_muted)
+            mixer.whisper(name, self._confidants(member) if member.is_aside else None)
+
+    def _confidants(self, member: _Member) -> list[str]:
+        """Whom somebody speaks to who speaks aside: a coach to hosts, a host to coaches and the other hosts."""
+        roles = {Role.HOST} if member.seat.role is Role.COACH else {Role.HOST, Role.COACH}
+        return [name for name, other in self._members.items() if other.seat.role in roles]
 
     def _announce(self, sound: bytes | None) -> None:
         if sound is not None and self._members:

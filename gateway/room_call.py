@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -32,8 +33,8 @@ from sip.event import (
 from sip.message import Request
 from sip.session.uas import ServerSession
 
-MUTE_KEYS: Final = "*6"
-"""As in every conference service that people know."""
+GAIN_STEP_DB: Final = 3.0
+"""Less is hardly heard."""
 BUSY_HERE: Final = 486
 # A BYE is answered within a round trip; 64*T1 of retransmissions (RFC 3261 timer F) is the session's own limit.
 RELEASE_SECONDS: Final = 33.0
@@ -221,10 +222,21 @@ class RoomCall:
         self._take_key()
 
     def _take_key(self) -> None:
-        latest = "".join(press.digit for press in self._keys.digits[-len(MUTE_KEYS) :])
-        if latest == MUTE_KEYS and not self._is_over.is_set():
-            is_muted = self.route.room.toggle_mute(self.call_id)
-            self._logger.info("conference mute", extra={"event": "muted" if is_muted else "unmuted"})
+        act = _ACTS.get("".join(press.digit for press in self._keys.digits[-2:]))
+        if act is not None and self._sits_as is not None and not self._is_over.is_set():
+            act(self)
+
+    def _mute(self) -> None:
+        is_muted = self.route.room.toggle_mute(self.call_id)
+        self._logger.info("conference mute", extra={"event": "muted" if is_muted else "unmuted"})
+
+    def _turn_aside(self) -> None:
+        is_aside = self.route.room.toggle_aside(self.call_id)
+        self._logger.info("conference aside", extra={"event": "aside" if is_aside else "aloud"})
+
+    def _change_gain(self, change_db: float) -> None:
+        gain_db = self.route.room.change_gain(self.call_id, change_db)
+        self._logger.info("conference gain", extra={"event": "gain", "gain_db": gain_db})
 
     # The end.
 
@@ -277,3 +289,12 @@ class RoomCall:
                 "dialled": self.route.dialled,
             },
         )
+
+
+# *6 as in every conference service that people know, *7 and *9 as in the menu of Asterisk's.
+_ACTS: Final[Mapping[str, Callable[[RoomCall], None]]] = {
+    "*5": RoomCall._turn_aside,
+    "*6": RoomCall._mute,
+    "*7": lambda call: call._change_gain(-GAIN_STEP_DB),
+    "*9": lambda call: call._change_gain(GAIN_STEP_DB),
+}

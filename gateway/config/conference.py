@@ -9,6 +9,8 @@ from gateway.config.value import ANY_NUMBER, DialledNumber, InputPath, Name, Set
 
 LONGEST_STAY_SECONDS: Final = 86_400
 MOST_LEGS: Final = 200
+LEAST_GAIN_DB: Final = -20
+MOST_GAIN_DB: Final = 12
 
 
 class Role(enum.StrEnum):
@@ -31,7 +33,7 @@ class SeatSettings(Settings):
     role: Role = Role.SPEAKER
     """`speaker`: hears and is heard. `host`: the same, and hears coaches. `listener`: hears only. `coach`: hears
     everybody and is heard by the hosts alone."""
-    gain_db: Annotated[float, Field(ge=-20, le=12)] = 0.0
+    gain_db: Annotated[float, Field(ge=LEAST_GAIN_DB, le=MOST_GAIN_DB)] = 0.0
     """How much louder the others hear whoever dials this number, in dB."""
 
     @field_validator("number")
@@ -43,7 +45,10 @@ class SeatSettings(Settings):
 
 
 class ConferenceSettings(Settings):
-    """One room. Each hears the others and not itself; *6 on the keypad mutes and unmutes whoever presses it."""
+    """One room. Each hears the others and not itself. Keys on the keypad act for whoever presses them: *6 mutes and
+    unmutes, *7 is softer and *9 louder for the others, and *5 lets a coach speak to all, or a host to hosts and coaches
+    alone, and back.
+    """
 
     seats: Annotated[tuple[SeatSettings, ...], Field(min_length=1)]
     """The numbers that lead into the room."""

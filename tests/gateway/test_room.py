@@ -123,6 +123,47 @@ def test_muting_by_oneself_does_not_unmute_a_listener() -> None:
     assert hears(scene, legs) == {"guest": set(), "silent": {"guest"}}
 
 
+def test_a_coach_speaks_up_and_whispers_again() -> None:
+    scene, legs = filled(host=Role.HOST, guest=Role.SPEAKER, coach=Role.COACH)
+    assert not scene.room.toggle_aside("coach")
+    assert hears(scene, legs)["guest"] == {"host", "coach"}
+    assert scene.room.toggle_aside("coach")
+    assert hears(scene, legs)["guest"] == {"host"}
+
+
+def test_a_host_speaks_aside_to_coaches_and_hosts_also_to_those_who_come_later() -> None:
+    scene, legs = filled(host=Role.HOST, guest=Role.SPEAKER, silent=Role.LISTENER)
+    assert scene.room.toggle_aside("host")
+    for name, role in (("coach", Role.COACH), ("second", Role.HOST)):
+        legs[name] = Leg()
+        scene.seats[name] = scene.room.join(name, legs[name], seat(role))
+    heard = hears(scene, legs)
+    assert [name for name in legs if "host" in heard[name]] == ["coach", "second"]
+    assert heard["host"] == {"guest", "coach", "second"}
+    assert not scene.room.toggle_aside("host")
+    assert "host" in hears(scene, legs)["silent"]
+
+
+def test_who_has_nobody_to_whisper_to_is_heard_as_before() -> None:
+    scene, legs = filled(guest=Role.SPEAKER, other=Role.SPEAKER, silent=Role.LISTENER)
+    assert not scene.room.toggle_aside("guest")
+    assert not scene.room.toggle_aside("silent")
+    assert hears(scene, legs) == {"guest": {"other"}, "other": {"guest"}, "silent": {"guest", "other"}}
+
+
+def test_one_s_loudness_is_changed_within_what_a_number_may_have_and_kept_with_another_codec() -> None:
+    scene, legs = filled(guest=Role.SPEAKER, other=Role.SPEAKER)
+    scene.speak("guest", level=1000)
+    assert legs["other"].loudest() == pytest.approx(1000, rel=0.05)
+    assert scene.room.change_gain("guest", 6) == 6
+    scene.speak("guest", level=1000)
+    assert legs["other"].loudest() == pytest.approx(2000, rel=0.05)
+    scene.room.reseat("guest", legs["guest"])
+    scene.speak("guest", level=1000)
+    assert legs["other"].loudest() == pytest.approx(2000, rel=0.05)
+    assert [scene.room.change_gain("guest", change) for change in (9, 3, -30, -3)] == [12, 12, -18, -20]
+
+
 def test_another_codec_is_another_seat_of_the_same_kind() -> None:
     scene, legs = filled(guest=Role.SPEAKER, silent=Role.LISTENER)
     scene.room.toggle_mute("guest")

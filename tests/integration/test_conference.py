@@ -4,6 +4,7 @@ Each caller sings a note of its own; what the others hear is looked at note by n
 """
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,6 +21,7 @@ from gateway.config.trunk import Codec, TrunkSettings
 from gateway.media_policy import MediaPolicy
 from tests.helpers.baresip import TONE_HZ, Baresip
 from tests.helpers.gateway_process import GatewayProcess, Record
+from tests.helpers.raw_caller import RawCaller, described, status_of
 from tests.helpers.sipp import LOOPBACK, run_sipp
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(90)]
@@ -207,6 +209,20 @@ async def test_keys_mute_and_unmute_and_are_not_heard(gateway: GatewayProcess, c
         assert notes_heard(heard["g722"]) == {"pcmu"}
 
 
+async def test_keys_make_louder_and_softer_and_let_a_coach_speak_up(gateway: GatewayProcess, caller: Caller) -> None:
+    async with seats(caller, gateway, {"pcmu": COACH, "g722": SPEAKER}) as calls:
+        assert calls["pcmu"].press("*5*7*9*9")
+        async with asyncio.timeout(10):
+            while [line["gain_db"] for line in gateway.log_events if line.get("event") == "gain"] != [-3, 0, 3]:
+                await asyncio.sleep(0.05)
+        heard = await sing(calls, 3.0, amplitude=3000)
+        assert level(heard["g722"], NOTES_HZ["pcmu"]) == pytest.approx(3000 * 10 ** (3 / 20), rel=0.1)
+        assert calls["pcmu"].press("*5")
+        await asyncio.to_thread(gateway.wait_for_event, "aside")
+        heard = await sing(calls, 3.0)
+        assert notes_heard(heard["g722"]) == set()
+
+
 async def test_one_alone_hears_music_and_company_announces_itself(gateway: GatewayProcess, caller: Caller) -> None:
     async with seats(caller, gateway, {"pcmu": LOUNGE}) as calls:
         await asyncio.sleep(1.5)
@@ -286,6 +302,22 @@ async def test_a_softphone_of_another_family_sits_beside_us(
     second = softphone[loud : loud + RATE_HZ]
     assert level(second, NOTES_HZ["g722"]) > 1500, "it hears the other"
     assert level(second, TONE_HZ) < 100, "and not itself"
+
+
+def test_keys_that_come_before_the_ack_are_those_of_nobody_in_the_room(gateway: GatewayProcess) -> None:
+    with RawCaller(gateway.sip_address, SPEAKER) as early:
+        early.send(early.write("INVITE", described()))
+        tag = re.search(r"^To:[^\r]*?;tag=(\S+)", early.final("INVITE"), re.MULTILINE)
+        assert tag is not None
+        early._to_tag = f";tag={tag[1]}"
+        for key in "*6":
+            info = early.ask("INFO", f"Signal={key}\r\n", headers="Content-Type: application/dtmf-relay\r\n")
+            assert status_of(info) == 200
+        early.send(early.write("ACK", cseq=1))
+        early.hang_up()
+    record = gateway.wait_for_record(early.sip_call_id)
+    assert (record["end"]["reason"], [one["digit"] for one in record["digits"]]) == ("caller_hung_up", ["*", "6"])
+    assert "Traceback" not in gateway.log
 
 
 @pytest.mark.sipp
