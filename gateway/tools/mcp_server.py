@@ -17,12 +17,13 @@ from weakref import WeakSet
 
 import httpx2
 import mcp_types
-from mcp import Client, MCPError, StdioServerParameters, stdio_client
+from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
 
 from gateway.config.tool import LONGEST_TOOL_SECONDS, McpToolSettings
 from gateway.tools.errors import ToolFailedError
+from gateway.tools.mcp_program import TOO_LONG, program_streams
 
 # Connecting and listing: a program in Python or Node takes one or two seconds to start.
 CONNECT_SECONDS: Final = 15.0
@@ -39,7 +40,7 @@ LONG_LIFE_SECONDS: Final = 60.0
 # OpenAI takes 128 functions a session, of all servers together; a server with more needs an `allow`.
 TOOLS_LIMIT: Final = 128
 PAGES_LIMIT: Final = 16
-# One answer over HTTP. A model gets 32,000 characters of it; the rest of a megabyte is for lists of tools.
+# One answer. A model gets 32,000 characters of it; the rest of a megabyte is for lists of tools.
 ANSWER_LIMIT: Final = 1 << 20
 # What a program writes to its standard error becomes log lines; what is longer is cut.
 LINE_LIMIT: Final = 2_000
@@ -98,6 +99,8 @@ class McpServer:
         """Who may call tools. When the last is gone, the session is closed."""
         self.sessions = 0
         """How often a session was opened."""
+        self.too_long = 0
+        """Messages of a program that were longer than anybody can use."""
         self.listed = asyncio.Event()
         self._address = address
         self._client: Client | None = None
@@ -148,6 +151,8 @@ class McpServer:
                 raise ToolFailedError(
                     "The connection to the server of this tool was lost. It is not known whether it was done."
                 ) from error
+            if error.code == TOO_LONG:
+                raise ToolFailedError(f"The server's answer cannot be used: {error.message}") from error
             self._look.set()  # perhaps a session that the server has forgotten: a new listing will tell
             raise ToolFailedError(f"The server refused: {error.message[:REASON_LIMIT]}") from error
         except Exception as error:
@@ -259,7 +264,14 @@ class McpServer:
             command=address.command or "", args=list(address.args), env=dict(address.env), cwd=address.directory
         )
         async with _logged_lines(self.name) as errlog:
-            yield stdio_client(parameters, errlog)
+            yield program_streams(parameters, errlog, ANSWER_LIMIT, self._note_too_long)
+
+    def _note_too_long(self) -> None:
+        self.too_long += 1
+        _log.warning(
+            "tool server says too much at once",
+            extra={"event": "tool_server_too_long", "server": self.name, "count": self.too_long, "limit": ANSWER_LIMIT},
+        )
 
     async def _list(self, client: Client) -> None:
         """Takes the tools that the server has now."""

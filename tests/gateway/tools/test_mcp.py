@@ -129,6 +129,45 @@ async def test_a_servers_tools_over_http_too(tmp_path: Path) -> None:
         assert (await use(tools["look_up"], name="Ada"))["name"] == "Ada"
 
 
+async def test_a_program_that_says_too_much_is_told_of_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    async with equipped(agent(crm=stdio())) as (equipment,):
+        tools = equipment.toolbox()
+        pid = (await use(tools["crm_look_up"], name="Ada"))["pid"]
+        for _ in range(2):
+            with pytest.raises(ToolFailedError, match="answer cannot be used: The answer is longer than 1048576 bytes"):
+                await use(tools["crm_too_much"])
+        assert (await use(tools["crm_look_up"], name="Ada"))["pid"] == pid
+        (server,) = equipment.servers
+        assert (server.sessions, server.too_long) == (1, 2)
+    assert [getattr(record, "event", "") for record in caplog.records].count("tool_server_too_long") == 2
+
+
+async def test_a_session_ends_where_nobody_can_tell_whose_answer_was_too_long(tmp_path: Path) -> None:
+    program = tmp_path / "backwards.py"
+    program.write_text(
+        "import json, sys\n"
+        "for line in sys.stdin:\n"
+        "    asked = json.loads(line)\n"
+        "    tool = {'name': 'look_up', 'inputSchema': {'type': 'object'}}\n"
+        "    result = {\n"
+        "        'initialize': {'protocolVersion': '2025-06-18', 'capabilities': {'tools': {}},\n"
+        "                       'serverInfo': {'name': 'backwards', 'version': '1'}},\n"
+        "        'tools/list': {'tools': [tool]},\n"
+        "        'tools/call': {'content': [{'type': 'text', 'text': 'x' * 3_000_000}]},\n"
+        "    }.get(asked['method'])\n"
+        "    said = {'result': result} if result else {'error': {'code': -32601, 'message': 'no'}}\n"
+        "    said |= {'id': asked.get('id'), 'jsonrpc': '2.0', 'padding': 'x' * 300}\n"
+        "    if 'id' in asked:\n"
+        "        print(json.dumps(said), flush=True)\n"
+    )
+    entry = {"type": "mcp", "command": sys.executable, "args": [str(program)]}
+    async with equipped(agent(crm=entry)) as (equipment,):
+        with pytest.raises(ToolFailedError, match="not known whether it was done"):
+            await use(equipment.toolbox()["crm_look_up"])
+        (server,) = equipment.servers
+        await until(lambda: server.sessions == 2)
+
+
 async def test_arguments_that_are_cut_short_or_missing_reach_no_server() -> None:
     async with equipped(agent(crm=stdio())) as (equipment,):
         tool = equipment.toolbox()["crm_look_up"]
