@@ -19,11 +19,11 @@ from tests.fakes.realtime_server import (
     response_done,
 )
 from tests.gateway.test_agent_call import here
-from tests.gateway.test_handover import scene
 from tests.helpers.garbage import uncollected
 from tests.helpers.house import house, obliging, scripted_call
 from tests.helpers.patience import until
 from tests.helpers.phone import Phone
+from tests.helpers.scene import scene
 from tests.helpers.sipp import LOOPBACK
 
 # The caller of these tests is made of gateway.leg and gateway.caller, which may leave what they like.
