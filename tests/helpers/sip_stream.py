@@ -3,10 +3,13 @@
 import asyncio
 import ssl
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from sip.framing import KeepAlive, StreamFramer
 from sip.message import Request, Response, parse_message
+from tests.helpers.sip import request
+
+VIA: Final = "SIP/2.0/TCP 192.0.2.1:5060;branch={branch}"
 
 Item = Request | Response | KeepAlive
 
@@ -73,3 +76,9 @@ class StreamPeer:
         except TimeoutError:
             return False
         return True
+
+
+def options(number: int = 1, *, padding: int = 0) -> bytes:
+    """An OPTIONS, other than those of other numbers."""
+    headers = (("X-Padding", "x" * padding),) if padding else ()
+    return bytes(request("OPTIONS", via=VIA, branch=f"z9hG4bK{number}", call_id=f"c{number}", headers=headers))

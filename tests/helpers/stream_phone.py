@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TypeVar
 
 from sip.agent import UserAgent
@@ -15,8 +16,10 @@ from sip.transport.endpoint import Listener, SipEndpoint
 from sip.transport.flow import Address, Target
 from sip.transport.resolver import SystemResolver
 from sip.transport.stream import TcpListener
+from sip.transport.tls import TlsListener
 from sip.uri import Uri
 from tests.helpers.sip import ANSWER, OFFER
+from tests.helpers.tls_authority import Credentials
 
 E = TypeVar("E", bound=AgentEvent)
 
@@ -103,3 +106,7 @@ async def started(*phones: Phone) -> AsyncIterator[None]:
 
 def tcp(host: str = "127.0.0.1") -> TcpListener:
     return TcpListener(host, 0)
+
+
+def tls(credentials: Credentials, **more: object) -> TlsListener:
+    return replace(TlsListener("127.0.0.1", 0, credentials.certificate, credentials.key), **more)  # type: ignore[arg-type]

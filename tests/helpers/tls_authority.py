@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,3 +80,10 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
+
+
+def client_of(authority: Authority) -> ssl.SSLContext:
+    """What a client trusts that knows this authority."""
+    context = ssl.create_default_context(cafile=str(authority.certificate))
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
