@@ -16,6 +16,8 @@ _TABLE_SAMPLES: Final = 8192
 _FULL_SCALE: Final = 32768.0
 _SILENT_BELOW_DBOV: Final = 78
 """Quieter than the smallest step of G.711."""
+_LOUDEST_DBOV: Final = 26
+"""The nominal level of speech: what claims to be a louder silence is a fault, or meant to deafen somebody."""
 _NOISE: Final[NDArray[np.float64]] = np.random.default_rng(3389).standard_normal(_TABLE_SAMPLES)
 
 
@@ -35,7 +37,7 @@ class ComfortNoise:
         """The next samples of noise at `level_dbov` below full scale, encoded."""
         if level_dbov > _SILENT_BELOW_DBOV:
             return self._encode(np.zeros(samples, dtype=np.int16))
-        amplitude = _FULL_SCALE * 10 ** (-level_dbov / 20)
+        amplitude = _FULL_SCALE * 10 ** (-max(level_dbov, _LOUDEST_DBOV) / 20)
         index = np.arange(self._position, self._position + samples) % _TABLE_SAMPLES
         self._position = (self._position + samples) % _TABLE_SAMPLES
         return self._encode(np.clip(_NOISE[index] * amplitude, -32768, 32767).astype(np.int16))

@@ -82,11 +82,15 @@ class InboundOrder(Generic[T]):
         if sequence_number != self._stray_successor:
             self._stray_successor = sequence_add(sequence_number, 1)
             return Arrival.STRAY
+        self.restart(sequence_number)
+        return Arrival.RESTART
+
+    def restart(self, sequence_number: int) -> None:
+        """The sender has renumbered its packets: this one is played, its successor is awaited."""
         self._stray_successor = None
         self.held.clear()
         self._lost.clear()
         self.expected = sequence_add(sequence_number, 1)
-        return Arrival.RESTART
 
     def skip_gap(self) -> None:
         """What is missing at the front is waited for no longer; `release` hands out what stands behind it."""

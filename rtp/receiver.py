@@ -16,7 +16,7 @@ from rtp.packet import HEADER, HEADER_OCTETS, payload_bounds
 from rtp.parameters import StreamParameters
 from rtp.path import NO_SSRC
 from rtp.probation import Probation
-from rtp.sequence import sequence_add, timestamp_add, timestamp_difference
+from rtp.sequence import sequence_add, sequence_difference, timestamp_add, timestamp_difference
 from rtp.sink import StreamSink
 from rtp.source_lock import Address, SourceLock, Verdict
 from rtp.srtp import SrtpError, SrtpUnprotector
@@ -60,6 +60,7 @@ class RtpReceiver(InboundPath):
         "_parameters",
         "_probation",
         "_released_at",
+        "_renumbered",
         "_restarts",
         "_sink",
         "on_rtcp",
@@ -78,6 +79,7 @@ class RtpReceiver(InboundPath):
         self.transit = self.jitter = self.peak_jitter = 0.0
         self.audio_at = self._arrived_at = now
         self._released_at: float | None = None
+        self._renumbered: int | None = None
         self.next_timestamp = 0
         self._filled = 0
         self._disturbed = self._loss_pending = self._has_heard = False
@@ -352,12 +354,25 @@ class RtpReceiver(InboundPath):
         elif arrival is Arrival.HELD:
             order.adapt(self.jitter / self.clock_rate_hz)
             self._release(now)
-        elif arrival is Arrival.RESTART:
+        elif arrival is Arrival.RESTART or (audio is not None and self._is_renumbered(sequence_number, timestamp)):
+            order.restart(sequence_number)
             self._restarts += 1
             self._mark_start(sequence_number)
             self._play(0, timestamp, audio, now)
         else:
             self._discards[_DISCARD_OF_ARRIVAL[arrival]] += 1
+
+    def _is_renumbered(self, sequence_number: int, timestamp: int) -> bool:
+        """Whether the far end has gone a little back in its numbers and on in its media time: two packets in sequence
+        that look like old ones and carry what was never heard.
+        """
+        ahead = sequence_difference(sequence_number, self._order.expected)
+        if ahead >= 0 or not self.history or timestamp_difference(timestamp, self.next_timestamp) < 0:
+            self._renumbered = None
+            return False
+        is_second = sequence_number == self._renumbered
+        self._renumbered = None if is_second else sequence_add(sequence_number, 1)
+        return is_second
 
     def _begin_comfort_noise(self, payload: bytes) -> None:
         """RFC 3389: the far end falls silent on purpose. Noise is made up at once and not only after a wait."""

@@ -64,3 +64,8 @@ def test_an_empty_announcement_is_counted() -> None:
     stream.receive_datagram(far_end.audio(), FAR_END, 0.0)
     stream.receive_datagram(far_end.other(13, b""), FAR_END, 0.02)
     assert dict(stream.statistics().rx.discards) == {Discard.EMPTY: 1}
+
+
+@pytest.mark.parametrize("claimed_dbov", [0, 10, 25])
+def test_a_silence_louder_than_speech_is_not_believed(claimed_dbov: int) -> None:
+    assert level_dbov(ComfortNoise(g711.encode_ulaw).frame(8000, claimed_dbov)) == pytest.approx(26, abs=0.5)

@@ -589,3 +589,25 @@ def test_a_marked_packet_of_a_payload_type_below_96_is_no_report__rfc5761_4() ->
     stream.receive_datagram(far_end.audio(), FAR_END, 0.02)
     assert len(sink.genuine) == 2
     assert discards(stream) == {}
+
+
+@pytest.mark.parametrize("back", [2, 60, 99, 100])
+def test_a_far_end_that_goes_back_a_little_in_its_numbers_is_heard_on(back: int) -> None:
+    sink, far_end = RecordingSink(), FarEnd(sequence_number=50)
+    stream = make_stream(sink)
+    now = feed(stream, far_end.packets(200))
+    far_end.skip(-back, 0)
+    datagrams = far_end.packets(100)
+    now = feed(stream, datagrams, now)
+    assert sink.genuine[-90:] == [payload_of(datagram) for datagram in datagrams[-90:]]
+    assert len(sink.genuine) >= 298
+    assert stream.statistics().rx.restarts == 1
+
+
+def test_what_is_repeated_renumbers_nothing() -> None:
+    sink, far_end = RecordingSink(), FarEnd()
+    stream = make_stream(sink, WITH_EVENTS)
+    speech = far_end.packets(20)
+    event = [far_end.other(101, bytes(TelephoneEvent(1, end=False, volume=10, duration=160)))] * 3
+    feed(stream, [*speech, *speech[-5:], *event, *event, *far_end.packets(5)])
+    assert stream.statistics().rx.restarts == 0
