@@ -9,6 +9,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int8_t, uint8_t, uint32_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memchr, memcmp, memcpy
+from rtp._fast cimport AudioEar, SpeechMouth, is_compiled
 
 import os
 
@@ -17,9 +18,6 @@ from gateway.realtime.event import AudioDelta
 
 cdef extern from "<string.h>" nogil:
     void *memmem(const void *text, size_t size, const void *wanted, size_t wanted_size)
-
-cdef extern from "Python.h":
-    object PyType_GenericNew(type kind, object arguments, void *named)
 
 cdef enum:
     MAX_EVENT_ID_BYTES = 128  # as gateway.path has it
@@ -97,7 +95,7 @@ def read_audio(bytes message not None, bytes head not None, bytes middle not Non
     return _read_audio(message, head, middle, longest)
 
 
-cdef object _read_audio(bytes message, bytes head, bytes middle, Py_ssize_t longest):
+cdef bytes _read_audio(bytes message, bytes head, bytes middle, Py_ssize_t longest):
     cdef const char *text = PyBytes_AS_STRING(message)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(message), begin = PyBytes_GET_SIZE(head)
     cdef Py_ssize_t middle_size = PyBytes_GET_SIZE(middle), reach, between
@@ -254,44 +252,57 @@ cdef class SpeechReader:
         self.response_id = self.item_id = ""
 
     def read(self, bytes message not None):
-        return self._read(message)
+        audio = self._read(message)
+        return None if audio is None else self._event(audio)
 
-    cdef object _read(self, bytes message):
-        cdef ItemAccount account = self.account
-        if account is None or account.is_cut:
+    cdef bytes _read(self, bytes message):
+        cdef bytes audio
+        if self.account is None or self.account.is_cut:
             return None
         audio = _read_audio(message, self.head, self.middle, MAX_EVENT_ID_BYTES)
-        if audio is None:
-            return None
-        account.received_bytes += PyBytes_GET_SIZE(<bytes>audio)
-        event = PyType_GenericNew(_AudioDelta, None, NULL)  # its __init__ is Python, and does just this
-        event.response_id = self.response_id
-        event.item_id = self.item_id
-        event.audio = audio
-        return event
+        if audio is not None:
+            self.account.received_bytes += PyBytes_GET_SIZE(audio)
+        return audio
+
+    cdef object _event(self, bytes audio):
+        return AudioDelta(self.response_id, self.item_id, audio)
 
 
 cdef class SessionPath:
     """See `gateway.path.SessionPath`."""
 
     cdef public WirePath outlet
-    cdef public object sink
     cdef public SpeechReader reader
     cdef public bint is_flowing, is_telling
     cdef public bytes append_head, append_tail
     cdef public Py_ssize_t batch_bytes
+    cdef object _sink
+    cdef PeriodPath _period
     cdef char *_batch
     cdef Py_ssize_t _gathered, _capacity
 
     def __dealloc__(self):
         free(self._batch)
 
+    @property
+    def sink(self):
+        return self._sink
+
+    @sink.setter
+    def sink(self, sink):
+        owner = getattr(sink, "__self__", None)
+        self._sink = sink
+        self._period = owner if isinstance(owner, PeriodPath) and is_compiled(sink, "tell") else None
+
     def append_audio(self, bytes payload not None):
+        self._append_audio(payload)
+
+    cdef int _append_audio(self, bytes payload) except -1:
         cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
         cdef char *grown
         if not self.is_flowing or self.outlet is None or self.outlet.paused:
             (<object>self)._hold(payload)
-            return
+            return 0
         if self._gathered + size > self._capacity:
             grown = <char *>realloc(self._batch, max(self._gathered + size, self.batch_bytes))
             if grown == NULL:
@@ -301,6 +312,7 @@ cdef class SessionPath:
         self._gathered += size
         if self._gathered >= self.batch_bytes:
             self._send_batch()
+        return 0
 
     def send_batch(self):
         self._send_batch()
@@ -320,61 +332,159 @@ cdef class SessionPath:
         self._receive(message)
 
     cdef int _receive(self, bytes message) except -1:
-        if self.is_telling and self.reader is not None:
-            speech = self.reader._read(message)
-            if speech is not None:
-                self.sink(speech)
+        cdef SpeechReader reader = self.reader
+        cdef bytes audio
+        if self.is_telling and reader is not None:
+            audio = reader._read(message)
+            if audio is not None:
+                if self._period is None or not self._period._tell(reader.item_id, audio):
+                    self._sink(reader._event(audio))
                 return 0
         (<object>self)._receive_irregular(message)
         return 0
 
 
+cdef class PeriodPath:
+    """See `gateway.path.PeriodPath`."""
+
+    cdef object _receive
+    cdef SuccessionPath _succession
+
+    @property
+    def receive(self):
+        return self._receive
+
+    @receive.setter
+    def receive(self, receive):
+        owner = getattr(receive, "__self__", None)
+        self._receive = receive
+        self._succession = owner if isinstance(owner, SuccessionPath) and is_compiled(receive, "receive") else None
+
+    def tell(self, event):
+        self._receive(self, event)
+
+    cdef bint _tell(self, str item_id, bytes audio) except -1:
+        """More speech of an item; 0 where it must be told as an event, and nothing has changed then."""
+        return self._succession is not None and self._succession._tell(self, item_id, audio)
+
+
 cdef class SuccessionPath:
     """See `gateway.path.SuccessionPath`."""
 
-    cdef public object append, recent, tap, sink, speaker
+    cdef public object recent, tap, speaker
     cdef public str spoken_item
     cdef public bint sounded
+    cdef object _append, _sink
+    cdef SessionPath _session
+    cdef BridgePath _bridge
+
+    @property
+    def append(self):
+        return self._append
+
+    @append.setter
+    def append(self, append):
+        owner = getattr(append, "__self__", None)
+        self._append = append
+        self._session = owner if isinstance(owner, SessionPath) and is_compiled(append, "append_audio") else None
+
+    @property
+    def sink(self):
+        return self._sink
+
+    @sink.setter
+    def sink(self, sink):
+        owner = getattr(sink, "__self__", None)
+        self._sink = sink
+        self._bridge = owner if isinstance(owner, BridgePath) and is_compiled(sink, "on_model_event") else None
 
     def append_audio(self, bytes payload not None):
+        self._append_audio(payload)
+
+    cdef int _append_audio(self, bytes payload) except -1:
         self.recent.append(payload)
-        self.append(payload)
+        if self._session is not None:
+            self._session._append_audio(payload)
+        else:
+            self._append(payload)
         if self.tap is not None:
             self.tap(payload)
+        return 0
 
     def receive(self, period, event):
-        if period is self.speaker and type(event) is _AudioDelta:
-            item_id = event.item_id
-            if item_id is self.spoken_item or item_id == self.spoken_item:
-                self.sounded = True
-                self.sink(event)
-                return
-        (<object>self)._receive_irregular(period, event)
+        if period is self.speaker and type(event) is _AudioDelta and event.item_id == self.spoken_item:
+            self.sounded = True
+            self._sink(event)
+        else:
+            (<object>self)._receive_irregular(period, event)
+
+    cdef bint _tell(self, PeriodPath period, str item_id, bytes audio) except -1:
+        if <object>period is not self.speaker or self._bridge is None:
+            return False
+        if item_id is not self.spoken_item and item_id != self.spoken_item:
+            return False
+        if not self._bridge._tell(item_id, audio):
+            return False
+        self.sounded = True
+        return True
 
 
-cdef class BridgePath:
+cdef class BridgePath(AudioEar):
     """See `gateway.path.BridgePath`."""
 
-    cdef public object append, recorder, first_audio_at, speech, utterance
+    cdef public object recorder, first_audio_at, utterance
     cdef public str item_id
     cdef public long long generated_octets
     cdef public int octets_per_ms
+    cdef object _append, _speech
+    cdef SuccessionPath _model
+    cdef SpeechMouth _mouth
+
+    @property
+    def append(self):
+        return self._append
+
+    @append.setter
+    def append(self, append):
+        owner = getattr(append, "__self__", None)
+        self._append = append
+        self._model = owner if isinstance(owner, SuccessionPath) and is_compiled(append, "append_audio") else None
+
+    @property
+    def speech(self):
+        return self._speech
+
+    @speech.setter
+    def speech(self, speech):
+        enqueue = getattr(speech, "enqueue", None)
+        self._speech = speech
+        self._mouth = speech if isinstance(speech, SpeechMouth) and is_compiled(enqueue, "enqueue") else None
 
     def on_audio(self, bytes payload not None, concealed):
+        self.hear(payload, concealed)
+
+    cdef int hear(self, bytes payload, bint concealed) except -1:
         if self.first_audio_at is None:
             (<object>self)._note_first_audio()
-        self.append(payload)
+        if self._model is not None:
+            self._model._append_audio(payload)
+        else:
+            self._append(payload)
         if self.recorder is not None:
             self.recorder.add_caller(payload)
+        return 0
 
     def on_model_event(self, event):
-        cdef bytes audio
-        if type(event) is _AudioDelta and self.speech is not None:
-            item_id = event.item_id
-            if item_id is self.item_id or item_id == self.item_id:
-                audio = event.audio
-                self.generated_octets += PyBytes_GET_SIZE(audio)
-                self.utterance.generated_ms = self.generated_octets // self.octets_per_ms
-                self.speech.enqueue(item_id, audio)
-                return
-        (<object>self)._receive_irregular(event)
+        if type(event) is not _AudioDelta or not self._tell(event.item_id, event.audio):
+            (<object>self)._receive_irregular(event)
+
+    cdef bint _tell(self, str item_id, bytes audio) except -1:
+        if self._speech is None or (item_id is not self.item_id and item_id != self.item_id):
+            return False
+        self.generated_octets += PyBytes_GET_SIZE(audio)
+        self.utterance.generated_ms = self.generated_octets // self.octets_per_ms
+        if self._mouth is not None:
+            self._mouth.say(item_id, audio)
+        else:
+            self._speech.enqueue(item_id, audio)
+        return True

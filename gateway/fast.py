@@ -9,7 +9,7 @@ from rtp.fast import IS_WANTED
 
 if TYPE_CHECKING:
     from gateway.backends.frame import ClientFrames
-    from gateway.path import BridgePath, ItemAccount, SessionPath, SpeechReader, SuccessionPath, WirePath
+    from gateway.path import BridgePath, ItemAccount, PeriodPath, SessionPath, SpeechReader, SuccessionPath, WirePath
 
     is_compiled: bool
 else:
@@ -20,6 +20,7 @@ else:
             BridgePath,
             ClientFrames,
             ItemAccount,
+            PeriodPath,
             SessionPath,
             SpeechReader,
             SuccessionPath,
@@ -29,7 +30,15 @@ else:
         is_compiled = True
     except ImportError:
         from gateway.backends.frame import ClientFrames
-        from gateway.path import BridgePath, ItemAccount, SessionPath, SpeechReader, SuccessionPath, WirePath
+        from gateway.path import (
+            BridgePath,
+            ItemAccount,
+            PeriodPath,
+            SessionPath,
+            SpeechReader,
+            SuccessionPath,
+            WirePath,
+        )
 
         is_compiled = False
 
@@ -37,6 +46,7 @@ __all__ = [
     "BridgePath",
     "ClientFrames",
     "ItemAccount",
+    "PeriodPath",
     "SessionPath",
     "SpeechReader",
     "SuccessionPath",

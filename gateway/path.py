@@ -184,6 +184,16 @@ class SessionPath:
         """A message that may be anything."""
 
 
+class PeriodPath:
+    """The time of one session within a call: what it says is told with the period that it belongs to."""
+
+    receive: Callable[[object, RealtimeEvent], None]
+
+    def tell(self, event: RealtimeEvent) -> None:
+        """Takes an event of the session."""
+        self.receive(self, event)
+
+
 class SuccessionPath:
     """The sessions of a call while one of them speaks: the caller's audio to it, and more speech of its item."""
 

@@ -11,6 +11,8 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset
 
+from types import FunctionType
+
 cdef extern from "<arpa/inet.h>" nogil:
     enum: INET6_ADDRSTRLEN
     int inet_pton(int family, const char *text, void *address)
@@ -126,6 +128,25 @@ cdef bint _is_same(sockaddr_in6 *six, sockaddr_in6 *other_six) noexcept:
     return False
 
 
+cdef class AudioEar:
+    cdef int hear(self, bytes payload, bint concealed) except -1:
+        raise NotImplementedError
+
+
+cdef class SpeechMouth:
+    cdef int say(self, str item_id, bytes audio) except -1:
+        raise NotImplementedError
+
+
+cpdef bint is_compiled(method, str name):
+    """Whether this is a method of that name, bound to its object, which no Python class has overridden: then the object
+    itself can be asked. What was given to an attribute of a path is taken apart with this."""
+    owner = getattr(method, "__self__", None)
+    if owner is None or type(getattr(method, "__func__", None)) is FunctionType:
+        return False
+    return method == getattr(owner, name, None)
+
+
 cdef class RecentAudio:
     """See `rtp.path.RecentAudio`. Pieces stand in slots of one length, so that keeping one makes no object."""
 
@@ -202,7 +223,8 @@ cdef class InboundPath:
     cdef sockaddr_in6 _source_key
     cdef public object unprotector, remote
     cdef public RecentAudio history
-    cdef public object on_audio
+    cdef object _on_audio
+    cdef AudioEar _ear
     cdef public bint is_open, is_restless, receives
     cdef public int64_t ssrc
     cdef public unsigned int expected, payload_type, fast_limit, octet_shift
@@ -229,6 +251,16 @@ cdef class InboundPath:
                 _socket_address(source, &self._source_key)
             except (ValueError, OverflowError):
                 self._source_key.sin6_family = 0  # no packet of a socket comes from there
+
+    @property
+    def on_audio(self):
+        return self._on_audio
+
+    @on_audio.setter
+    def on_audio(self, on_audio):
+        owner = getattr(on_audio, "__self__", None)
+        self._on_audio = on_audio
+        self._ear = owner if isinstance(owner, AudioEar) and is_compiled(on_audio, "on_audio") else None
 
     def receive_datagram(self, bytes data not None, source, double now):
         if source is not self._source and source != self._source:
@@ -293,7 +325,10 @@ cdef class InboundPath:
         self._measure_jitter(timestamp, now)
         payload = PyBytes_FromStringAndSize(<const char *>octets + HEADER_OCTETS, size - HEADER_OCTETS)
         self.history._append(payload)
-        self.on_audio(payload, False)
+        if self._ear is not None:
+            self._ear.hear(payload, False)
+        else:
+            self._on_audio(payload, False)
         return 1
 
 
@@ -550,7 +585,7 @@ cdef class StreamPath:
         return self.outbound._tick()
 
 
-cdef class TurnPath:
+cdef class TurnPath(SpeechMouth):
     """See `rtp.path.TurnPath`."""
 
     cdef public StreamPath turning
@@ -559,10 +594,14 @@ cdef class TurnPath:
     cdef public object mouth
 
     def enqueue(self, str item_id not None, bytes audio not None):
+        self.say(item_id, audio)
+
+    cdef int say(self, str item_id, bytes audio) except -1:
         if self.turning is not None:
             if self.mouth is not None:
                 audio = self.mouth.speak(audio)
             self.turning.outbound.playout._enqueue(item_id, audio)
+        return 0
 
     def tick(self, double now):
         cdef StreamPath stream = self.turning
@@ -585,7 +624,7 @@ cdef class _Receiver:
 
     cdef int replace(self, receive) except -1:
         owner = getattr(receive, "__self__", None)
-        self.path = owner if isinstance(owner, InboundPath) and receive == owner.receive_datagram else None
+        self.path = owner if isinstance(owner, InboundPath) and is_compiled(receive, "receive_datagram") else None
         self.receive = receive
         return 0
 

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, cast
 
 from gateway.call.audio_format import with_nearest_formats
 from gateway.call.conversion import Conversion, conversion_between
+from gateway.fast import PeriodPath
 from gateway.realtime.conversation import ConversationTurn
 from gateway.realtime.errors import ModelTimeoutError
 from gateway.realtime.event import AudioDelta, RealtimeEvent, SpeechStarted, SpeechStopped
@@ -15,7 +15,7 @@ from gateway.realtime.session import RealtimeBackend, RealtimeSession, ResumingB
 from gateway.realtime.settings import SessionSettings
 
 
-class Period:
+class Period(PeriodPath):
     """One session of a backend. What it says is the call's as long as it is the current one.
 
     Args:
@@ -38,13 +38,13 @@ class Period:
         self.backend = backend
         self.opened: float | None = None
         """When it was opened, in monotonic seconds."""
-        sink = partial(receive, self)
+        self.receive = receive
         self.charged: tuple[float, float] | None = None
         """Seconds that the service said it had charged, and when it said so."""
         self.session: RealtimeSession = (
-            backend.resume_session(sink, handle)
+            backend.resume_session(self.tell, handle)
             if handle is not None and isinstance(backend, ResumingBackend)
-            else backend.create_session(sink)
+            else backend.create_session(self.tell)
         )
         self.append: Callable[[bytes], None] = self.session.append_audio
         """Takes the caller's audio in the call's format."""
@@ -89,6 +89,7 @@ class Period:
         """Ends it, and lets go of what it told its events to."""
         await self.session.aclose()
         self.session.sink = ignore
+        self.receive = _ignore
         self.append = self.session.append_audio
 
     def own_name(self, item_id: str) -> str | None:
@@ -121,6 +122,10 @@ class Period:
             names["audio_ms"] = None  # it counts from the beginning of this session, which nobody else knows
         renamed: RealtimeEvent = replace(cast("Any", event), **names) if names else event
         return renamed
+
+
+def _ignore(period: object, event: RealtimeEvent) -> None:
+    """Where a period's events go that is over."""
 
 
 def ignore(event: RealtimeEvent) -> None:

@@ -1,6 +1,6 @@
 """A call's model under seeded chance, written down in full: for holding two implementations to each other.
 
-`python -m tests.helpers.session_fuzz 0 1 2` prints one digest for each seed. From the caller's packets at the bridge to
+`python -m tests.helpers.session_fuzz 0 1 2` prints one digest for each seed. From the caller's packets to
 the frames on the wire, and from the octets of the socket to the playout: whatever a service may send, in whatever cut,
 and whatever a call may ask, in any order, only the seed decides. No time passes.
 """
@@ -33,13 +33,49 @@ from gateway.log import ContextLogger
 from gateway.realtime.event import SessionFailed, ToolCall
 from gateway.realtime.session import EventSink
 from gateway.realtime.settings import SessionSettings
-from rtp.codec.format import PCMU
-from rtp.playout import Playout
+from rtp.fast import TurnPath
+from rtp.packet import RtpPacket
+from rtp.parameters import StreamParameters
+from rtp.playout import PlayedItem
+from rtp.stream import RtpStream
 from tests.fakes import realtime_server as server
 from tests.fakes.transport import FakeTransport
 
 STEPS: Final = 1500
+FAR_END: Final = ("198.51.100.7", 12692)
 ENDPOINT: Final = WireEndpoint("ws://localhost/v1/realtime")
+
+
+class _Leg(TurnPath):
+    """A leg without sockets (gateway.leg.AudioLeg)."""
+
+    def __init__(self, stream: RtpStream, chance: random.Random) -> None:
+        self.turning = stream
+        self.mouth = None
+        self._stream = stream
+        self._chance = chance
+        self._sequence_number = self._timestamp = 0
+
+    def _take_care(self, now: float) -> None:
+        """Nothing is ticked."""
+
+    def finish(self, item_id: str) -> None:
+        self._stream.playout.finish(item_id)
+
+    def flush(self) -> list[PlayedItem]:
+        return self._stream.playout.flush()
+
+    def sent_ms(self, item_id: str) -> int:
+        return self._stream.playout.sent_ms(item_id)
+
+    def hear(self) -> None:
+        """A packet of the caller; now and then one is lost."""
+        payload = self._chance.randbytes(self._chance.choice((80, 160, 160, 160, 240)))
+        if self._chance.random() < 0.97:
+            packet = RtpPacket(0, self._sequence_number & 0xFFFF, self._timestamp, 7, payload)
+            self._stream.receive_datagram(bytes(packet), FAR_END, self._timestamp / 8000)
+        self._sequence_number += 1
+        self._timestamp += len(payload)
 
 
 class _Greeter:
@@ -110,8 +146,11 @@ class _World:
         self.model = CallModel([self.backend], surroundings)
         self.bridge = Bridge(self.model, self.conversation, self, lambda: 1.0)
         self.model.sink = self.bridge.on_model_event
-        self.playout = Playout(PCMU, 20, self.bridge)
-        self.bridge.attach(self.playout)
+        parameters = StreamParameters(remote=FAR_END)
+        stream = RtpStream(parameters, self.bridge, ssrc=1, sequence_number=1, timestamp=1, now=0.0)
+        self.playout = stream.playout
+        self.leg = _Leg(stream, self.chance)
+        self.bridge.attach(self.leg)
         self.response = self.item = 0
         self.rest = b""
 
@@ -159,8 +198,8 @@ class _World:
         if written := self._written():
             self.server.receive_data(written)
             for event in self.server.events_received():
-                is_text = isinstance(event, Frame) and event.opcode is Opcode.TEXT
-                self.lines.append(f"sent {bytes(event.data).decode() if is_text else event}")
+                text = isinstance(event, Frame) and event.opcode is Opcode.TEXT and bytes(event.data).decode()
+                self.lines.append(f"sent {text or event}")
         said = self.conversation.utterances[-1:]
         session = self.backend.sessions[-1]
         self.lines.append(f"item {said} {self.playout.queued_octets} {session.append_ms} {session.dropped_input_ms}")
@@ -168,7 +207,7 @@ class _World:
     def _step(self) -> None:
         match self.chance.choices(range(10), (40, 30, 12, 2, 2, 2, 3, 2, 2, 1))[0]:
             case 0:
-                self.bridge.on_audio(self.chance.randbytes(self.chance.choice((0, 80, 160, 160, 160, 240))), False)
+                self.leg.hear()
             case 1:
                 self._deliver(self._frame(json.dumps(self._delta(), separators=(",", ":")).encode()))
             case 2:
