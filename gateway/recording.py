@@ -58,6 +58,7 @@ _log = logging.getLogger(__name__)
 class _Chunk:
     """A stretch of both channels, of the same length in time."""
 
+    length_ms: int
     caller: bytes
     agent: bytes
     caller_format: ChannelFormat
@@ -101,12 +102,12 @@ class CallRecording:
         self._caller_format = self._agent_format = ChannelFormat.of_model(AudioFormat.PCMU)
         self._caller = bytearray()
         self._agent = bytearray()
-        self._written_ms = 0
         self._drift_ms = 0.0
         self._is_placed = False
         self._is_paused = False
         self._pending: list[Future[None]] = []
         # The worker's own.
+        self._written_ms = 0
         self._file: RecordingFile | None = None
         self._rate_hz = TELEPHONE_RATE_HZ
         self._readers: dict[str, tuple[ChannelFormat, ChannelReader]] = {}
@@ -120,7 +121,7 @@ class CallRecording:
 
     @property
     def duration_ms(self) -> int:
-        """The length of what was handed to the writer."""
+        """The length of what was written."""
         return self._written_ms
 
     def take_formats(self, caller: AudioFormat = AudioFormat.PCMU, agent: PayloadFormat = PCMU) -> None:
@@ -275,9 +276,8 @@ class CallRecording:
         if len(self._pending) >= PENDING_CHUNKS:
             self._fail("the disk is slower than the call")
             return
-        self._written_ms += length_ms
         left += caller.silence_of(caller_octets - len(left))
-        self._pending.append(self._executor.submit(self._write, _Chunk(left, right, caller, agent)))
+        self._pending.append(self._executor.submit(self._write, _Chunk(length_ms, left, right, caller, agent)))
 
     def _write(self, chunk: _Chunk) -> None:
         """Runs in the worker."""
@@ -294,6 +294,7 @@ class CallRecording:
             self._left, self._right = left[length:], right[length:]
             both = left[:length], right[:length]
             self._file.write(_mixed(*both) if self.is_mixed else np.column_stack(both))
+            self._written_ms += chunk.length_ms
         except OSError as error:
             self._fail(f"{self.path}: {error.strerror or error}")
 

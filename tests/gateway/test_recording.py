@@ -256,6 +256,10 @@ async def test_a_full_disk_ends_the_recording_and_leaves_what_was_written(
         signal.signal(signal.SIGXFSZ, handler)
     assert recording.fault is not None
     assert 0 < recording.path.stat().st_size <= 40_000
+    with av.open(str(recording.path)) as container:
+        kept_ms = sum(part.samples / part.sample_rate for part in container.decode(audio=0)) * 1000
+    assert kept_ms <= recording.duration_ms + 20, "more than is said is not there"
+    assert kept_ms >= recording.duration_ms - (0 if suffix == "wav" else 1200), "an Ogg page and more was on its way"
 
 
 async def test_both_sides_in_one_channel_are_not_cut_where_they_speak_at_once(
