@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.first_light import ROOT
-from benchmarks.heard import FRAME_MS, first_sound_after, heard_of, longest_silence_ms, silence_after
+from benchmarks.hearing import FRAME_MS, first_sound_after, heard_of, longest_silence_ms, silence_after
 from benchmarks.measure import Measure, at_most, exactly, exit_code, keep, show, told
 from benchmarks.model_stage import BOOKING, OTHER_QUESTION, QUESTION, STORY, Lines, listen, listen_until, staged
 from benchmarks.model_tap import Message, ModelTap, Speech

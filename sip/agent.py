@@ -31,7 +31,7 @@ from sip.session.reliable import RELIABLE
 from sip.session.session import InviteSession
 from sip.session.uac import ClientSession
 from sip.session.uas import ServerSession
-from sip.stateless import StatelessResponder
+from sip.stateless_responder import StatelessResponder
 from sip.tombstone import Tombstones
 from sip.transaction.layer import MAGIC_COOKIE, MergeKey, TransactionLayer, merge_key
 from sip.transaction.search import OnOutcome

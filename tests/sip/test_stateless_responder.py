@@ -1,7 +1,7 @@
 """Answers without a transaction: the same To tag for the same request, and none that can be guessed."""
 
 from sip.message import Response, parse_message
-from sip.stateless import StatelessResponder
+from sip.stateless_responder import StatelessResponder
 from sip.transport.flow import Address, Flow
 from tests.helpers.sip import Network, request
 
