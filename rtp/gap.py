@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from rtp.codec import g711
-from rtp.codec.format import PCMA, PCMU, PayloadFormat
+from rtp.codec.format import PCMA, PCMU, PayloadFormat, playout_format_of
 from rtp.comfort_noise import ComfortNoise
 from rtp.concealment import PayloadConcealer
 from rtp.sink import StreamSink
@@ -23,6 +23,9 @@ class GapFiller:
         laws = _LAWS.get(payload_format)
         self._concealer = PayloadConcealer(payload_format.clock_rate_hz, *laws) if laws is not None else None
         self._noise = ComfortNoise(laws[1]) if laws is not None else None
+        # Octets that the far end's encoder never made would lead a decoder that follows it astray.
+        self._has_silence = playout_format_of(payload_format) == payload_format
+        self._owed_samples = 0
         self.noise_level_dbov: int | None = None
         """How loud the far end's silence is; None while it has not said so."""
         self.concealed_samples = 0
@@ -47,6 +50,9 @@ class GapFiller:
     def silence(self, samples: int) -> None:
         """Silence that the far end chose not to send, or the comfort noise that it asked for instead."""
         self.filled_samples += samples
+        if not self._has_silence:
+            self._emit_empty(samples)
+            return
         for count in self._frames(samples):
             if self._noise is not None and self.noise_level_dbov is not None:
                 self._on_audio(self._noise.frame(count, self.noise_level_dbov), True)
@@ -59,12 +65,22 @@ class GapFiller:
 
     def _emit(self, samples: int, history: Iterable[bytes]) -> None:
         concealer = self._concealer
+        if concealer is None:
+            self._emit_empty(samples)
+            return
         for count in self._frames(samples):
             octets = self._octets(count)
-            if concealer is None or concealer.is_faded:
-                self._on_audio(self._format.silence_of(octets) if concealer is not None else b"", True)
+            if concealer.is_faded:
+                self._on_audio(self._format.silence_of(octets), True)
             else:
                 self._on_audio(concealer.conceal(history, octets), True)
+
+    def _emit_empty(self, samples: int) -> None:
+        """Whole frames, as many as come nearest: gaps are no multiples of ours where the far end's packets are not."""
+        self._owed_samples += samples
+        while self._owed_samples * 2 >= self._frame_samples:
+            self._owed_samples -= self._frame_samples
+            self._on_audio(b"", True)
 
     def _frames(self, samples: int) -> Iterable[int]:
         while samples > 0:

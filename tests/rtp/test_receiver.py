@@ -3,10 +3,12 @@
 import struct
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from rtp.codec import g711
-from rtp.codec.format import L16_16K, PCMA
+from rtp.codec.audio import decoder_of, encoder_of
+from rtp.codec.format import G722, L16_8K, L16_16K, PCMA, PayloadFormat
 from rtp.errors import AddressRefusedError
 from rtp.packet import HeaderExtension, RtpPacket
 from rtp.parameters import StreamParameters
@@ -611,3 +613,45 @@ def test_what_is_repeated_renumbers_nothing() -> None:
     event = [far_end.other(101, bytes(TelephoneEvent(1, end=False, volume=10, duration=160)))] * 3
     feed(stream, [*speech, *speech[-5:], *event, *event, *far_end.packets(5)])
     assert stream.statistics().rx.restarts == 0
+
+
+@pytest.mark.parametrize("payload_format", [G722, L16_8K])
+def test_lost_packets_of_another_length_than_ours_keep_the_clock_of_a_decoder(payload_format: PayloadFormat) -> None:
+    sink, far_end = RecordingSink(), FarEnd(payload_type=96)
+    stream = make_stream(
+        sink, StreamParameters(remote=FAR_END, payload_format=payload_format, payload_type_rx=96, ptime_ms=20)
+    )
+    decoder = decoder_of(payload_format, 20)
+    octets = payload_format.frame_octets(30)
+    for number in range(200):
+        datagram = far_end.audio(bytes(octets), samples=240)
+        if number % 4 != 2:
+            stream.receive_datagram(datagram, FAR_END, number * 0.03)
+        stream.tick(number * 0.03 + 0.012)
+    samples = sum(
+        len(decoder.decode(payload)) if payload else decoder.sample_rate_hz // 50 for payload, _ in sink.audio
+    )
+    assert samples / decoder.sample_rate_hz * 1000 == pytest.approx(200 * 30, abs=20)
+
+
+def test_a_pause_in_g722_leaves_the_decoder_where_the_encoder_is() -> None:
+    """A digit between two words must not make the second one a bang."""
+    sink, far_end, encoder, decoder = RecordingSink(), FarEnd(), encoder_of(G722), decoder_of(G722)
+    stream = make_stream(sink, replace(WITH_EVENTS, payload_format=G722))
+    spoken = (8000 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)).astype(np.int16)
+    now = 0.0
+    for start in range(0, 16_000, 320):
+        if start == 8000:
+            for number in range(1, 13):
+                event = TelephoneEvent(5, end=number >= 10, volume=10, duration=min(number, 10) * 160)
+                stream.receive_datagram(far_end.other(101, bytes(event)), FAR_END, now)
+                stream.tick(now)
+                now += TICK_S
+            far_end.skip(0, 12 * 160)
+        stream.receive_datagram(far_end.audio(encoder.encode(spoken[start : start + 320])), FAR_END, now)
+        stream.tick(now)
+        now += TICK_S
+    heard = np.concatenate([decoder.decode(payload) if payload else decoder.conceal(320) for payload, _ in sink.audio])
+    assert len(heard) == 16_000 + 12 * 320
+    assert np.abs(heard).max() < 9500
+    assert sink.digits == [("5", 200)]
