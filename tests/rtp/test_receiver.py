@@ -635,7 +635,7 @@ def test_lost_packets_of_another_length_than_ours_keep_the_clock_of_a_decoder(pa
 
 
 def test_a_pause_in_g722_leaves_the_decoder_where_the_encoder_is() -> None:
-    """A digit between two words must not make the second one a bang."""
+    """A digit between two words: the second must neither be a bang nor fade in."""
     sink, far_end, encoder, decoder = RecordingSink(), FarEnd(), encoder_of(G722), decoder_of(G722)
     stream = make_stream(sink, replace(WITH_EVENTS, payload_format=G722))
     spoken = (8000 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)).astype(np.int16)
@@ -654,4 +654,6 @@ def test_a_pause_in_g722_leaves_the_decoder_where_the_encoder_is() -> None:
     heard = np.concatenate([decoder.decode(payload) if payload else decoder.conceal(320) for payload, _ in sink.audio])
     assert len(heard) == 16_000 + 12 * 320
     assert np.abs(heard).max() < 9500
+    returned = heard[-8000 + 320 : -8000 + 1280].astype(float)
+    assert np.sqrt(np.mean(returned**2)) == pytest.approx(8000 / np.sqrt(2), rel=0.1)
     assert sink.digits == [("5", 200)]
