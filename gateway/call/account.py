@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from gateway.admission import Route
-from gateway.call.conversation import Conversation, Speaker
+from gateway.call.conversation import Conversation
 from gateway.call.model import CallModel
 from gateway.call.opening import OpenModel
 from gateway.call.record import (
@@ -101,7 +101,7 @@ class Account:
     @property
     def caller_turns(self) -> int:
         """How often the caller has spoken so far."""
-        return sum(utterance.speaker is Speaker.CALLER for utterance in self.conversation.utterances)
+        return self.conversation.caller_turns
 
     def change_side(self, former: Side, media: MediaRecord, party: str) -> None:
         """Another far end has the conversation from now on; what the one before received and sent is kept."""

@@ -93,6 +93,8 @@ class Conversation:
     utterances: list[Utterance] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
     dropped_utterances: int = 0
+    caller_turns: int = 0
+    """How often the caller has spoken: asked once a second, however long the call."""
     _by_item: dict[str, Utterance] = field(default_factory=dict)
     _turn_by_response: dict[str, Turn] = field(default_factory=dict)
     _response_by_item: dict[str, str] = field(default_factory=dict)
@@ -171,6 +173,7 @@ class Conversation:
             utterance = Utterance(speaker, item_id, at_ms=round((now - self.started) * 1000))
             self._by_item[item_id] = utterance
             self.utterances.append(utterance)
+            self.caller_turns += speaker is Speaker.CALLER
             if len(self.utterances) > UTTERANCE_LIMIT:
                 oldest = self.utterances.pop(0)
                 self._by_item.pop(oldest.item_id, None)
