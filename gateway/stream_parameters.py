@@ -1,5 +1,6 @@
 """From what two session descriptions agree on to what a stream runs with."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -12,6 +13,9 @@ from sip.sdp import codec as spec
 from sip.sdp.agreement import NegotiatedAudio
 from sip.sdp.codec import CodecSpec
 from sip.sdp.crypto import SrtpKeys as AgreedKeys
+
+_MAX_AVERAGE_BIT_RATE: Final = re.compile(r"(?:^|;)\s*maxaveragebitrate\s*=\s*([0-9]{1,9})\s*(?:;|$)", re.IGNORECASE)
+_OPUS_BIT_RATES: Final = range(6000, 510_001)
 
 _FORMATS: Final[Mapping[CodecSpec, PayloadFormat]] = {
     spec.PCMU: PCMU,
@@ -54,7 +58,14 @@ def stream_parameters(audio: NegotiatedAudio, policy: MediaPolicy) -> StreamPara
         source_allowed=policy.source_allowed,
         secure=_keys(audio.secure),
         translations=_translations(audio, policy),
+        max_bit_rate=_max_bit_rate(audio.remote_fmtp) if audio.codec == spec.OPUS else None,
     )
+
+
+def _max_bit_rate(fmtp: str) -> int | None:
+    """RFC 7587 §6.1: "values outside the range of 6000 to 510000 SHOULD be ignored"."""
+    match = _MAX_AVERAGE_BIT_RATE.search(fmtp)
+    return int(match[1]) if match is not None and int(match[1]) in _OPUS_BIT_RATES else None
 
 
 def _keys(agreed: AgreedKeys | None) -> SrtpKeys | None:

@@ -24,6 +24,8 @@ class StreamParameters:
     `translations` are further payload types that the far end may change to in mid-call, each with the table that turns
     its octets into those of `payload_format` (`rtp.codec.g711.ALAW_TO_ULAW` for PCMA on a PCMU stream).
 
+    `max_bit_rate` is the most that the far end wants of a codec whose rate can be chosen (Opus), in bit/s.
+
     Raises `AddressRefusedError` for a `remote` that must never be sent to, so a refused description touches no stream.
     """
 
@@ -42,6 +44,7 @@ class StreamParameters:
     source_allowed: Callable[[str], bool] | None = None
     secure: SrtpKeys | None = None
     translations: Mapping[int, bytes] = field(default_factory=dict)
+    max_bit_rate: int | None = None
 
     def __post_init__(self) -> None:
         if self.ptime_ms not in PTIMES_MS:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
+from rtp.codec.format import PayloadFormat
 from rtp.fast import OutboundPath
 from rtp.parameters import StreamParameters
 from rtp.playout import PlayedItem, Playout
@@ -74,7 +75,7 @@ class RtpSender(OutboundPath):
         """
         played: list[PlayedItem] = []
         old = self._parameters
-        if parameters.payload_format != old.payload_format or parameters.ptime_ms != old.ptime_ms:
+        if _encoding_of(parameters) != _encoding_of(old):
             if parameters.payload_format != old.payload_format or not parameters.payload_format.is_constant_rate:
                 # The encoder of a codec that has a state goes on, as the far end's decoder does; Opus has one a frame.
                 self.encode = _frame_encoder(parameters)
@@ -179,6 +180,11 @@ def _key_of(parameters: StreamParameters) -> SrtpKey | None:
     return None if parameters.secure is None else parameters.secure.tx
 
 
+def _encoding_of(parameters: StreamParameters) -> tuple[PayloadFormat, int, int | None]:
+    """What an encoder is made of."""
+    return parameters.payload_format, parameters.ptime_ms, parameters.max_bit_rate
+
+
 def _frame_encoder(parameters: StreamParameters) -> Callable[[bytes], bytes] | None:
     """For formats that are encoded frame by frame, as each is sent. Only they load PyAV."""
     if parameters.playout_format == parameters.payload_format:
@@ -187,5 +193,5 @@ def _frame_encoder(parameters: StreamParameters) -> Callable[[bytes], bytes] | N
 
     from rtp.codec.audio import encoder_of
 
-    encode = encoder_of(parameters.payload_format, parameters.ptime_ms).encode
+    encode = encoder_of(*_encoding_of(parameters)).encode
     return lambda frame: encode(np.frombuffer(frame, dtype=np.int16))

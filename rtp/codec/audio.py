@@ -138,13 +138,16 @@ def decoder_of(payload_format: PayloadFormat, ptime_ms: int = 20) -> AudioDecode
     return _Decoder(rate, make(), rate * ptime_ms // 1000)
 
 
-def encoder_of(payload_format: PayloadFormat, ptime_ms: int = 20) -> AudioEncoder:
-    """A fresh encoder. Raises `KeyError` for a format that this house has no codec for."""
+def encoder_of(payload_format: PayloadFormat, ptime_ms: int = 20, max_bit_rate: int | None = None) -> AudioEncoder:
+    """A fresh encoder. Raises `KeyError` for a format that this house has no codec for.
+
+    `max_bit_rate` is the far end's wish, which only Opus can follow.
+    """
     if payload_format == OPUS:
         # The frame is the packet: Opus knows 10, 20, 40 and 60 ms.
         options = {"application": "voip", "frame_duration": str(ptime_ms), "fec": "1", "packet_loss": "5"}
         rate = OPUS_PLAYOUT.clock_rate_hz
-        return _Encoder(rate, _av_encode("libopus", rate, options, _OPUS_BITRATE))
+        return _Encoder(rate, _av_encode("libopus", rate, options, min(_OPUS_BITRATE, max_bit_rate or _OPUS_BITRATE)))
     make, rate = _ENCODERS[payload_format]
     return _Encoder(rate, make())
 

@@ -309,3 +309,31 @@ def test_opus_is_answered_with_the_packet_time_that_is_sent__rfc6716_2_1_4(
     leg.tick(plane.now)
     assert OPUS.samples(sent(peer).payload) == int(answered) * 48
     leg.close()
+
+
+@pytest.mark.parametrize(
+    ("fmtp", "limit"),
+    [
+        ("stereo=1; sprop-stereo=1;maxaveragebitrate=8000;useinbandfec=1", 8000),
+        ("maxaveragebitrate=16000", 16_000),
+        ("maxaveragebitrate=510000", 32_000),
+        ("maxaveragebitrate=99", 32_000),
+        ("useinbandfec=1;minptime=10", 32_000),
+    ],
+)
+def test_opus_takes_no_more_bits_than_the_far_end_wants__rfc7587_6_1(
+    plane: Plane, peer: Peer, fmtp: str, limit: int
+) -> None:
+    leg = plane.leg(policy(Codec.OPUS))
+    leg.answer(peer.offer("111", "a=rtpmap:111 opus/48000/2", f"a=fmtp:111 {fmtp}"))
+    leg.start(Sink(), output_format=AudioFormat.PCM16_24K)
+    leg.resume()
+    noise = np.random.default_rng(1).normal(0, 3000, 24_000 * 4).astype("<i2")
+    leg.enqueue("item", noise.tobytes())
+    octets = 0
+    for _ in range(200):
+        leg.tick(plane.now)
+        octets += len(sent(peer).payload)
+        plane.now += 0.02
+    assert octets * 8 / 4 == pytest.approx(limit, rel=0.3)
+    leg.close()
