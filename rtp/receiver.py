@@ -212,9 +212,13 @@ class RtpReceiver(InboundPath):
         self._largest = HEADER_OCTETS + payload_format.largest_octets(MAX_PACKET_MS)
         # A format whose octets do not tell samples never takes the short way.
         self.fast_limit = self._largest if payload_format.is_constant_rate and parameters.receives else 0
-        if parameters.telephone_event_payload_type_rx is None:
+        has_events = parameters.telephone_event_payload_type_rx is not None
+        if self._events is not None and (
+            not has_events or self._events.clock_rate_hz != parameters.event_clock_rate_hz
+        ):
+            self._events.reset()
             self._events = None
-        elif self._events is None or self._events.clock_rate_hz != parameters.event_clock_rate_hz:
+        if has_events and self._events is None:
             self._events = TelephoneEventReceiver(parameters.event_clock_rate_hz, self._sink.on_digit)
 
     def _adopt_format(self, parameters: StreamParameters, old_rate: int) -> None:

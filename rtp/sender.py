@@ -143,7 +143,7 @@ class RtpSender(OutboundPath):
         if parameters.telephone_event_payload_type_tx is None:
             self._digits = None
         elif self._digits is None or self._digits.clock_rate_hz != parameters.event_clock_rate_hz:
-            self._digits = TelephoneEventSender(parameters.event_clock_rate_hz)
+            self._digits = TelephoneEventSender(parameters.event_clock_rate_hz, self._digits)
         self.events_wait = self._digits is not None and self._digits.is_active
         self.is_paused = self._held_back or not self._may_send
 

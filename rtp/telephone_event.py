@@ -168,11 +168,14 @@ class EventFrame:
 
 
 class TelephoneEventSender:
-    """Digits that wait to be sent, one packet a turn; speech waits while it is active."""
+    """Digits that wait to be sent, one packet a turn; speech waits while it is active.
 
-    def __init__(self, clock_rate_hz: int) -> None:
+    `former` counted on another clock: what waits there and was not begun is taken over.
+    """
+
+    def __init__(self, clock_rate_hz: int, former: "TelephoneEventSender | None" = None) -> None:
         self.clock_rate_hz = clock_rate_hz
-        self._queue: deque[tuple[int, int, int]] = deque()
+        self._queue: deque[tuple[int, int, int]] = deque() if former is None else former._waiting(clock_rate_hz)
         self._timestamp = 0
         self._elapsed = 0
         self._ends_left = 0
@@ -203,6 +206,18 @@ class TelephoneEventSender:
         """Drops what waits; a digit under way is sent to its end."""
         while len(self._queue) > (1 if self._elapsed or self._ends_left else 0):
             self._queue.pop()
+
+    def _waiting(self, clock_rate_hz: int) -> deque[tuple[int, int, int]]:
+        """The digits that were not begun, in units of another clock."""
+        waiting = list(self._queue)[1 if self._elapsed else 0 :]
+        return deque(
+            (
+                code,
+                min(duration * clock_rate_hz // self.clock_rate_hz, _MAX_DURATION),
+                gap * clock_rate_hz // self.clock_rate_hz,
+            )
+            for code, duration, gap in waiting
+        )
 
     def next_frame(self, timestamp: int, frame_samples: int) -> EventFrame | None:
         """The event packet of this turn, or None for silence between two digits.

@@ -167,3 +167,36 @@ def test_digits_beside_opus_last_what_they_should_on_either_clock(event_clock_hz
     assert {TelephoneEvent.parse(event.payload).duration for event in events if event.timestamp == starts[0]} == {
         event_clock_hz * elapsed_ms // 1000 for elapsed_ms in range(20, 160, 20)
     }
+
+
+def test_digits_outlast_a_change_of_their_clock() -> None:
+    """Those that wait are sent on the new clock; the one that was held down is told, and was begun only once."""
+    opus = StreamParameters(
+        payload_format=OPUS,
+        payload_type_tx=107,
+        payload_type_rx=107,
+        remote=FAR_END,
+        telephone_event_payload_type_tx=101,
+        telephone_event_payload_type_rx=101,
+    )
+    here, there = RecordingSink(), RecordingSink()
+    speaker, listener = make_stream(here, WITH_EVENTS), make_stream(there, WITH_EVENTS)
+    speaker.send_digits("123", 100, 80)
+    for turn in range(40):
+        if turn == 3:
+            speaker.update(opus, turn * TICK_S)
+            listener.update(opus, turn * TICK_S)
+        packet = speaker.tick(turn * TICK_S)
+        assert packet is not None
+        listener.receive_datagram(packet, FAR_END, turn * TICK_S)
+    assert there.digits == [("1", 60), ("2", 100), ("3", 100)]
+
+
+def test_a_digit_is_told_when_a_stream_loses_its_events() -> None:
+    sink, far_end = RecordingSink(), FarEnd()
+    stream = make_stream(sink, WITH_EVENTS)
+    stream.receive_datagram(far_end.audio(), FAR_END, 0.0)
+    event = bytes(TelephoneEvent(5, end=False, volume=10, duration=480))
+    stream.receive_datagram(far_end.other(101, event), FAR_END, 0.02)
+    stream.update(StreamParameters(remote=FAR_END), 0.03)
+    assert sink.digits == [("5", 60)]
