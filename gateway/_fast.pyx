@@ -16,6 +16,9 @@ import os
 from gateway.backends.frame import MASK_POOL_BYTES, closing_frame
 from gateway.realtime.event import AudioDelta
 
+cdef extern from "Python.h":
+    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
+
 cdef extern from "<string.h>" nogil:
     void *memmem(const void *text, size_t size, const void *wanted, size_t wanted_size)
 
@@ -67,6 +70,12 @@ cdef bytes _decoded(const uint8_t *text, Py_ssize_t size):
         if padding == 1:
             to[1] = (b << 4 | c >> 2) & 255
     return audio
+
+
+def decode_base64(str text not None):
+    cdef Py_ssize_t size
+    cdef const char *octets = PyUnicode_AsUTF8AndSize(text, &size)
+    return _decoded(<const uint8_t *>octets, size)
 
 
 def whole_frame(bytes data not None, Py_ssize_t position):

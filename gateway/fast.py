@@ -9,7 +9,16 @@ from rtp.fast import IS_WANTED
 
 if TYPE_CHECKING:
     from gateway.backends.frame import ClientFrames
-    from gateway.path import BridgePath, ItemAccount, PeriodPath, SessionPath, SpeechReader, SuccessionPath, WirePath
+    from gateway.path import (
+        BridgePath,
+        ItemAccount,
+        PeriodPath,
+        SessionPath,
+        SpeechReader,
+        SuccessionPath,
+        WirePath,
+        decode_base64,
+    )
 
     is_compiled: bool
 else:
@@ -25,6 +34,7 @@ else:
             SpeechReader,
             SuccessionPath,
             WirePath,
+            decode_base64,
         )
 
         is_compiled = True
@@ -38,6 +48,7 @@ else:
             SpeechReader,
             SuccessionPath,
             WirePath,
+            decode_base64,
         )
 
         is_compiled = False
@@ -51,5 +62,6 @@ __all__ = [
     "SpeechReader",
     "SuccessionPath",
     "WirePath",
+    "decode_base64",
     "is_compiled",
 ]

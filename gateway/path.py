@@ -129,6 +129,16 @@ def read_audio(message: bytes, head: bytes, middle: bytes, longest: int) -> byte
         return None
 
 
+def decode_base64(text: str) -> bytes | None:
+    """What a text of strict base64 stands for (RFC 4648 section 4); None for anything else."""
+    if text.endswith("==="):  # binascii takes a whole group of padding for nothing
+        return None
+    try:
+        return binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:  # binascii.Error is one, and so is a text that is not ASCII
+        return None
+
+
 class SessionPath:
     """A model session that is open: gathers the caller's packets into messages, and tells the model's speech."""
 

@@ -20,7 +20,7 @@ from websockets.server import ServerProtocol
 from gateway import fast, path
 from gateway.backends import frame
 from gateway.backends.frame import MASK_POOL_BYTES, ClientFrames
-from gateway.path import MAX_EVENT_ID_BYTES, read_audio
+from gateway.path import MAX_EVENT_ID_BYTES, decode_base64, read_audio
 from gateway.realtime.event import AudioDelta
 from tests.helpers.session_fuzz import diary, digest
 
@@ -89,6 +89,7 @@ def test_compiled_never_reads_what_the_interpreted_would_not() -> None:
             whole[chance.randrange(len(whole))] = chance.choice(b'"\\}a')
         if chance.random() < 0.1:
             del whole[chance.randrange(len(whole)) :]
+        assert compiled.decode_base64(text.decode()) == decode_base64(text.decode())
         audio = compiled.read_audio(bytes(whole), HEAD, MIDDLE, MAX_EVENT_ID_BYTES)
         if audio is not None:
             read += 1
@@ -131,6 +132,12 @@ def test_a_whole_frame_is_one_message(module: ModuleType, first: int, length: in
 )
 def test_anything_else_is_left_to_the_long_way(module: ModuleType, data: bytes) -> None:
     assert module.whole_frame(data, 0) is None
+
+
+@either(path)
+@pytest.mark.parametrize("text", ["é", "AAA\ud800", "AAAA\x00AAA", "AA==\n", "=", "A===", "AAAA====", "\u0661AAA"])
+def test_text_that_is_not_base64_gives_nothing(module: ModuleType, text: str) -> None:
+    assert module.decode_base64(text) is None
 
 
 @either(path)

@@ -20,8 +20,7 @@ from gateway.backends.json_message import (
     optional_object,
     optional_text,
 )
-from gateway.backends.openai.delta import decode_audio
-from gateway.fast import SpeechReader
+from gateway.fast import SpeechReader, decode_base64
 from gateway.realtime.conversation import ConversationTurn, unanswered_tools
 from gateway.realtime.errors import ModelError
 from gateway.realtime.event import (
@@ -204,7 +203,7 @@ class GeminiProtocol:
         data = optional_object(part, "inlineData")
         if not optional_text(data, "mimeType").startswith("audio/"):
             return  # thoughts, or code that was run
-        audio = decode_audio(optional_text(data, "data"))
+        audio = decode_base64(optional_text(data, "data"))
         if audio is None:
             self.counters["malformed_message"] += 1
             return

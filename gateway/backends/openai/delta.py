@@ -4,7 +4,6 @@ The first delta of an item is decoded as JSON; when it is written as OpenAI writ
 last, no escapes), its constant parts are what the others of the item have too.
 """
 
-import base64
 from typing import Final
 
 from gateway.backends.json_message import JsonObject, optional_text, text
@@ -31,11 +30,3 @@ def learn(reader: SpeechReader, message: bytes, event: JsonObject, output: Outpu
         reader.head, reader.middle = head, middle
         reader.response_id, reader.item_id = optional_text(event, "response_id"), optional_text(event, "item_id")
         reader.account = output.account(reader.item_id)
-
-
-def decode_audio(delta: str) -> bytes | None:
-    """The audio of a delta, or None when it is not base64."""
-    try:
-        return base64.b64decode(delta, validate=True)
-    except ValueError:
-        return None

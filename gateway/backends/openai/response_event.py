@@ -10,11 +10,11 @@ from gateway.backends.json_message import (
     optional_text,
     text,
 )
-from gateway.backends.openai.delta import decode_audio
 from gateway.backends.openai.fault import QUOTA_CODES
 from gateway.backends.openai.response import ResponseRequest
 from gateway.backends.openai.state import OpenAiState
 from gateway.backends.openai.usage import read_usage
+from gateway.fast import decode_base64
 from gateway.realtime.event import (
     AgentTranscript,
     AudioDelta,
@@ -43,7 +43,7 @@ def receive_response_created(state: OpenAiState, event: JsonObject) -> None:
 def receive_audio_delta(state: OpenAiState, event: JsonObject) -> None:
     """A piece of speech."""
     response_id, item_id = optional_text(event, "response_id"), optional_text(event, "item_id")
-    audio = decode_audio(text(event, "delta"))
+    audio = decode_base64(text(event, "delta"))
     if audio is None:
         raise MalformedMessageError("audio delta is not base64")
     if state.output.receive(response_id, item_id, len(audio)):

@@ -19,12 +19,11 @@ from gateway.backends.json_message import (
     optional_text,
     text,
 )
-from gateway.backends.openai.delta import decode_audio
 from gateway.backends.openai.fault import QUOTA_CODES, SESSION_EXPIRED, describe_closure
 from gateway.backends.openai.payload import tool_output_item
 from gateway.backends.openai.tool import ToolCallLedger
 from gateway.backends.openai_live import payload
-from gateway.fast import SpeechReader
+from gateway.fast import SpeechReader, decode_base64
 from gateway.realtime.conversation import ConversationTurn, unanswered_tools
 from gateway.realtime.errors import ModelError, ModelSettingsError
 from gateway.realtime.event import (
@@ -184,7 +183,7 @@ class OpenAiLiveProtocol:
         self.configured = True
 
     def _receive_audio_delta(self, event: JsonObject) -> None:
-        audio = decode_audio(text(event, "delta"))
+        audio = decode_base64(text(event, "delta"))
         if audio is None:
             raise MalformedMessageError("audio delta is not base64")
         self._audio_came = True
