@@ -13,6 +13,7 @@ up to its last second.
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -37,6 +38,9 @@ CHUNK_MS: Final = 700
 LEAP_MS: Final = 200
 # A turn of the media clock may come so much before its time.
 EARLY_MS: Final = 1.0
+# The least lag of so many frames, and of as many before, is that of the phase in which the clock serves the line. It
+# may move the line to another phase, which costs no frame.
+LAG_TURNS: Final = 25
 # Silence of a line that neither hears nor sends; it is not worth a file's last second, only not to be kept in memory.
 LONGEST_GAP_MS: Final = 10_000
 # So far ahead is a burst behind a gap, while the gap can still be filled with it; and so much of it is left.
@@ -98,6 +102,9 @@ class CallRecording:
         self._began_s: float | None = None
         self._frame_ms = 0
         self._sent_ms = 0
+        self._usual_lag_ms = 0.0
+        self._least_lags_ms = (math.inf, math.inf)
+        self._turns = 0
         self._gap = (0, 0)
         self._caller_format = self._agent_format = ChannelFormat.of_model(AudioFormat.PCMU)
         self._caller = bytearray()
@@ -150,10 +157,11 @@ class CallRecording:
 
     def add_caller(self, payload: bytes) -> None:
         """Takes audio of the caller in the order of its speaking, in media time without gaps."""
-        if self._lag_ms() >= GAP_MS:
-            self._fill()
+        overdue_ms = self._overdue_ms()
+        if overdue_ms >= GAP_MS:
+            overdue_ms -= self._fill(overdue_ms)
         channel, caller = self._caller_format, self._caller
-        now_ms = self._agent_ms + max(0.0, self._lag_ms())
+        now_ms = self._agent_ms + max(0.0, overdue_ms)
         distance_ms = len(caller) / channel.octets_per_ms - now_ms
         if not self._is_placed or distance_ms < -LEAP_MS:
             self._place(distance_ms)
@@ -170,20 +178,19 @@ class CallRecording:
 
     def add_agent(self, frame: bytes) -> None:
         """Takes a frame as it left the socket."""
-        octets_per_ms = self._agent_format.octets_per_ms
-        self._frame_ms = len(frame) // octets_per_ms
-        began_s = self._clock() - self._sent_ms / 1000
-        if self._began_s is None or began_s < self._began_s:
-            self._began_s = began_s  # the earliest there was is the one that was not late
-        elif self._lag_ms() + EARLY_MS >= 2 * self._frame_ms:
-            self._fill()
+        self._frame_ms = len(frame) // self._agent_format.octets_per_ms
+        if self._began_s is None:
+            self._began_s = self._clock()
+        overdue_ms = self._overdue_ms()
+        overdue_ms -= self._fill(overdue_ms)
+        self._learn_lag(overdue_ms + self._usual_lag_ms)
         self._append(frame)
         self._flush_ready()
 
     def advance(self) -> None:
         """Lets time go on where nothing is heard or sent; to be called about once a second."""
-        if self._lag_ms() >= LONGEST_GAP_MS:
-            self._fill()
+        if (overdue_ms := self._overdue_ms()) >= LONGEST_GAP_MS:
+            self._fill(overdue_ms)
             self._flush_ready()
 
     async def aclose(self) -> None:
@@ -193,15 +200,26 @@ class CallRecording:
 
     # The agent's channel, which is the clock.
 
-    def _lag_ms(self) -> float:
-        """How long the agent's next frame has been due."""
-        return 0.0 if self._began_s is None else (self._clock() - self._began_s) * 1000 - self._sent_ms
+    def _overdue_ms(self) -> float:
+        """How long the agent's next frame has been due, the line's usual lateness left aside."""
+        if self._began_s is None:
+            return 0.0
+        return (self._clock() - self._began_s) * 1000 - self._sent_ms - self._usual_lag_ms
 
-    def _fill(self) -> None:
-        """Silence for the frames that did not leave."""
-        if self._frame_ms:
-            missing_ms = int(self._lag_ms() + EARLY_MS) // self._frame_ms * self._frame_ms
-            self._append(self._agent_format.silence_of(missing_ms * self._agent_format.octets_per_ms))
+    def _fill(self, overdue_ms: float) -> int:
+        """Silence for the frames that did not leave. Returns its length in milliseconds."""
+        if overdue_ms < self._frame_ms - EARLY_MS or not self._frame_ms:
+            return 0
+        missing_ms = int(overdue_ms + EARLY_MS) // self._frame_ms * self._frame_ms
+        self._append(self._agent_format.silence_of(missing_ms * self._agent_format.octets_per_ms))
+        return missing_ms
+
+    def _learn_lag(self, lag_ms: float) -> None:
+        before_ms, least_ms = self._least_lags_ms
+        least_ms = min(least_ms, lag_ms)
+        self._usual_lag_ms = min(before_ms, least_ms)
+        self._turns += 1
+        self._least_lags_ms = (before_ms, least_ms) if self._turns % LAG_TURNS else (least_ms, math.inf)
 
     def _append(self, audio: bytes) -> None:
         channel = self._agent_format

@@ -15,7 +15,7 @@ import pytest
 
 from gateway.audio_file import read_wav
 from gateway.realtime.capability import AudioFormat
-from gateway.recording import LEAP_MS, PENDING_CHUNKS, CallRecording
+from gateway.recording import EARLY_MS, LEAP_MS, PENDING_CHUNKS, CallRecording
 from rtp.codec.format import OPUS_PLAYOUT, PCMA
 from rtp.codec.g711 import decode_ulaw, encode_ulaw
 
@@ -407,13 +407,36 @@ async def test_keys_that_are_sent_cost_nothing_of_what_the_caller_says(tmp_path:
     assert said(agent) == [(0, 1000), (2800, 3800)]
 
 
-async def test_turns_that_are_a_little_late_change_nothing(tmp_path: Path) -> None:
+async def test_turns_that_are_a_little_late_or_come_in_another_phase_change_nothing(tmp_path: Path) -> None:
+    """The clock moves a line to where its far end is heard: 15 ms later, here after 5 s."""
     line, randomness = Line(tmp_path / "call.wav", Inline()), random.Random(5)
     for number in range(1000):
-        line.now = 1000.0 + number * 0.02 + randomness.uniform(-0.001, 0.019)
+        phase_s = 0.015 if number >= 250 else 0.0
+        latest_s = 0.003 if number % 250 < 60 else 0.018
+        line.now = 1000.0 + number * 0.02 + phase_s + randomness.uniform(-0.001, latest_s)
         line.recording.add_agent(frame(2000))
     _, agent = await line.ended()
     assert said(agent) == [(0, 20_000)]
+
+
+async def test_single_turns_that_were_missed_are_silence_where_they_were_missed(tmp_path: Path) -> None:
+    """As the clock counts them: a turn is missed when the next one is due (rtp.clock.MediaClock).
+
+    It moves the line to a phase that is 15 ms later, too.
+    """
+    line, randomness = Line(tmp_path / "call.wav", Inline()), random.Random(6)
+    turn, missed = 0, 0
+    while turn < 1000:
+        late_s = randomness.uniform(0, 0.004) + (randomness.uniform(0.016, 0.075) if turn % 90 == 89 else 0.0)
+        skipped = int((late_s + EARLY_MS / 1000) / 0.02)
+        line.now = 1000.0 + turn * 0.02 + late_s + (0.015 if turn > 180 else 0.0)
+        line.recording.add_agent(frame(2000))
+        turn += 1 + skipped
+        missed += skipped
+    _, agent = await line.ended()
+    assert missed > 10
+    assert len(agent) == turn * 160
+    assert sum(end - start for start, end in said(agent)) == (turn - missed) * 20
 
 
 async def test_what_is_not_sent_while_paused_counts_as_paused(tmp_path: Path) -> None:
