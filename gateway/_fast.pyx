@@ -74,7 +74,11 @@ cdef bytes _decoded(const uint8_t *text, Py_ssize_t size):
 
 def decode_base64(str text not None):
     cdef Py_ssize_t size
-    cdef const char *octets = PyUnicode_AsUTF8AndSize(text, &size)
+    cdef const char *octets
+    try:
+        octets = PyUnicode_AsUTF8AndSize(text, &size)
+    except UnicodeEncodeError:  # half a character, which JSON can hold
+        return None
     return _decoded(<const uint8_t *>octets, size)
 
 
