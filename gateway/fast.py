@@ -6,6 +6,7 @@ As `rtp.fast` has it for the media plane.
 from typing import TYPE_CHECKING
 
 from rtp.fast import IS_WANTED
+from rtp.fast import is_compiled as stream_is_compiled
 
 if TYPE_CHECKING:
     from gateway.backends.frame import ClientFrames
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     )
 
     is_compiled: bool
+    """All paths of a call are."""
 else:
     try:
         if not IS_WANTED:
@@ -37,7 +39,7 @@ else:
             decode_base64,
         )
 
-        is_compiled = True
+        is_compiled = stream_is_compiled
     except ImportError:
         from gateway.backends.frame import ClientFrames
         from gateway.path import (

@@ -27,6 +27,7 @@ from gateway.config.recording import Layout
 from gateway.dialler import Dialler
 from gateway.dialling import DialCaps
 from gateway.identity.certificate import TrustList
+from gateway.fast import is_compiled
 from gateway.identity.check import IdentityDesk
 from gateway.identity.fetch import CertificateSource, HttpsFetcher
 from gateway.leg import MediaPlane, MediaTimeouts
@@ -52,7 +53,6 @@ from gateway.tools.catalog import ToolCatalog
 from gateway.transcoding import prepare
 from rtp.clock import Media, MediaClock
 from rtp.codec.format import PayloadFormat
-from rtp.fast import is_compiled
 from rtp.socket import MediaSockets, random_port_pool
 from sip.agent import UserAgent
 from sip.event import AgentEvent
