@@ -26,8 +26,8 @@ from gateway.config.model import GatewayConfiguration
 from gateway.config.recording import Layout
 from gateway.dialler import Dialler
 from gateway.dialling import DialCaps
-from gateway.identity.certificate import TrustList
 from gateway.fast import is_compiled
+from gateway.identity.certificate import TrustList
 from gateway.identity.check import IdentityDesk
 from gateway.identity.fetch import CertificateSource, HttpsFetcher
 from gateway.leg import MediaPlane, MediaTimeouts
