@@ -41,6 +41,9 @@ ACK_PATIENCE_SECONDS: Final = 0.5
 # How long it then waits for calls that are hung up on: the model's connection is closed, the recording is written. What
 # an agent's `summary` may take comes on top.
 RELEASE_PATIENCE_SECONDS: Final = 4.0
+# Calls that are hung up on in one turn of the event loop: each is half a millisecond of work and more, and whoever else
+# wants an answer (OPTIONS of a dispatcher, callers whose call ends a moment later) waits for all of them.
+STOPPED_AT_ONCE: Final = 8
 # What a call that is cancelled may take to write its record.
 CANCEL_PATIENCE_SECONDS: Final = 1.0
 
@@ -128,12 +131,12 @@ class Switchboard:
         self._is_draining = True
         if await self._is_idle_within(patience_seconds):
             return
-        self._stop_calls()
+        await self._stop_calls()
         if await self._is_idle_within(ACK_PATIENCE_SECONDS):
             return
         for session in [*self._calls, *self._joined]:
             self._environment.perform(session.forgo_ack)
-        self._stop_calls()  # an inbox that was full has lost the first word
+        await self._stop_calls()  # an inbox that was full has lost the first word
         if await self._is_idle_within(RELEASE_PATIENCE_SECONDS + max(map(_summary_seconds, self._calls.values()))):
             return
         for session, life in list(self._lives.items()):
@@ -142,9 +145,12 @@ class Switchboard:
             life.cancel()
         await self._is_idle_within(CANCEL_PATIENCE_SECONDS)
 
-    def _stop_calls(self) -> None:
-        for call in list(self._calls.values()):
-            call.stop()
+    async def _stop_calls(self) -> None:
+        calls = list(self._calls.values())
+        for first in range(0, len(calls), STOPPED_AT_ONCE):
+            for call in calls[first : first + STOPPED_AT_ONCE]:
+                call.stop()
+            await asyncio.sleep(0)
 
     async def _is_idle_within(self, seconds: float) -> bool:
         with suppress(TimeoutError):

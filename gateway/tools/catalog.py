@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import anyio.lowlevel
 import httpx
 
 from gateway.config.agent import AgentSettings
@@ -95,6 +96,8 @@ class ToolCatalog:
 
     async def __aenter__(self) -> "ToolCatalog":
         await self._stack.enter_async_context(self._client)
+        # What the client runs on is loaded at its first use, which would be 30 ms in the midst of calls.
+        await anyio.lowlevel.checkpoint()
         # A function that hangs is not waited for: its call is long over.
         self._stack.callback(self._executor.shutdown, wait=False, cancel_futures=True)
         self._stack.push_async_callback(self._close_servers)

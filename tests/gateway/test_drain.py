@@ -1,5 +1,6 @@
 """A gateway that is told to stop ends, whatever its calls, their models and its far ends do."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,33 @@ async def test_a_call_whose_inbox_was_full_is_stopped_all_the_same(
         await call.ended()
     (record,) = gateway.records()
     assert record["end"]["reason"] == "gateway_stopped"
+
+
+async def test_calls_are_hung_up_on_a_few_in_each_turn_of_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns, stopped_in = 0, list[int]()
+    stop, loop = Call.stop, asyncio.get_running_loop()
+
+    def count() -> None:
+        nonlocal turns
+        turns += 1
+        if turns < 1000:
+            loop.call_soon(count)
+
+    def note(call: Call) -> None:
+        stopped_in.append(turns)
+        if len(stopped_in) == 1:
+            loop.call_soon(count)
+        stop(call)
+
+    monkeypatch.setattr(switchboard, "STOPPED_AT_ONCE", 1)
+    monkeypatch.setattr(Call, "stop", note)
+    async with realtime_server(obliging) as model, house(tmp_path, model.url) as gateway, Caller(LOOPBACK) as phone:
+        calls = [phone.place(gateway.target, caller=CALLER) for _ in range(3)]
+        for call in calls:
+            await call.answered()
+        gateway.service.stop()
+        for call in calls:
+            await call.ended()
+    assert len(set(stopped_in[:3])) == 3
