@@ -161,7 +161,9 @@ class CallModel:
     def send_tool_result(self, call_id: str, output: str) -> None:
         """See `RealtimeSession`."""
         self._succession.progress.answer_tool(call_id)
-        self._succession.command(lambda session: session.send_tool_result(call_id, output))
+        self._succession.command_period(
+            lambda period: period.session.send_tool_result(period.own_tool_call(call_id), output)
+        )
         self._succession.watch_dead_air()
 
     def settle_tool(self, call_id: str) -> None:

@@ -3,16 +3,18 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from gateway.call.audio_format import with_nearest_formats
 from gateway.call.conversion import Conversion, conversion_between
 from gateway.fast import PeriodPath
-from gateway.realtime.conversation import ConversationTurn
+from gateway.realtime.conversation import ConversationTurn, ToolExchange
 from gateway.realtime.errors import ModelTimeoutError
 from gateway.realtime.event import AudioDelta, RealtimeEvent, SpeechStarted, SpeechStopped
 from gateway.realtime.session import RealtimeBackend, RealtimeSession, ResumingBackend
 from gateway.realtime.settings import SessionSettings
+
+_NAMES: Final = ("item_id", "response_id", "call_id")
 
 
 class Period(PeriodPath):
@@ -25,7 +27,9 @@ class Period(PeriodPath):
         handle: by which the service goes on with what an earlier session knew; only for a `ResumingBackend`.
     """
 
-    __slots__ = ("_heard", "_settings", "_spoken", "append", "backend", "charged", "number", "opened", "session")
+    __slots__ = (
+        "_heard", "_resumes", "_settings", "_spoken", "append", "backend", "charged", "number", "opened", "session",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -38,6 +42,7 @@ class Period(PeriodPath):
         self.backend = backend
         self.opened: float | None = None
         """When it was opened, in monotonic seconds."""
+        self._resumes = handle is not None and isinstance(backend, ResumingBackend)
         self.receive = receive
         self.charged: tuple[float, float] | None = None
         """Seconds that the service said it had charged, and when it said so."""
@@ -69,7 +74,7 @@ class Period(PeriodPath):
         """Opens the session within a time. Raises ModelError, and leaves nothing behind then."""
         try:
             async with asyncio.timeout(seconds):
-                await self.session.open(self._settings, history)
+                await self.session.open(self._settings, tuple(map(self._as_told, history)))
         except TimeoutError:
             await self.aclose()
             raise ModelTimeoutError(f"the backend did not answer within {seconds} s") from None
@@ -97,6 +102,18 @@ class Period(PeriodPath):
         number, _, own = item_id.rpartition("~")
         return own if number == (str(self.number) if self.number else "") else None
 
+    def own_tool_call(self, call_id: str) -> str:
+        """The session's own id of a tool call: as it gave it, or as the history has told it of an earlier session's."""
+        if not self.number:
+            return call_id
+        number, own = _origin(call_id)
+        if number == self.number or self._resumes:
+            return own
+        return f"s{number}_{own}"  # of letters that every service takes, and none that one gives by itself
+
+    def _as_told(self, turn: ConversationTurn) -> ConversationTurn:
+        return replace(turn, call_id=self.own_tool_call(turn.call_id)) if isinstance(turn, ToolExchange) else turn
+
     @property
     def translates(self) -> bool:
         """Whether speech is not told as it comes."""
@@ -112,11 +129,14 @@ class Period(PeriodPath):
         return AudioDelta(f"{self.number}~{event.response_id}", f"{self.number}~{event.item_id}", audio)
 
     def translated(self, event: RealtimeEvent) -> RealtimeEvent:
-        """The event with names that are unique within the call: servers exist that count their items from 1."""
+        """The event with names that are unique within the call: servers exist that count their items from 1.
+
+        A tool at work is known by its call's id, and so is a request to a web server that may come twice.
+        """
         if not self.number:
             return event
         names: dict[str, str | None] = {
-            name: f"{self.number}~{getattr(event, name)}" for name in ("item_id", "response_id") if hasattr(event, name)
+            name: f"{self.number}~{getattr(event, name)}" for name in _NAMES if hasattr(event, name)
         }
         if isinstance(event, SpeechStarted | SpeechStopped):
             names["audio_ms"] = None  # it counts from the beginning of this session, which nobody else knows
@@ -126,6 +146,12 @@ class Period(PeriodPath):
 
 def _ignore(period: object, event: RealtimeEvent) -> None:
     """Where a period's events go that is over."""
+
+
+def _origin(name: str) -> tuple[int, str]:
+    """The number of the session that a name is of, and that session's own name."""
+    number, mark, own = name.partition("~")
+    return (int(number), own) if mark and number.isascii() and number.isdecimal() else (0, name)
 
 
 def ignore(event: RealtimeEvent) -> None:

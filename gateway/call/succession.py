@@ -79,7 +79,7 @@ class Succession(SuccessionPath):
         self._periods = 0
         self.period = self.next_period(self._backends[0])
         self.append = self.period.append
-        self._pending: deque[Callable[[RealtimeSession], None]] = deque(maxlen=PENDING_LIMIT)
+        self._pending: deque[Callable[[Period], None]] = deque(maxlen=PENDING_LIMIT)
         self._closed = False
         self._dropped_before_ms = 0
         self._renewal = Renewal(around.clock)
@@ -138,8 +138,12 @@ class Succession(SuccessionPath):
 
     def command(self, command: Callable[[RealtimeSession], None]) -> None:
         """Tells the current session something, or the one that will follow it."""
+        self.command_period(lambda period: command(period.session))
+
+    def command_period(self, command: Callable[[Period], None]) -> None:
+        """The same for what is named otherwise in each session."""
         if self.is_open:
-            command(self.period.session)
+            command(self.period)
         elif not self._closed:
             self._pending.append(command)
 
@@ -211,7 +215,7 @@ class Succession(SuccessionPath):
         if self.append_ms is not None:
             self.period.session.append_ms = self.append_ms
         while self._pending:
-            self._pending.popleft()(self.period.session)
+            self._pending.popleft()(self.period)
         limit = self.period.session.capabilities.session_limit_s
         if limit is not None:
             self._renewal.arm_for_limit(limit, self._renew)

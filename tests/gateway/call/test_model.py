@@ -17,7 +17,7 @@ from gateway.call.surroundings import ModelSurroundings
 from gateway.config.price import PriceSettings
 from gateway.log import ContextLogger
 from gateway.realtime.capability import AudioFormat, RealtimeCapabilities
-from gateway.realtime.conversation import CallerTurn, ConversationTurn
+from gateway.realtime.conversation import CallerTurn, ConversationTurn, ToolExchange
 from gateway.realtime.errors import ModelError, ModelForbiddenError, ModelRefusedError
 from gateway.realtime.event import (
     AgentTranscript,
@@ -280,7 +280,45 @@ async def test_commands_wait_for_the_next_session() -> None:
         call.model.send_tool_result("t1", "seven")
         call.model.truncate("i1", 100)  # of the former session: nobody knows it any more
         await call.until(lambda: bool(call.model.changes))
-        assert backend.sessions[1].told == [("tool", "t1", "seven"), ("respond", GO_ON)]
+        assert backend.sessions[1].told == [("tool", "s0_t1", "seven"), ("respond", GO_ON)]
+
+
+async def test_calls_of_tools_that_each_session_counts_from_one_are_told_apart() -> None:
+    """A tool desk, a web server's Idempotency-Key and the record know a request by its id within the call."""
+    backend = FakeBackend()
+    async with stage(backend) as call:
+        call.grow_old()
+        backend.sessions[0].sink(ToolCall("r1", "call_1", "look_up", "{}"))
+        call.history = (ToolExchange("call_1", "look_up", "{}", None),)
+        backend.sessions[0].sink(LOST)
+        await call.until(lambda: bool(call.model.changes))
+        fresh = backend.sessions[1]
+        fresh.sink(ToolCall("r1", "call_1", "book", "{}"))
+        fresh.sink(ToolCall("r1", "call_2", "book", "{}"))
+        fresh.sink(ToolCallCancelled("call_2"))
+        ids = [event.call_id for event in call.of(ToolCall) if isinstance(event, ToolCall)]
+        assert ids == ["call_1", "1~call_1", "1~call_2"]
+        assert call.of(ToolCallCancelled) == [ToolCallCancelled("1~call_2")]
+        call.model.send_tool_result("1~call_1", "booked")
+        call.model.send_tool_result("call_1", "found")
+        assert fresh.history == (ToolExchange("s0_call_1", "look_up", "{}", None),)
+        assert [told for told in fresh.told if told[0] == "tool"] == [
+            ("tool", "call_1", "booked"), ("tool", "s0_call_1", "found"),
+        ]  # fmt: skip
+
+
+async def test_a_third_session_knows_the_calls_of_both_before_it() -> None:
+    backend = FakeBackend()
+    async with stage(backend) as call:
+        for number in range(2):
+            call.grow_old()
+            backend.sessions[number].sink(ToolCall("r1", "call_1", "look_up", "{}"))
+            backend.sessions[number].sink(LOST)
+            await call.until(lambda: len(call.model.changes) == number + 1)  # noqa: B023 - awaited within the turn
+        for name in ("1~call_1", "call_1"):
+            call.model.send_tool_result(name, "found")
+        told = [told for told in backend.sessions[2].told if told[0] == "tool"]
+        assert told == [("tool", "s1_call_1", "found"), ("tool", "s0_call_1", "found")]
 
 
 async def test_the_next_backend_takes_over_and_its_names_do_not_collide() -> None:
@@ -593,6 +631,8 @@ async def test_a_renewed_session_of_a_service_with_handles_goes_on_by_its_handle
         await call.until(lambda: bool(call.model.changes))
         assert main.sessions[1].resumed == "handle-1"
         assert main.sessions[1].history == ()
+        call.model.send_tool_result("t1", "seven")
+        assert main.sessions[1].told[-1] == ("tool", "t1", "seven")  # the service knows the call by its own id
 
 
 async def test_a_handle_that_the_service_does_not_take_leads_to_a_replay() -> None:
