@@ -7,6 +7,7 @@ SIP, the model, the media leg and timers put inputs into the inbox; `run` takes 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
 from typing import Final
 
 from gateway.admission import Route
@@ -16,6 +17,7 @@ from gateway.call.environment import CallEnvironment
 from gateway.call.handover import Handovers
 from gateway.call.line import CallLine
 from gateway.call.lobby import check_identity, log_call, open_model
+from gateway.call.record import MediaRecord
 from gateway.call.side import CallerSide, Side
 from gateway.call.tape import Tape
 from gateway.call.timer import Timers
@@ -348,9 +350,15 @@ class Call:
         for played in self.side.leg.flush():
             self._account.conversation.agent_interrupted(played.item_id, played.sent_ms)
         media = self.side.close()
-        await self.agent.aclose()
-        await self._tape.aclose()
-        await self.line.aclose()
+        try:
+            async with AsyncExitStack() as stack:  # each in its turn, also where a call that does not end is cancelled
+                stack.push_async_callback(self.line.aclose)
+                stack.push_async_callback(self._tape.aclose)
+                stack.push_async_callback(self.agent.aclose)
+        finally:
+            self._keep_record(media)
+
+    def _keep_record(self, media: MediaRecord) -> None:
         transfers = (*self._transfers.records(), *self._handovers.records())
         record = self._account.record(
             CallParts(

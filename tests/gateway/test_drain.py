@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway import switchboard
+from gateway.call.agent import CallAgent
 from gateway.call.call import Call
 from gateway.caller import Caller
 from tests.fakes.realtime_server import realtime_server
@@ -77,3 +78,23 @@ async def test_calls_are_hung_up_on_a_few_in_each_turn_of_the_loop(
         for call in calls:
             await call.ended()
     assert len(set(stopped_in[:3])) == 3
+
+
+async def test_a_call_whose_model_cannot_be_closed_is_cancelled_and_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = CallAgent.aclose
+
+    async def hang(agent: CallAgent) -> None:
+        await close(agent)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(switchboard, "RELEASE_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(CallAgent, "aclose", hang)
+    async with realtime_server(obliging) as model, house(tmp_path, model.url) as gateway, Caller(LOOPBACK) as phone:
+        call = phone.place(gateway.target, caller=CALLER)
+        await call.answered()
+        gateway.service.stop()
+        await call.ended()
+    (record,) = gateway.records()
+    assert record["end"]["reason"] == "gateway_stopped"
