@@ -12,6 +12,7 @@ $(STAMP): pyproject.toml rtp/_fast.pyx rtp/codec/_polyphase.pyx gateway/_fast.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,pictures]' --group test --group check
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench || echo "pesq could not be built, which wants a C compiler with Python's headers: its tests will be left out"
 	touch $@
 
 demo: $(STAMP)
