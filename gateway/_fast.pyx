@@ -9,7 +9,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int8_t, uint8_t, uint32_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memchr, memcmp, memcpy
-from rtp._fast cimport AudioEar, SpeechMouth, is_compiled
+from rtp._fast cimport AudioEar, RecentAudio, SpeechMouth, is_compiled
 
 import os
 
@@ -384,7 +384,8 @@ cdef class PeriodPath:
 cdef class SuccessionPath:
     """See `gateway.path.SuccessionPath`."""
 
-    cdef public object recent, tap, speaker
+    cdef public RecentAudio recent
+    cdef public object tap, speaker
     cdef public str spoken_item
     cdef public bint sounded
     cdef object _append, _sink
@@ -415,7 +416,7 @@ cdef class SuccessionPath:
         self._append_audio(payload)
 
     cdef int _append_audio(self, bytes payload) except -1:
-        self.recent.append(payload)
+        self.recent.take(payload)
         if self._session is not None:
             self._session._append_audio(payload)
         else:

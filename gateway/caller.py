@@ -19,8 +19,9 @@ from gateway.call.record import MediaRecord
 from gateway.errors import GatewayError
 from gateway.leg import AudioLeg, MediaPlane
 from gateway.media_policy import MediaPolicy
-from rtp.clock import Media, MediaClock
+from rtp.clock import MediaClock
 from rtp.codec.g711 import decode_ulaw, encode_ulaw
+from rtp.path import Media
 from rtp.sink import NullSink
 from rtp.socket import MediaSockets, random_port_pool
 from sip.agent import UserAgent

@@ -9,10 +9,10 @@ from typing import Final, Protocol
 
 from gateway.bridge import Recorder
 from gateway.realtime.capability import AudioFormat
-from rtp.clock import Media
 from rtp.codec.format import PCMA, PCMU, PayloadFormat
 from rtp.mixer import FRAME_MS, Mixer
 from rtp.mixing_port import PCM_16K
+from rtp.path import Media
 from rtp.sink import NullSink
 
 MAX_WAITING_MS: Final = 60

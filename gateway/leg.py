@@ -48,7 +48,9 @@ SESSION_ID_BITS: Final = 62
 # RFC 7022 §4.2: a name of its own for each session, of 96 random bits, says nothing about the host.
 CNAME_BYTES: Final = 12
 # How often a leg looks after what is not due at every packet: reports, and a far end that has fallen silent.
-CARE_INTERVAL_S: Final = 0.5
+CARE_INTERVAL_S: Final = 1.0
+# The same while the far end has not been heard: then the call takes its place in the clock's round.
+FIRST_CARE_INTERVAL_S: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ class AudioLeg(TurnPath):
         )
         self.turning = None
         self.sender = self._port.rtp.sender
-        self.care_interval_s = CARE_INTERVAL_S
+        self.care_interval_s = FIRST_CARE_INTERVAL_S
         self._send = self._port.rtp.send
         self._send_rtcp = self._port.rtcp.send
         self._offer: SessionDescription | None = None
@@ -232,7 +234,7 @@ class AudioLeg(TurnPath):
         self._formats = (input_format, output_format)
         self._lost, self._flushed, self._load = on_lost, on_flushed, on_load
         self._told_load = 0
-        self._quiet_since, self.care_due = now, now + CARE_INTERVAL_S
+        self._quiet_since, self.care_due = now, now + FIRST_CARE_INTERVAL_S
         self._is_aligned = False
         self._tap = Tap(sink, self._plane.now)
         self._tune(self._parameters)
@@ -401,6 +403,7 @@ class AudioLeg(TurnPath):
             return
         if not self._is_aligned and (heard_at := stream.heard_at) is not None:
             self._is_aligned = True
+            self.care_interval_s = CARE_INTERVAL_S
             self._plane.clock.align(self, heard_at)
         if self._is_sending and self._rtcp is not None and (report := self._rtcp.poll(now)) is not None:
             self._report(report)

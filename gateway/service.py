@@ -51,8 +51,9 @@ from gateway.stream_parameters import formats_of
 from gateway.switchboard import Switchboard
 from gateway.tools.catalog import ToolCatalog
 from gateway.transcoding import prepare
-from rtp.clock import Media, MediaClock
+from rtp.clock import MediaClock
 from rtp.codec.format import PayloadFormat
+from rtp.path import Media
 from rtp.socket import MediaSockets, random_port_pool
 from sip.agent import UserAgent
 from sip.event import AgentEvent

@@ -150,10 +150,6 @@ cpdef bint is_compiled(method, str name):
 cdef class RecentAudio:
     """See `rtp.path.RecentAudio`. Pieces stand in slots of one length, so that keeping one makes no object."""
 
-    cdef char *_octets
-    cdef uint32_t *_lengths
-    cdef Py_ssize_t _limit, _slot, _first, _count
-
     def __cinit__(self, Py_ssize_t limit):
         if limit <= 0:
             raise ValueError(f"a memory of {limit} pieces")
@@ -174,7 +170,7 @@ cdef class RecentAudio:
         return iter([self._piece(index) for index in range(self._count)])
 
     def append(self, bytes audio not None):
-        self._append(audio)
+        self.take(audio)
 
     def clear(self):
         self._count = 0
@@ -189,7 +185,7 @@ cdef class RecentAudio:
         cdef Py_ssize_t place = (self._first + index) % self._limit
         return PyBytes_FromStringAndSize(self._octets + place * self._slot, self._lengths[place])
 
-    cdef int _append(self, bytes audio) except -1:
+    cdef int take(self, bytes audio) except -1:
         cdef Py_ssize_t size = PyBytes_GET_SIZE(audio), place
         if size > self._slot:
             self._widen(size)
@@ -324,7 +320,7 @@ cdef class InboundPath:
         self.audio_at = now
         self._measure_jitter(timestamp, now)
         payload = PyBytes_FromStringAndSize(<const char *>octets + HEADER_OCTETS, size - HEADER_OCTETS)
-        self.history._append(payload)
+        self.history.take(payload)
         if self._ear is not None:
             self._ear.hear(payload, False)
         else:
@@ -592,6 +588,10 @@ cdef class TurnPath(SpeechMouth):
     cdef public DatagramSender sender
     cdef public double care_due, care_interval_s
     cdef public object mouth
+    cdef bint _is_plain
+
+    def __cinit__(self, *_arguments, **_named):
+        self._is_plain = type(self).tick is TurnPath.tick  # else a subclass has a turn of its own
 
     def enqueue(self, str item_id not None, bytes audio not None):
         self.say(item_id, audio)
@@ -604,15 +604,38 @@ cdef class TurnPath(SpeechMouth):
         return 0
 
     def tick(self, double now):
+        self._turn(now)
+
+    cdef int _turn(self, double now) except -1:
         cdef StreamPath stream = self.turning
         if stream is None:
-            return
+            return 0
         datagram = stream._tick(now)
         if datagram is not None and stream.inbound.remote is not None:
             self.sender._post(datagram, stream.inbound.remote)
         if now >= self.care_due:
             self.care_due = now + self.care_interval_s
             (<object>self)._take_care(now)
+        return 0
+
+
+cdef class ClockPath:
+    """See `rtp.path.ClockPath`."""
+
+    cdef public long long changes
+
+    def serve(self, dict phase not None, double now):
+        cdef long long changes = self.changes
+        for media in tuple(phase):
+            if self.changes != changes and media not in phase:
+                continue
+            try:
+                if isinstance(media, TurnPath) and (<TurnPath>media)._is_plain:
+                    (<TurnPath>media)._turn(now)
+                else:
+                    media.tick(now)
+            except Exception as error:
+                (<object>self)._end(media, error)
 
 
 cdef class _Receiver:

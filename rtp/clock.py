@@ -9,7 +9,10 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
+
+from rtp.fast import ClockPath
+from rtp.path import Media
 
 STEP_MS: Final = 5
 _STEP_S: Final = STEP_MS / 1000
@@ -27,16 +30,6 @@ _CROWD_SHARE: Final = 1.5
 _LAG_BUCKET_MS: Final = 0.5
 _LAG_BUCKETS: Final = 400
 """Lag is told apart up to 200 ms; what is worse counts as that, and as the maximum."""
-
-
-class Media(Protocol):
-    """Who is served by the clock. Both are called from the event loop and must not block."""
-
-    def tick(self, now: float) -> None:
-        """The turn: send one packet."""
-
-    def skip(self, turns: int) -> None:
-        """So many turns were missed; called just before `tick`."""
 
 
 class LagStatistics:
@@ -75,7 +68,7 @@ class LagStatistics:
         self.max_ms = 0.0
 
 
-class MediaClock:
+class MediaClock(ClockPath):
     """`advance` is the clock itself and takes the time; `start` lets an event loop drive it.
 
     `on_fault(media, error)` hears of a call whose turn raised: the call is unregistered, the others go on.
@@ -88,8 +81,7 @@ class MediaClock:
         """The period of each, in steps, and its phase in it."""
         self._loads = [0] * _ROUND
         """How many are served in each step of a round."""
-        self._changes = 0
-        """Counts who was taken from a phase."""
+        self.changes = 0
         self._step_hooks: list[Callable[[float], None]] = []
         self._flush_hooks: list[Callable[[], None]] = []
         self._origin = 0.0
@@ -150,7 +142,7 @@ class MediaClock:
         place = self._places.pop(media, None)
         if place is not None:
             period, phase = place
-            self._changes += 1
+            self.changes += 1
             del self._phases[period][phase][media]
             for step in range(phase, _ROUND, period):
                 self._loads[step] -= 1
@@ -184,26 +176,26 @@ class MediaClock:
             for period, phases in tuple(self._phases.items()):
                 for step in range(first, min(due, first + period - 1) + 1):
                     phase = phases[step % period]
-                    if phase:
-                        self._serve(phase, (due - step) // period, now)
+                    if not phase:
+                        continue
+                    if missed_turns := (due - step) // period:
+                        self._skip(phase, missed_turns)
+                    self.serve(phase, now)
             for flush in self._flush_hooks:
                 flush()
         return self._origin + self._next_step * _STEP_S
 
-    def _serve(self, phase: dict[Media, None], missed_turns: int, now: float) -> None:
-        changes = self._changes
+    def _skip(self, phase: dict[Media, None], turns: int) -> None:
         for media in tuple(phase):
-            if self._changes != changes and media not in phase:
-                continue
+            self.lag.missed_turns += turns
             try:
-                if missed_turns:
-                    self.lag.missed_turns += missed_turns
-                    media.skip(missed_turns)
-                media.tick(now)
-            # One call's fault must not silence the others: it ends that call.
-            except Exception as error:  # noqa: BLE001
-                self.unregister(media)
-                self._on_fault(media, error)
+                media.skip(turns)
+            except Exception as error:  # noqa: BLE001  # as in `serve`
+                self._end(media, error)
+
+    def _end(self, media: Media, error: Exception) -> None:
+        self.unregister(media)
+        self._on_fault(media, error)
 
     def _arm(self) -> None:
         if self._loop is None or self._timer is not None:

@@ -10,7 +10,16 @@ IS_WANTED: Final = os.environ.get("TRUNKLINE_FAST", "on") != "off"
 
 if TYPE_CHECKING:
     from rtp.datagram import DatagramDrain, DatagramSender, Outbox
-    from rtp.path import FrameQueue, InboundPath, OutboundPath, PlayoutPath, RecentAudio, StreamPath, TurnPath
+    from rtp.path import (
+        ClockPath,
+        FrameQueue,
+        InboundPath,
+        OutboundPath,
+        PlayoutPath,
+        RecentAudio,
+        StreamPath,
+        TurnPath,
+    )
 
     is_compiled: bool
 else:
@@ -18,6 +27,7 @@ else:
         if not IS_WANTED:
             raise ImportError("TRUNKLINE_FAST is off")
         from rtp._fast import (
+            ClockPath,
             DatagramDrain,
             DatagramSender,
             FrameQueue,
@@ -33,11 +43,21 @@ else:
         is_compiled = True
     except ImportError:
         from rtp.datagram import DatagramDrain, DatagramSender, Outbox
-        from rtp.path import FrameQueue, InboundPath, OutboundPath, PlayoutPath, RecentAudio, StreamPath, TurnPath
+        from rtp.path import (
+            ClockPath,
+            FrameQueue,
+            InboundPath,
+            OutboundPath,
+            PlayoutPath,
+            RecentAudio,
+            StreamPath,
+            TurnPath,
+        )
 
         is_compiled = False
 
 __all__ = [
+    "ClockPath",
     "DatagramDrain",
     "DatagramSender",
     "FrameQueue",

@@ -341,6 +341,39 @@ class Speaking(Protocol):
         """The next piece of an item, of any size."""
 
 
+class Media(Protocol):
+    """Who is served by the clock. Both are called from the event loop and must not block."""
+
+    def tick(self, now: float) -> None:
+        """The turn: send one packet."""
+
+    def skip(self, turns: int) -> None:
+        """So many turns were missed; called just before `tick`."""
+
+
+class ClockPath:
+    """One turn after the other, for all whose turn it is."""
+
+    changes: int
+    """Counts who was taken from a phase."""
+
+    def serve(self, phase: dict[Media, None], now: float) -> None:
+        """Gives each its turn. Whoever is taken from the phase meanwhile gets none."""
+        changes = self.changes
+        for media in tuple(phase):
+            if self.changes != changes and media not in phase:
+                continue
+            try:
+                media.tick(now)
+            # One call's fault must not silence the others: it ends that call.
+            except Exception as error:  # noqa: BLE001
+                self._end(media, error)
+
+    @abstractmethod
+    def _end(self, media: Media, error: Exception) -> None:
+        """The turn of one has failed."""
+
+
 class Sender(Protocol):
     """What sends datagrams: rtp.datagram.DatagramSender is one."""
 

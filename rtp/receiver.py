@@ -20,7 +20,7 @@ from rtp.sequence import sequence_add, sequence_difference, timestamp_add, times
 from rtp.sink import StreamSink
 from rtp.source_lock import Address, SourceLock, Verdict
 from rtp.srtp import SrtpError, SrtpUnprotector
-from rtp.statistics import DISCARD_OF, Discard, ReceiverStatistics
+from rtp.statistics import DISCARD_OF, DISCARDS, Discard, ReceiverStatistics
 from rtp.telephone_event import TelephoneEventReceiver
 
 MAX_PACKET_MS: Final = 200
@@ -194,7 +194,7 @@ class RtpReceiver(InboundPath):
         return self._lost - self._discards[Discard.LATE] - self._discards[Discard.DUPLICATE]
 
     def _counted_discards(self) -> dict[Discard, int]:
-        counts = {cause: count for cause in Discard if (count := self._discards[cause])}
+        counts = {cause: count for cause in DISCARDS if (count := self._discards[cause])}
         if self._probation.rejected:
             counts[Discard.FOREIGN_SSRC] = self._probation.rejected
         return counts

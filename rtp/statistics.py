@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 from rtp.errors import Malformation
 
@@ -48,6 +49,8 @@ class Discard(IntEnum):
         return self.name.lower()
 
 
+DISCARDS: Final = tuple(Discard)
+"""An enumeration makes its members anew each time that it is gone through."""
 DISCARD_OF: Mapping[Malformation, Discard] = {
     Malformation.HEADER: Discard.HEADER,
     Malformation.VERSION: Discard.VERSION,

@@ -159,7 +159,7 @@ class CallAgent:
         self._timers.arm("watch", WATCH_SECONDS, self._watch)
         if agent.max_cost is not None and (cost := model.cost) is not None and cost >= agent.max_cost:
             host.post(CallInput.COST_REACHED)
-        talks = host.is_speaking or model.reply_is_due or model.caller_speaks or host.is_being_transferred
+        talks = model.reply_is_due or model.caller_speaks or host.is_speaking or host.is_being_transferred
         match self._silence.check(self._environment.clock(), agent_talks=talks, caller_turns=self.caller_turns):
             case SilenceAct.PROMPT if agent.silence.prompt is not None:
                 model.create_response(say_exactly(agent.silence.prompt))

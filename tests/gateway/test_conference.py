@@ -4,8 +4,8 @@ import pytest
 
 from gateway.conference import MAX_WAITING_MS, Conference, seat_format
 from gateway.realtime.capability import AudioFormat
-from rtp.clock import Media
 from rtp.codec.format import G722, OPUS, PCMA, PCMU, PayloadFormat
+from rtp.path import Media
 
 
 class Clock:

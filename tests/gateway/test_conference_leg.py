@@ -8,11 +8,11 @@ import pytest
 from gateway.conference import Conference, seat_format
 from gateway.config.trunk import Codec
 from gateway.leg import AudioLeg
-from rtp.clock import Media
 from rtp.codec import g711
 from rtp.codec.audio import encoder_of
 from rtp.codec.format import G722, PCMU
 from rtp.packet import RtpPacket
+from rtp.path import Media
 from tests.helpers.leg import Peer, Plane, policy, port_of, tone
 
 PACKETS = 500

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from gateway.conference import Seat
 from gateway.config.conference import ConferenceSettings, Role, SeatSettings
 from gateway.room import Room, RoomFullError, Rooms, RoomSounds
-from rtp.clock import Media
 from rtp.codec.format import G722, PCMU, PayloadFormat
 from rtp.codec.g711 import decode_ulaw, encode_ulaw
+from rtp.path import Media
 
 STEP_S = 0.02
 
