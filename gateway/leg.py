@@ -6,17 +6,17 @@ it speaks the format that `start` names, whatever the codec is; where both are t
 """
 
 import os
-import random
 import secrets
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.call.record import MediaRecord
 from gateway.media_policy import MediaPolicy
 from gateway.quality import media_record
 from gateway.realtime.capability import AudioFormat
+from gateway.reporting import Reporting
+from gateway.silence_watch import MediaTimeouts, SilenceWatch
 from gateway.stream_parameters import stream_parameters
 from gateway.tap import Tap
 from gateway.transcoding import Mouth, ear_for, mouth_for
@@ -26,7 +26,7 @@ from rtp.errors import RtpError
 from rtp.fast import TurnPath
 from rtp.parameters import StreamParameters
 from rtp.playout import PlayedItem
-from rtp.report import QualityReport, RtcpSession
+from rtp.report import QualityReport
 from rtp.sink import StreamSink
 from rtp.socket import MediaPort, MediaSockets
 from rtp.source_lock import Address
@@ -45,20 +45,10 @@ SEQUENCE_NUMBER_BITS: Final = 16
 TIMESTAMP_BITS: Final = 32
 # RFC 8866 §5.2 wants a session id that is unique; 62 bits leave room for the 64-bit signed integers of other stacks.
 SESSION_ID_BITS: Final = 62
-# RFC 7022 §4.2: a name of its own for each session, of 96 random bits, says nothing about the host.
-CNAME_BYTES: Final = 12
 # How often a leg looks after what is not due at every packet: reports, and a far end that has fallen silent.
 CARE_INTERVAL_S: Final = 1.0
 # The same while the far end has not been heard: then the call takes its place in the clock's round.
 FIRST_CARE_INTERVAL_S: Final = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class MediaTimeouts:
-    """When a far end without media counts as gone, in seconds; 0 means never."""
-
-    start_s: float = 0.0
-    running_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +62,7 @@ class MediaPlane:
     sockets: MediaSockets
     advertised_host: str
     now: Callable[[], float]
-    timeouts: MediaTimeouts = MediaTimeouts()
+    timeouts: MediaTimeouts = field(default_factory=MediaTimeouts)
     listener_hosts: frozenset[str] = frozenset()
 
     def host_for(self, session: ServerSession) -> str:
@@ -114,22 +104,19 @@ class AudioLeg(TurnPath):
         self.turning = None
         self.sender = self._port.rtp.sender
         self.care_interval_s = FIRST_CARE_INTERVAL_S
-        self._send = self._port.rtp.send
-        self._send_rtcp = self._port.rtcp.send
         self._offer: SessionDescription | None = None
         self._audio: NegotiatedAudio | None = None
         self._parameters = StreamParameters(remote=None)
         self._stream: RtpStream | None = None
-        self._rtcp: RtcpSession | None = None
+        self._reporting: Reporting | None = None
         self._tap: Tap | None = None
         self.mouth = None
         self._formats = (AudioFormat.PCMU, AudioFormat.PCMU)
-        self._lost: Callable[[], None] | None = None
+        self._watch: SilenceWatch | None = None
         self._flushed: Callable[[list[PlayedItem]], object] | None = None
         self._load: Callable[[int], None] | None = None
         self._told_load = 0
         self._is_sending = False
-        self._quiet_since = 0.0
         self.care_due = 0.0
         self._is_aligned = False
 
@@ -184,9 +171,9 @@ class AudioLeg(TurnPath):
         if tuned and parameters.ptime_ms != before.ptime_ms:
             self._plane.clock.register(self, parameters.ptime_ms)
             self._is_aligned = False
-        if not before.receives:
-            self._quiet_since = now
-        self._accept_rtcp(stream, audio)
+        if not before.receives and self._watch is not None:
+            self._watch.begin_anew(now)
+        self._agree_on_reports(stream, audio)
 
     # The stream.
 
@@ -232,9 +219,9 @@ class AudioLeg(TurnPath):
         """
         now = self._plane.now()
         self._formats = (input_format, output_format)
-        self._lost, self._flushed, self._load = on_lost, on_flushed, on_load
-        self._told_load = 0
-        self._quiet_since, self.care_due = now, now + FIRST_CARE_INTERVAL_S
+        self._flushed, self._load, self._told_load = on_flushed, on_load, 0
+        self._watch = None if on_lost is None else SilenceWatch(self._plane.timeouts, on_lost, now)
+        self.care_due = now + FIRST_CARE_INTERVAL_S
         self._is_aligned = False
         self._tap = Tap(sink, self._plane.now)
         self._tune(self._parameters)
@@ -247,17 +234,11 @@ class AudioLeg(TurnPath):
             now=now,
         )
         stream.pause()
-        self._rtcp = RtcpSession(
-            stream,
-            cname=secrets.token_urlsafe(CNAME_BYTES),
-            choose=random.uniform,
-            wall_offset_s=time.time() - now,
-            now=now,
-        )
-        if self._audio is not None:
-            self._accept_rtcp(stream, self._audio)
         if self._port is not None:
+            self._reporting = Reporting(stream, self._port, now)
             self._port.receive_with(stream.receive_datagram)
+        if self._audio is not None:
+            self._agree_on_reports(stream, self._audio)
         self._plane.clock.register(self, self._parameters.ptime_ms)
 
     def redirect(
@@ -296,7 +277,9 @@ class AudioLeg(TurnPath):
         tap.tune(ear_for(*codec, self._formats[0]), wanted, self._formats[0])
         return True
 
-    def _accept_rtcp(self, stream: RtpStream, audio: NegotiatedAudio) -> None:
+    def _agree_on_reports(self, stream: RtpStream, audio: NegotiatedAudio) -> None:
+        if self._reporting is not None:
+            self._reporting.agree(audio)
         if audio.rtcp_mux:
             stream.accept_multiplexed_rtcp(self._receive_rtcp)
 
@@ -364,7 +347,7 @@ class AudioLeg(TurnPath):
 
     def quality(self) -> QualityReport | None:
         """What RTCP has told so far; None before the start."""
-        return None if self._rtcp is None else self._rtcp.quality()
+        return None if self._reporting is None else self._reporting.quality()
 
     def statistics(self) -> MediaRecord:
         """What was received and sent so far."""
@@ -376,18 +359,14 @@ class AudioLeg(TurnPath):
         """Says goodbye over RTCP and frees the port. Idempotent."""
         self._plane.clock.unregister(self)
         if self._port is not None:
-            if (
-                self._rtcp is not None
-                and self._is_sending
-                and (bye := self._rtcp.goodbye(self._plane.now())) is not None
-            ):
-                self._report(bye)
+            if self._reporting is not None and self._is_sending:
+                self._reporting.say_goodbye(self._plane.now())
             self._port.close()
             self._port = None
         if self._tap is not None:
             self._tap.release()
-        self.turning = self._stream = self._rtcp = self._tap = self.mouth = None
-        self._lost = self._flushed = self._load = None
+        self.turning = self._stream = self._reporting = self._tap = self.mouth = None
+        self._watch = self._flushed = self._load = None
 
     # The clock's and the sockets' side.
 
@@ -405,32 +384,17 @@ class AudioLeg(TurnPath):
             self._is_aligned = True
             self.care_interval_s = CARE_INTERVAL_S
             self._plane.clock.align(self, heard_at)
-        if self._is_sending and self._rtcp is not None and (report := self._rtcp.poll(now)) is not None:
-            self._report(report)
+        if self._is_sending and self._reporting is not None:
+            self._reporting.poll(now)
         if self._load is not None and (calls := self._plane.clock.media_count) != self._told_load:
             self._told_load = calls
             self._load(calls)
-        if self._lost is None or not self._parameters.receives or self._parameters.remote is None:
-            return
-        arrived_at, timeouts = stream.arrived_at, self._plane.timeouts
-        limit_s = timeouts.start_s if arrived_at is None else timeouts.running_s
-        if limit_s and now - max(self._quiet_since, arrived_at or 0.0) >= limit_s:
-            lost, self._lost = self._lost, None
-            lost()
-
-    def _report(self, report: bytes) -> None:
-        """Sends where the far end wants its reports, and nowhere while its media comes from elsewhere than agreed."""
-        audio, stream = self._audio, self._stream
-        if audio is None or stream is None or stream.remote is None:
-            return
-        if audio.rtcp_mux:
-            self._send(report, stream.remote)
-        elif audio.remote_rtcp is not None and audio.remote_rtcp[0] == stream.remote[0]:
-            self._send_rtcp(report, audio.remote_rtcp)
+        if self._watch is not None and self._parameters.receives and self._parameters.remote is not None:
+            self._watch.check(stream.arrived_at, now)
 
     def _receive_rtcp(self, data: bytes, source: Address, now: float) -> None:
-        if self._rtcp is not None:
-            self._rtcp.receive_datagram(data, source, now)
+        if self._reporting is not None:
+            self._reporting.receive(data, source, now)
 
 
 def _ignore(data: bytes, source: Address, now: float) -> None:

@@ -30,7 +30,7 @@ from gateway.fast import is_compiled
 from gateway.identity.certificate import TrustList
 from gateway.identity.check import IdentityDesk
 from gateway.identity.fetch import CertificateSource, HttpsFetcher
-from gateway.leg import MediaPlane, MediaTimeouts
+from gateway.leg import MediaPlane
 from gateway.media_policy import MediaPolicy
 from gateway.message_archive import MessageArchive
 from gateway.model_supply import ModelSupply, create_supply, say_availability
@@ -47,6 +47,7 @@ from gateway.room import create_rooms
 from gateway.room_agent import RoomAttendance
 from gateway.roster import Roster, create_editions
 from gateway.signalling import TOKEN_BYTES, create_agent_configuration, create_listener, create_token
+from gateway.silence_watch import MediaTimeouts
 from gateway.stream_parameters import formats_of
 from gateway.switchboard import Switchboard
 from gateway.tools.catalog import ToolCatalog

@@ -68,6 +68,14 @@ class RtcpSession:
         self._remote: ReportBlock | None = None
         self._sent = self._received = self._malformed = self._strangers = 0
         self._bye_received = False
+        self._return: tuple[Address, Address] | None = None
+
+    @property
+    def came_from(self) -> Address | None:
+        """Where the far end's reports came from while its media came from where it comes from now; else None."""
+        if self._return is None or self._return[0] != self._stream.remote:
+            return None
+        return self._return[1]
 
     def poll(self, now: float) -> bytes | None:
         """Once a turn, or less often: the compound report when one is due."""
@@ -100,6 +108,7 @@ class RtcpSession:
         for packet in packets:
             if isinstance(packet, Report):
                 self._handle_report(packet, now)
+                self._learn_return(packet, source)
             elif isinstance(packet, Bye):
                 self._bye_received = True
 
@@ -138,6 +147,16 @@ class RtcpSession:
                 if round_trip_s <= _MAX_ROUND_TRIP_S:
                     _, total, count = self._round_trips
                     self._round_trips = [round_trip_s, total + round_trip_s, count + 1]
+
+    def _learn_return(self, report: Report, source: Address) -> None:
+        """Remembers where a report came from, if it speaks of what only an end of this stream has seen: the SSRC that
+        is heard, or ours. Without a latched source nobody is answered elsewhere than at the described address.
+        """
+        inbound, ours = self._stream.inbound, self._stream.ssrc
+        if inbound.source is None or inbound.source != inbound.remote:
+            return
+        if report.ssrc == inbound.ssrc or any(block.ssrc == ours for block in report.blocks):
+            self._return = inbound.source, source
 
     def _compound(self, now: float) -> bytes:
         statistics = self._stream.statistics()

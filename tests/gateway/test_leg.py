@@ -6,17 +6,15 @@ import numpy as np
 import pytest
 
 from gateway.config.trunk import Codec, Srtp
-from gateway.leg import MediaTimeouts
 from gateway.realtime.capability import AudioFormat
 from rtp.codec import g711
 from rtp.packet import RtpPacket
 from rtp.playout import PlayedItem
-from rtp.rtcp import Report, parse_compound
 from rtp.srtp import SrtpKey, SrtpProtector, SrtpSuite, SrtpUnprotector
 from sip.errors import SipError
 from sip.sdp.crypto import CryptoLine
 from sip.sdp.description import SessionDescription
-from tests.helpers.leg import HOST, SSRC, Peer, Plane, Sink, loudest_hertz, policy, port_of, run, tone
+from tests.helpers.leg import HOST, SSRC, Peer, Plane, Sink, loudest_hertz, policy, port_of, tone
 
 INLINE: Final = "inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj"
 
@@ -168,87 +166,6 @@ def test_a_trunk_that_wants_otherwise_gets_488(plane: Plane, peer: Peer, srtp: S
         leg.answer(peer.offer("0", f"a=crypto:1 AES_CM_128_HMAC_SHA1_80 {INLINE}", profile=profile))
     assert refusal.value.status == 488
     leg.close()
-
-
-def test_reports_go_to_the_rtcp_port_and_end_with_a_bye__rfc3550_6(plane: Plane, peer: Peer) -> None:
-    leg = plane.leg()
-    leg.answer(peer.offer("0"))
-    leg.start(Sink())
-    run(plane, leg, 5)
-    leg.resume()
-    run(plane, leg, 5)
-    packets = parse_compound(peer.rtcp.recv(2000))
-    assert isinstance(packets[0], Report)
-    leg.close()
-    peer.rtcp.settimeout(0.2)
-    names = [type(packet).__name__ for packet in parse_compound(peer.rtcp.recv(2000))]
-    while True:
-        try:
-            names = [type(packet).__name__ for packet in parse_compound(peer.rtcp.recv(2000))]
-        except TimeoutError:
-            break
-    assert names[-1] == "Bye"
-
-
-def test_multiplexed_reports_go_to_the_rtp_port__rfc5761(plane: Plane, peer: Peer) -> None:
-    leg = plane.leg()
-    leg.answer(peer.offer("0", "a=rtcp-mux"))
-    leg.start(Sink())
-    leg.resume()
-    run(plane, leg, 5)
-    peer.rtp.settimeout(0.2)
-    seconds = set()
-    while True:
-        try:
-            seconds.add(peer.rtp.recv(2000)[1])
-        except TimeoutError:
-            break
-    assert 200 in seconds
-    leg.close()
-
-
-def test_a_caller_without_media_is_lost_once_and_not_before_its_time(peer: Peer) -> None:
-    with Plane(MediaTimeouts(start_s=5, running_s=10)) as plane:
-        leg, lost = plane.leg(), list[float]()
-        leg.answer(peer.offer("0"))
-        leg.start(Sink(), on_lost=lambda: lost.append(plane.now))
-        run(plane, leg, 4.5)
-        assert lost == []
-        run(plane, leg, 10)
-        assert len(lost) == 1
-        leg.close()
-
-
-def test_a_caller_that_falls_silent_in_mid_call_is_lost_later(peer: Peer) -> None:
-    with Plane(MediaTimeouts(start_s=5, running_s=10)) as plane:
-        leg, lost = plane.leg(), list[float]()
-        port = port_of(leg.answer(peer.offer("0")))
-        leg.start(Sink(), on_lost=lambda: lost.append(plane.now))
-        peer.speak(bytes(160), port)
-        plane.sockets.drain(plane.now)
-        run(plane, leg, 9)
-        assert lost == []
-        run(plane, leg, 2)
-        assert len(lost) == 1
-        leg.close()
-
-
-def test_hold_is_no_loss_and_its_end_begins_the_wait_anew(peer: Peer) -> None:
-    with Plane(MediaTimeouts(start_s=5, running_s=10)) as plane:
-        leg, lost = plane.leg(), list[float]()
-        port = port_of(leg.answer(peer.offer("0")))
-        leg.start(Sink(), on_lost=lambda: lost.append(plane.now))
-        peer.speak(bytes(160), port)
-        plane.sockets.drain(plane.now)
-        leg.answer(peer.offer("0", "a=inactive", version=2))
-        run(plane, leg, 60)
-        assert lost == []
-        leg.answer(peer.offer("0", "a=sendrecv", version=3))
-        run(plane, leg, 4)
-        assert lost == []
-        run(plane, leg, 8)
-        assert len(lost) == 1
-        leg.close()
 
 
 def test_the_record_says_how_it_sounded(plane: Plane, peer: Peer) -> None:

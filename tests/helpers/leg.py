@@ -8,8 +8,9 @@ from typing import Final, Self
 import numpy as np
 
 from gateway.config.trunk import Codec, InbandDigits, Srtp, TrunkSettings
-from gateway.leg import AudioLeg, MediaPlane, MediaTimeouts
+from gateway.leg import AudioLeg, MediaPlane
 from gateway.media_policy import MediaPolicy
+from gateway.silence_watch import MediaTimeouts
 from rtp.clock import MediaClock
 from rtp.packet import RtpPacket
 from rtp.sink import NullSink
