@@ -11,6 +11,8 @@ from rtp.sink import StreamSink
 
 HISTORY_PACKETS: Final = 5
 """Payloads that a receiver keeps for concealment: 50 ms of the shortest, more of the others."""
+MAX_FILL_MS: Final = 1000
+"""A jump of the timestamp beyond this is a new clock and not a pause."""
 
 
 class GapFiller:
@@ -26,8 +28,11 @@ class GapFiller:
         # Octets that the far end's encoder never made would lead a decoder that follows it astray.
         self._has_silence = playout_format_of(payload_format) == payload_format
         self._owed_samples = 0
-        self.noise_level_dbov: int | None = None
-        """How loud the far end's silence is; None while it has not said so."""
+        self._most_samples = MAX_FILL_MS * payload_format.clock_rate_hz // 1000
+        self._made_up = 0
+        self._noise_level_dbov: int | None = None
+        self.is_disturbed = False
+        """Silence is made up, or will be at once: what comes next ends it (`settle`)."""
         self.concealed_samples = 0
         """In place of lost packets."""
         self.filled_samples = 0
@@ -37,33 +42,68 @@ class GapFiller:
         """Another one hears from now on."""
         self._on_audio = sink.on_audio
 
-    def conceal(self, samples: int, history: Iterable[bytes]) -> None:
-        """Stands in for lost audio: the sound goes on and fades."""
-        self.concealed_samples += samples
-        self._emit(samples, history)
+    def take_over(self, other: "GapFiller", rate_hz: int) -> None:
+        """Goes on where another has been, whose clock had this rate."""
+        scale = self._format.clock_rate_hz
+        self.concealed_samples = other.concealed_samples * scale // rate_hz
+        self.filled_samples = other.filled_samples * scale // rate_hz
+        self._made_up = other._made_up
+        self.is_disturbed = self._made_up > 0
 
-    def fade(self, samples: int, history: Iterable[bytes]) -> None:
-        """The source has fallen silent without a word: fades what was heard last, then silence."""
-        self.filled_samples += samples
-        self._emit(samples, history)
+    def bridge(self, samples: int, history: Iterable[bytes], *, is_lost: bool) -> None:
+        """Fills what is missing before the next payload: lost, or not sent. What was made up meanwhile counts."""
+        samples -= self._made_up
+        if not 0 < samples <= self._most_samples:
+            return
+        if is_lost:
+            self.concealed_samples += samples
+            self._conceal(samples, history)
+        else:
+            self._silence(samples)
 
-    def silence(self, samples: int) -> None:
+    def sustain(self, samples: int, history: Iterable[bytes]) -> None:
+        """The source has been silent for so long: whole frames stand in for it, faded out unless it chose a noise."""
+        frame = self._frame_samples
+        owed = min((samples - self._made_up) // frame, self._most_samples // frame) * frame
+        if owed <= 0:
+            return
+        if self._noise_level_dbov is not None:
+            self._silence(owed)
+        else:
+            self.filled_samples += owed
+            self._conceal(owed, history)
+        self._made_up += owed
+        self.is_disturbed = True
+
+    def begin_noise(self, level_dbov: int) -> None:
+        """The far end says how loud its silence is, until it speaks again."""
+        self._noise_level_dbov = level_dbov
+        self.is_disturbed = True
+
+    def settle(self) -> None:
+        """The far end is heard again."""
+        self._noise_level_dbov = None
+        self._made_up = 0
+        self.is_disturbed = False
+
+    def recover(self, payload: bytes) -> bytes:
+        """The first real payload after a gap, blended with what was made up; any other unchanged."""
+        return payload if self._concealer is None else self._concealer.recover(payload)
+
+    def _silence(self, samples: int) -> None:
         """Silence that the far end chose not to send, or the comfort noise that it asked for instead."""
         self.filled_samples += samples
         if not self._has_silence:
             self._emit_empty(samples)
             return
         for count in self._frames(samples):
-            if self._noise is not None and self.noise_level_dbov is not None:
-                self._on_audio(self._noise.frame(count, self.noise_level_dbov), True)
+            if self._noise is not None and self._noise_level_dbov is not None:
+                self._on_audio(self._noise.frame(count, self._noise_level_dbov), True)
             else:
                 self._on_audio(self._format.silence_of(self._octets(count)), True)
 
-    def recover(self, payload: bytes) -> bytes:
-        """The first real payload after a gap, blended with what was made up; any other unchanged."""
-        return payload if self._concealer is None else self._concealer.recover(payload)
-
-    def _emit(self, samples: int, history: Iterable[bytes]) -> None:
+    def _conceal(self, samples: int, history: Iterable[bytes]) -> None:
+        """The sound goes on and fades."""
         concealer = self._concealer
         if concealer is None:
             self._emit_empty(samples)

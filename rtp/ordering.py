@@ -48,13 +48,14 @@ def adapted_wait(jitter_s: float) -> float:
 class InboundOrder(Generic[T]):
     """The order of one SSRC. The owner's fast path may compare and advance `expected` itself while `held` is empty."""
 
-    __slots__ = ("_is_skipping", "_lost", "_stray_successor", "_wait_s", "expected", "held")
+    __slots__ = ("_is_skipping", "_lost", "_renumbered", "_stray_successor", "_wait_s", "expected", "held")
 
     def __init__(self, first_sequence_number: int) -> None:
         self.expected = first_sequence_number
         self.held: dict[int, tuple[float, T]] = {}
         self._lost: dict[int, None] = {}
         self._stray_successor: int | None = None
+        self._renumbered: int | None = None
         self._wait_s = MIN_WAIT_S
         self._is_skipping = False
 
@@ -84,6 +85,17 @@ class InboundOrder(Generic[T]):
             return Arrival.STRAY
         self.restart(sequence_number)
         return Arrival.RESTART
+
+    def is_renumbered(self, sequence_number: int, is_unheard: bool) -> bool:
+        """Whether the sender has gone a little back in its numbers and on in its media time: two packets in sequence
+        that look like old ones and carry what was never heard.
+        """
+        if not is_unheard or sequence_difference(sequence_number, self.expected) >= 0:
+            self._renumbered = None
+            return False
+        is_second = sequence_number == self._renumbered
+        self._renumbered = None if is_second else sequence_add(sequence_number, 1)
+        return is_second
 
     def restart(self, sequence_number: int) -> None:
         """The sender has renumbered its packets: this one is played, its successor is awaited."""

@@ -62,6 +62,14 @@ class StreamParameters:
         """What counts the durations of telephone-events."""
         return self.telephone_event_clock_rate_hz or self.payload_format.clock_rate_hz
 
+    def knows(self, payload_type: int) -> bool:
+        """Whether packets of this type may come. A far end may well begin with a digit, or with its silence's noise."""
+        return (
+            payload_type
+            in (self.payload_type_rx, self.telephone_event_payload_type_rx, self.comfort_noise_payload_type)
+            or payload_type in self.translations
+        )
+
     @property
     def frame_octets(self) -> int:
         """Octets of one packet's payload; 0 where they vary."""

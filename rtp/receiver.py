@@ -16,21 +16,20 @@ from rtp.packet import HEADER, HEADER_OCTETS, payload_bounds
 from rtp.parameters import StreamParameters
 from rtp.path import NO_SSRC
 from rtp.probation import Probation
-from rtp.sequence import sequence_add, sequence_difference, timestamp_add, timestamp_difference
+from rtp.rtcp import RTCP_TYPES
+from rtp.sequence import sequence_add, timestamp_add, timestamp_difference
 from rtp.sink import StreamSink
-from rtp.source_lock import Address, SourceLock, Verdict
+from rtp.source_account import SourceAccount
+from rtp.source_lock import Address
+from rtp.source_search import SourceSearch
 from rtp.srtp import SrtpError, SrtpUnprotector
-from rtp.statistics import DISCARD_OF, DISCARDS, Discard, ReceiverStatistics
+from rtp.statistics import DISCARD_OF, DISCARD_OF_ARRIVAL, Discard, ReceiverStatistics
 from rtp.telephone_event import TelephoneEventReceiver
 
 MAX_PACKET_MS: Final = 200
 """RFC 3551 section 4.2: "a receiver SHOULD accept packets representing between 0 and 200 ms of audio data"."""
 STARVED_AFTER_S: Final = 0.200
 """No audio for so long is no jitter: silence is made up, so that whoever listens for the end of speech hears it."""
-MAX_FILL_MS: Final = 1000
-"""A jump of the timestamp beyond this is a new clock and not a pause."""
-_RTCP_TYPES: Final = range(192, 224)
-"""RFC 5761 section 4: the second octet of RTCP packets."""
 
 _unpack_from = HEADER.unpack_from
 # timestamp, payload (None: holds a place in the sequence and carries no audio)
@@ -41,27 +40,20 @@ class RtpReceiver(InboundPath):
     """Hears one source, in order, and fills what is missing so that the sink's clock stays true."""
 
     __slots__ = (
+        "_account",
         "_arrived_at",
-        "_base_missing",
-        "_base_sequence",
-        "_base_taken",
         "_discards",
-        "_disturbed",
         "_events",
-        "_filled",
         "_filler",
         "_frame_samples",
         "_has_heard",
         "_largest",
-        "_lock",
         "_loss_pending",
-        "_lost",
         "_order",
         "_parameters",
         "_probation",
         "_released_at",
-        "_renumbered",
-        "_restarts",
+        "_search",
         "_sink",
         "on_rtcp",
     )
@@ -72,27 +64,24 @@ class RtpReceiver(InboundPath):
         self._order: InboundOrder[_Placed] = InboundOrder(0)
         self._probation = Probation()
         self.history = RecentAudio(HISTORY_PACKETS)
-        self._discards = [0] * len(Discard)
-        self.packets = self._lost = self._restarts = 0
-        self.played = 0
-        self._base_sequence = self._base_taken = self._base_missing = 0
+        self._account = SourceAccount()
+        self._discards = self._account.discards
+        self.packets = self.played = 0
         self.transit = self.jitter = self.peak_jitter = 0.0
         self.audio_at = self._arrived_at = now
         self._released_at: float | None = None
-        self._renumbered: int | None = None
         self.next_timestamp = 0
-        self._filled = 0
-        self._disturbed = self._loss_pending = self._has_heard = False
+        self._loss_pending = self._has_heard = False
         self._filler = GapFiller(parameters.payload_format, parameters.ptime_ms, sink)
         self.starved_after = STARVED_AFTER_S
         self._events: TelephoneEventReceiver | None = None
+        self._search = SourceSearch(parameters, now, self._discards)
         self._adopt(parameters)
-        self._lock = SourceLock(parameters.source_policy, parameters.remote, now, parameters.source_allowed)
         self.source = None
         self.unprotector = SrtpUnprotector(parameters.secure.rx) if parameters.secure is not None else None
         self.on_rtcp: Callable[[bytes, Address, float], None] | None = None
         """Takes RTCP that came to the RTP port, still encrypted on a secure stream."""
-        self.remote = self._lock.remote
+        self.remote = self._search.remote
         self._settle()
 
     @property
@@ -109,7 +98,7 @@ class RtpReceiver(InboundPath):
         """Tells the regular path how things stand, after anything that was not regular."""
         held = bool(self._order.held)
         self.expected = self._order.expected
-        self.is_open = not held and not self._disturbed
+        self.is_open = not held and not self._filler.is_disturbed
         self.is_restless = held or (self._events is not None and self._events.is_active)
 
     def _poll_irregular(self, now: float) -> None:
@@ -133,12 +122,12 @@ class RtpReceiver(InboundPath):
         if (parameters.payload_format, parameters.ptime_ms) != (old.payload_format, old.ptime_ms):
             self._adopt_format(parameters, old_rate)
         if (parameters.remote, parameters.source_policy) != (old.remote, old.source_policy):
-            self._lock = self._lock_of(parameters, now, has_moved=True)
+            self._search.begin_anew(parameters, now, has_moved=True)
             self.source = None
-            self.remote = self._lock.remote
+            self.remote = self._search.remote
         elif parameters.receives and not old.receives:
             # While a far end is on hold its NAT may forget the port: whoever speaks first is the source again.
-            self._lock = self._lock_of(parameters, now, has_moved=False)
+            self._search.begin_anew(parameters, now, has_moved=False)
             self.source = None
         if parameters.secure is None:
             self.unprotector = None
@@ -151,17 +140,6 @@ class RtpReceiver(InboundPath):
             self.history.clear()
         self._settle()
 
-    def _lock_of(self, parameters: StreamParameters, now: float, *, has_moved: bool) -> SourceLock:
-        """A new lock, with what is known of the one before."""
-        return SourceLock(
-            parameters.source_policy,
-            parameters.remote,
-            now,
-            parameters.source_allowed,
-            former=self.source or self._lock.former,
-            has_moved=has_moved,
-        )
-
     def refresh_sink(self) -> None:
         """Looks up again who hears."""
         self.on_audio = self._sink.on_audio
@@ -169,39 +147,12 @@ class RtpReceiver(InboundPath):
 
     def statistics(self) -> ReceiverStatistics:
         """The counts at this moment."""
-        rate = self.clock_rate_hz
-        taken = self.packets + self._lost - self._base_taken
-        return ReceiverStatistics(
-            packets=self.packets,
-            lost=self._lost,
-            late=self._discards[Discard.LATE],
-            jitter_ms=self.jitter * 1000 / rate,
-            peak_jitter_ms=max(self.jitter, self.peak_jitter) * 1000 / rate,
-            concealed_ms=self._filler.concealed_samples * 1000 // rate,
-            filled_ms=self._filler.filled_samples * 1000 // rate,
-            played_ms=(self.played + self._filler.concealed_samples + self._filler.filled_samples) * 1000 // rate,
-            restarts=self._restarts,
-            extended_highest_sequence=self._base_sequence + max(0, taken - 1),
-            expected=taken,
-            cumulative_lost=self._missing - self._base_missing,
-            ssrc=None if self.ssrc == NO_SSRC else self.ssrc,
-            discards=self._counted_discards(),
-        )
-
-    @property
-    def _missing(self) -> int:
-        """Packets expected less packets received, duplicates included (RFC 3550 section 6.4.1)."""
-        return self._lost - self._discards[Discard.LATE] - self._discards[Discard.DUPLICATE]
-
-    def _counted_discards(self) -> dict[Discard, int]:
-        counts = {cause: count for cause in DISCARDS if (count := self._discards[cause])}
-        if self._probation.rejected:
-            counts[Discard.FOREIGN_SSRC] = self._probation.rejected
-        return counts
+        return self._account.statistics(self, self._filler, self._probation.rejected)
 
     def _adopt(self, parameters: StreamParameters) -> None:
         """What follows from the parameters alone. Gaps, digits and counts that are under way go on."""
         self._parameters = parameters
+        self._search.adopt(parameters)
         self.on_audio = self._sink.on_audio  # a sink may have changed what it does with another format
         payload_format = parameters.payload_format
         self.payload_type = parameters.payload_type_rx
@@ -224,46 +175,29 @@ class RtpReceiver(InboundPath):
     def _adopt_format(self, parameters: StreamParameters, old_rate: int) -> None:
         """Another format or packet time: gaps are filled anew, the counts go on in the new clock."""
         filler = GapFiller(parameters.payload_format, parameters.ptime_ms, self._sink)
-        filler.concealed_samples = self._filler.concealed_samples * self.clock_rate_hz // old_rate
-        filler.filled_samples = self._filler.filled_samples * self.clock_rate_hz // old_rate
+        filler.take_over(self._filler, old_rate)
         self.played = self.played * self.clock_rate_hz // old_rate
         self.jitter *= self.clock_rate_hz / old_rate
         self.peak_jitter *= self.clock_rate_hz / old_rate
         self._filler = filler
-        self._disturbed = False
         self.starved_after = STARVED_AFTER_S
 
     def _receive_foreign(self, data: bytes, source: Address, now: float) -> None:
         """A datagram from a source that is not the locked one: a stranger, or the far end's first."""
-        lock = self._lock
-        if lock.source is not None or lock.negotiated is None:
+        search = self._search
+        if search.is_over:
             self._discards[Discard.STRANGER] += 1
             return
-        if self.unprotector is not None:
-            # On a secure stream only who has the key can become its source.
-            plain = self._unprotected(data, now)
-            if plain is None:
-                return
-            data = plain
-        try:
-            payload_bounds(data)
-        except RtpParseError as error:
-            self._discards[DISCARD_OF[error.malformation]] += 1
+        # On a secure stream only who has the key can become its source.
+        plain = self._unprotected(data, now)
+        if plain is None:
             return
-        _, second, sequence_number, _, ssrc = _unpack_from(data)
-        if not self._is_known(second & 0x7F):
-            self._discards[Discard.RTCP if second in _RTCP_TYPES else Discard.PAYLOAD_TYPE] += 1
-            return
-        verdict = lock.consider(source, data, sequence_number, ssrc, now)
-        if verdict is Verdict.STRANGER:
-            self._discards[Discard.STRANGER] += 1
-        elif verdict is Verdict.LOCKED:
-            self.source = self.remote = lock.source
+        packets = search.examine(plain, source, now)
+        if search.source is not None:
+            self.source = self.remote = search.source
             self.ssrc = NO_SSRC
-            for held in lock.take_held():
-                self._receive_irregular(held, now)
-        elif verdict is Verdict.FORMER:
-            self._receive_irregular(data, now)
+        for packet in packets:
+            self._receive_irregular(packet, now)
 
     def _unprotected(self, data: bytes, now: float) -> bytes | None:
         unprotector = self.unprotector
@@ -320,7 +254,7 @@ class RtpReceiver(InboundPath):
         elif ssrc == self.ssrc:
             self._take(data[start:end], second, sequence_number, timestamp, now)
         elif self.ssrc == NO_SSRC:
-            if self._is_known(second & 0x7F):
+            if self._parameters.knows(second & 0x7F):
                 self._synchronise(ssrc, sequence_number)
                 self._take(data[start:end], second, sequence_number, timestamp, now)
             else:
@@ -358,25 +292,18 @@ class RtpReceiver(InboundPath):
         elif arrival is Arrival.HELD:
             order.adapt(self.jitter / self.clock_rate_hz)
             self._release(now)
-        elif arrival is Arrival.RESTART or (audio is not None and self._is_renumbered(sequence_number, timestamp)):
+        elif arrival is Arrival.RESTART or (
+            audio is not None and order.is_renumbered(sequence_number, self._is_unheard(timestamp))
+        ):
             order.restart(sequence_number)
-            self._restarts += 1
+            self._account.restarts += 1
             self._mark_start(sequence_number)
             self._play(0, timestamp, audio, now)
         else:
-            self._discards[_DISCARD_OF_ARRIVAL[arrival]] += 1
+            self._discards[DISCARD_OF_ARRIVAL[arrival]] += 1
 
-    def _is_renumbered(self, sequence_number: int, timestamp: int) -> bool:
-        """Whether the far end has gone a little back in its numbers and on in its media time: two packets in sequence
-        that look like old ones and carry what was never heard.
-        """
-        ahead = sequence_difference(sequence_number, self._order.expected)
-        if ahead >= 0 or not self.history or timestamp_difference(timestamp, self.next_timestamp) < 0:
-            self._renumbered = None
-            return False
-        is_second = sequence_number == self._renumbered
-        self._renumbered = None if is_second else sequence_add(sequence_number, 1)
-        return is_second
+    def _is_unheard(self, timestamp: int) -> bool:
+        return bool(self.history) and timestamp_difference(timestamp, self.next_timestamp) >= 0
 
     def _begin_comfort_noise(self, payload: bytes) -> None:
         """RFC 3389: the far end falls silent on purpose. Noise is made up at once and not only after a wait."""
@@ -384,9 +311,8 @@ class RtpReceiver(InboundPath):
         if level is None:
             self._discards[Discard.EMPTY] += 1
             return
-        self._filler.noise_level_dbov = level
+        self._filler.begin_noise(level)
         self.starved_after = 0.0
-        self._disturbed = True
 
     @property
     def audio_arrived_at(self) -> float:
@@ -410,24 +336,21 @@ class RtpReceiver(InboundPath):
     def _play(self, lost: int, timestamp: int, audio: bytes | None, now: float) -> None:
         """Hands the next packet in order to the sink, after what is missing before it."""
         self.packets += 1
-        self._lost += lost
-        self._loss_pending = self._loss_pending or lost > 0
+        if lost:
+            self._account.lost += lost
+            self._loss_pending = True
         if audio is None:
             return
         filler = self._filler
         if self.history:
-            # RTP timestamps say how much is missing, whatever the packets were; what was made up meanwhile counts.
-            gap = timestamp_difference(timestamp, self.next_timestamp) - self._filled
-            if 0 < gap <= MAX_FILL_MS * self.clock_rate_hz // 1000:
-                if self._loss_pending:
-                    filler.conceal(gap, self.history)
-                else:
-                    filler.silence(gap)
-        if filler.noise_level_dbov is not None:
-            filler.noise_level_dbov = None
+            # RTP timestamps say how much is missing, whatever the packets were.
+            missing = timestamp_difference(timestamp, self.next_timestamp)
+            if missing > 0:
+                filler.bridge(missing, self.history, is_lost=self._loss_pending)
+        if filler.is_disturbed:
+            filler.settle()
             self.starved_after = STARVED_AFTER_S
-        self._filled = 0
-        self._disturbed = self._loss_pending = False
+        self._loss_pending = False
         samples = self._parameters.payload_format.samples(audio) or self._frame_samples
         self.next_timestamp = timestamp_add(timestamp, samples)
         self.played += samples
@@ -437,44 +360,28 @@ class RtpReceiver(InboundPath):
         self.on_audio(audio, False)
 
     def _fill_starvation(self, now: float) -> None:
-        """Nothing has come for long: whole frames of silence until now, the first of them faded out."""
-        if not self.history:
-            return
-        owed = int((now - self.audio_at) * self.clock_rate_hz) - self._frame_samples - self._filled
-        frames = min(owed // self._frame_samples, MAX_FILL_MS * self.clock_rate_hz // 1000 // self._frame_samples)
-        if frames > 0:
-            if self._filler.noise_level_dbov is not None:
-                self._filler.silence(frames * self._frame_samples)
-            else:
-                self._filler.fade(frames * self._frame_samples, self.history)
-            self._filled += frames * self._frame_samples
-            self._disturbed = True
-
-    def _is_known(self, payload_type: int) -> bool:
-        """Whether it was negotiated. A far end may well begin with a digit, or with the noise of its silence."""
-        parameters = self._parameters
-        events, noise = parameters.telephone_event_payload_type_rx, parameters.comfort_noise_payload_type
-        return payload_type in (self.payload_type, events, noise) or payload_type in parameters.translations
+        """Nothing has come for long: silence until now."""
+        if self.history:
+            silent = int((now - self.audio_at) * self.clock_rate_hz) - self._frame_samples
+            self._filler.sustain(silent, self.history)
 
     def _is_rtcp(self, second: int) -> bool:
         """By the second octet (RFC 5761 section 4). Marked packets of the payload types 64 to 95, which may be
         negotiated where nothing is multiplexed, look the same.
         """
-        return second in _RTCP_TYPES and (self.on_rtcp is not None or not self._is_known(second & 0x7F))
+        return second in RTCP_TYPES and (self.on_rtcp is not None or not self._parameters.knows(second & 0x7F))
 
     def _synchronise(self, ssrc: int, sequence_number: int) -> None:
         """Follows this SSRC from this packet on."""
         if self.history:
-            self._restarts += 1
+            self._account.restarts += 1
         self.ssrc, self._has_heard = ssrc, True
         self._order = InboundOrder(sequence_number)
         self._mark_start(sequence_number)
 
     def _mark_start(self, sequence_number: int) -> None:
         """A new timeline begins: no gap can be told from the old one's timestamps."""
-        self._base_sequence = sequence_number
-        self._base_taken = self.packets + self._lost
-        self._base_missing = self._missing
+        self._account.begin(sequence_number, self.packets)
         self._probation.clear()
         self.history.clear()
         if self._events is not None:
@@ -482,7 +389,7 @@ class RtpReceiver(InboundPath):
 
     def _consider_ssrc(self, data: bytes, payload_type: int, ssrc: int, sequence_number: int, now: float) -> None:
         """Another SSRC from the locked source: followed after two packets in sequence, when the old one is silent."""
-        if not self._is_known(payload_type):
+        if not self._parameters.knows(payload_type):
             self._discards[Discard.PAYLOAD_TYPE] += 1
             return
         quiet_s = now - max(self.audio_at, self._arrived_at)
@@ -491,10 +398,3 @@ class RtpReceiver(InboundPath):
             self._synchronise(ssrc, sequence_add(sequence_number, 1 - len(followed)))
             for packet in followed:
                 self._judge(packet, now)
-
-
-_DISCARD_OF_ARRIVAL: Final = {
-    Arrival.DUPLICATE: Discard.DUPLICATE,
-    Arrival.LATE: Discard.LATE,
-    Arrival.STRAY: Discard.STRAY,
-}

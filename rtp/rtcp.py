@@ -18,6 +18,8 @@ _VERSION: Final = 2
 _PADDING: Final = 0x20
 _COUNT: Final = 0x1F
 _CNAME: Final = 1
+RTCP_TYPES: Final = range(192, 224)
+"""RFC 5761 section 4: the second octet of RTCP packets, by which they are told from RTP."""
 MAX_COMPOUND_PACKETS: Final = 64
 """More than any report carries; bounds what a hostile datagram of empty packets can cost."""
 

@@ -6,6 +6,7 @@ from enum import IntEnum
 from typing import Final
 
 from rtp.errors import Malformation
+from rtp.ordering import Arrival
 
 
 class Discard(IntEnum):
@@ -57,6 +58,11 @@ DISCARD_OF: Mapping[Malformation, Discard] = {
     Malformation.CSRC: Discard.CSRC,
     Malformation.EXTENSION: Discard.EXTENSION,
     Malformation.PADDING: Discard.PADDING,
+}
+DISCARD_OF_ARRIVAL: Mapping[Arrival, Discard] = {
+    Arrival.DUPLICATE: Discard.DUPLICATE,
+    Arrival.LATE: Discard.LATE,
+    Arrival.STRAY: Discard.STRAY,
 }
 
 

@@ -10,6 +10,7 @@ from rtp.parameters import StreamParameters
 from rtp.sequence import sequence_add, timestamp_add
 from rtp.sink import NullSink
 from rtp.source_lock import Address
+from rtp.statistics import Discard
 from rtp.stream import RtpStream
 
 FAR_END: Address = ("198.51.100.7", 12692)
@@ -146,3 +147,14 @@ def run(stream: RtpStream, arrivals: Iterable[tuple[float, bytes]], *, until: fl
             sent.append(packet)
         turn += 1
     return sent
+
+
+def feed(stream: RtpStream, datagrams: list[bytes], start: float = 0.0) -> float:
+    """Gives one datagram every 20 ms. Returns when the next would be due."""
+    for index, datagram in enumerate(datagrams):
+        stream.receive_datagram(datagram, FAR_END, start + index * TICK_S)
+    return start + len(datagrams) * TICK_S
+
+
+def discards(stream: RtpStream) -> dict[Discard, int]:
+    return dict(stream.statistics().rx.discards)
