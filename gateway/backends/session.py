@@ -13,9 +13,10 @@ from typing import Final
 
 from gateway.backends.endpoint import WireEndpoint
 from gateway.backends.input import InputAudio
+from gateway.backends.opening import open_wire
 from gateway.backends.protocol import ModelProtocol
 from gateway.backends.warm import WarmPool
-from gateway.backends.wire import Closure, ClosureCause, Wire, open_wire
+from gateway.backends.wire import Closure, ClosureCause, Wire
 from gateway.fast import SessionPath
 from gateway.realtime.capability import RealtimeCapabilities
 from gateway.realtime.conversation import ConversationTurn

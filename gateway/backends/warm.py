@@ -15,7 +15,8 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.backends.endpoint import WireEndpoint
-from gateway.backends.wire import Closure, Wire, WireReceiver, open_wire
+from gateway.backends.opening import open_wire
+from gateway.backends.wire import Closure, Wire, WireReceiver
 from gateway.realtime.errors import ModelError
 
 # How often the sockets are looked after: pings, age.
