@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 .PHONY: demo test bench check coverage fuzz format schema clean system-test-tools
 
 # One environment serves the demo, the tests and the checks. It is made anew when pyproject.toml or what is compiled changes.
-$(STAMP): pyproject.toml rtp/_fast.pyx rtp/codec/_polyphase.pyx gateway/_fast.pyx
+$(STAMP): pyproject.toml rtp/_fast.pxd rtp/_fast.pyx rtp/codec/_polyphase.pyx gateway/_fast.pyx
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Trunkline needs Python 3.11 or newer; set PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
