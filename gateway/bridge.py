@@ -33,6 +33,9 @@ from rtp.sink import NullSink, ignore_frame
 # How much of a caller's audio goes into one message, by how many calls there are: (calls from which on, milliseconds).
 # A message costs the same whatever its length, so a full process trades delay for calls; a quiet one does not.
 APPEND_STEPS: Final = ((450, 60), (120, 40), (0, 20))
+# The caller's first sound may be so long ago when it is told (`interruption.minimum_speech_ms`, and a service's own
+# delay); what lies further back is a service that counts otherwise.
+LONGEST_HESITATION_SECONDS: Final = 6.0
 
 
 def append_ms_for(calls: int) -> int:
@@ -102,7 +105,7 @@ class BridgeListener(Protocol):
     def on_playout_drained(self) -> None:
         """All that the agent had to say has left the socket."""
 
-    def on_said(self, speaker: str, text: str) -> None:
+    def on_said(self, utterance: Utterance) -> None:
         """One side's words are complete."""
 
     def on_interrupted(self, heard_ms: int) -> None:
@@ -243,7 +246,10 @@ class Bridge(BridgePath, NullSink):
     def _speech_started(self, event: SpeechStarted) -> None:
         """The caller speaks: what waits is dropped at once, and the model forgets what was not heard."""
         now = self._clock()
-        self.conversation.caller_started(event.item_id, now)
+        began = now
+        if event.audio_ms is not None and self.first_audio_at is not None:  # told late, where it did not count at once
+            began = max(now - LONGEST_HESITATION_SECONDS, min(now, self.first_audio_at + event.audio_ms / 1000))
+        self.conversation.caller_started(event.item_id, now, began)
         if self.speech is None:
             return
         for played in self.on_playout_flushed(self.speech.flush()):
@@ -263,7 +269,7 @@ class Bridge(BridgePath, NullSink):
         if event.audio_ms is not None and self.first_audio_at is not None:
             # The model counts in appended audio; the caller's last word lies before the silence that it waited for.
             stopped = min(now, self.first_audio_at + (event.audio_ms - self._pause_ms) / 1000)
-        self.conversation.caller_stopped(stopped, now)
+        self.conversation.caller_stopped(stopped, now, event.item_id)
 
     def _response_started(self, event: ResponseStarted) -> None:
         self.conversation.response_started(event.response_id, self._clock())
@@ -282,13 +288,11 @@ class Bridge(BridgePath, NullSink):
         if not event.final:
             self.conversation.agent_fragment(event.item_id, event.text, self._clock())
             return
-        self.conversation.agent_said(event.item_id, event.text, self._clock())
-        self._listener.on_said("agent", event.text)
+        self._listener.on_said(self.conversation.agent_said(event.item_id, event.text, self._clock()))
 
     def _caller_transcript(self, event: CallerTranscript) -> None:
         if event.final:
-            self.conversation.caller_said(event.item_id, event.text, self._clock())
-            self._listener.on_said("caller", event.text)
+            self._listener.on_said(self.conversation.caller_said(event.item_id, event.text, self._clock()))
 
     def _add_usage(self, usage: Usage) -> None:
         for name in Usage.__dataclass_fields__:

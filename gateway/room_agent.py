@@ -315,11 +315,13 @@ class RoomAgent:
         return False
 
     def pause_recording(self) -> bool:
-        """The callers' recordings are their own."""
+        """The callers' recordings are their own; what the agent hears stands in its own record no more."""
+        self._account.withhold()
         return False
 
     def resume_recording(self) -> bool:
         """See `pause_recording`."""
+        self._account.unveil()
         return False
 
 

@@ -98,6 +98,23 @@ class Account:
         """Now, from the answer; before it, from the INVITE."""
         return self._since_start_ms(self._clock())
 
+    def withhold(self) -> None:
+        """What is said and keyed from now on is not kept (`gateway.call.discretion`)."""
+        self.conversation.withhold()
+
+    def unveil(self) -> None:
+        """Everything is kept again."""
+        self.conversation.discretion.end(self._clock())
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether the model may know what must not be kept: there has been a pause."""
+        return self.conversation.discretion.has_been_on
+
+    def withholds_key(self, duration_ms: int) -> bool:
+        """Whether a key that was held for so long, until now, must not be kept."""
+        return self.conversation.discretion.covers(self._clock() - duration_ms / 1000)
+
     @property
     def caller_turns(self) -> int:
         """How often the caller has spoken so far."""

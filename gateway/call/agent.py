@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from gateway.admission import Route
 from gateway.bridge import Recorder, Voice
 from gateway.call.account import Account
+from gateway.call.conversation import Utterance
 from gateway.call.entry import DIGIT_PAUSE_SECONDS, KeypadEntry
 from gateway.call.environment import CallEnvironment
 from gateway.call.history import history_of
@@ -170,18 +171,20 @@ class CallAgent:
 
     def on_digit(self, digit: str, duration_ms: int) -> None:
         """A key that came as a telephone-event."""
-        self.entry.press(digit, duration_ms, self._account.at_ms)
-        self._take_key(digit)
+        withheld = self._account.withholds_key(duration_ms)
+        self.entry.press(digit, duration_ms, self._account.at_ms, withheld=withheld)
+        self._take_key(digit, withheld)
 
     def on_info(self, content_type: str | None, body: bytes) -> None:
         """A SIP INFO, which may bring a key."""
-        digit = self.entry.read(content_type, body, self._account.at_ms)
+        withheld = self._account.withholds_key(0)
+        digit = self.entry.read(content_type, body, self._account.at_ms, withheld=withheld)
         if digit is not None:
-            self._take_key(digit)
+            self._take_key(digit, withheld)
 
-    def _take_key(self, digit: str) -> None:
+    def _take_key(self, digit: str, withheld: bool) -> None:
         """Keys are collected into an entry, which the model is told as one."""
-        self._logger.info("digit", extra={"digit": digit})
+        self._logger.info("digit", extra={"withheld": True} if withheld else {"digit": digit})
         if self.entry.is_complete:
             self._tell_entry()
         else:
@@ -225,9 +228,10 @@ class CallAgent:
         """No backend goes on with the conversation."""
         self._host.on_model_lost(f"{failure.reason.value}: {failure.detail}")
 
-    def on_said(self, speaker: str, text: str) -> None:
+    def on_said(self, utterance: Utterance) -> None:
         """One side's words are complete."""
-        self._logger.info("said", extra={"event": "said", "speaker": speaker, "text": text})
+        words: dict[str, object] = {"withheld": True} if utterance.withheld else {"text": utterance.text}
+        self._logger.info("said", extra={"event": "said", "speaker": utterance.speaker.value, **words})
 
     def on_interrupted(self, heard_ms: int) -> None:
         """The caller spoke over the agent."""
@@ -258,6 +262,11 @@ class CallAgent:
     def caller_turns(self) -> int:
         """How often the caller has spoken so far."""
         return self._account.caller_turns
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether a tool may be given what must not be kept: the model remembers it after a pause too."""
+        return self._account.has_secrets
 
     def answer_tool(self, tool_call_id: str, output: str) -> None:
         """Gives the model the result of a tool."""
@@ -292,9 +301,14 @@ class CallAgent:
             await self.opened.model.aclose()
 
     async def _summarise(self, model: CallModel) -> None:
-        """Asks for a summary of a call in which the caller has said something. Nobody hears it, and nobody waits."""
+        """Asks for a summary of a call in which the caller has said something. Nobody hears it, and nobody waits.
+
+        Nobody checks it either: a model that knows what must not be kept is not asked for words that are.
+        """
         settings = self._host.route.agent.summary
-        if settings is not None and self.caller_turns:
+        if settings is not None and self._account.has_secrets:
+            self._logger.info("no summary, for the recording was paused", extra={"event": "summary_withheld"})
+        elif settings is not None and self.caller_turns:
             self._account.summary = await model.answer_aside(settings.instructions, settings.timeout_seconds)
 
     def let_go(self) -> None:

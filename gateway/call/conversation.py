@@ -4,9 +4,12 @@ Pure bookkeeping: every method takes `now` (monotonic seconds) or media millisec
 latency budget of design §7: caller stopped → speech_stopped → response.created → first delta → first RTP out.
 """
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum, unique
 from typing import Final
+
+from gateway.call.discretion import Discretion
 
 # Utterances kept for one call. An hour of quick exchanges is about a thousand; past the bound the oldest are dropped
 # and counted, so that a talkative model cannot grow a call's memory without end.
@@ -14,6 +17,9 @@ UTTERANCE_LIMIT: Final = 4_000
 
 # Characters that the fragments of one item may add up to: an hour of speech is about 60,000.
 FRAGMENTS_LIMIT: Final = 100_000
+
+# Words of the caller may come so long after they were said; it counts where nobody tells when the caller began.
+TRANSCRIPT_LATE_SECONDS: Final = 5.0
 
 
 @unique
@@ -29,7 +35,8 @@ class Utterance:
     """One item of the conversation.
 
     `heard_ms` is, for the agent, the speech of this item that left the socket; `generated_ms` is what the model sent.
-    `text` is the whole transcript, `heard_text` the part that the caller can have heard.
+    `text` is the whole transcript, `heard_text` the part that the caller can have heard. Where it is `withheld` the
+    words are for the model alone, and stand in no record and no log.
     """
 
     speaker: Speaker
@@ -39,6 +46,10 @@ class Utterance:
     generated_ms: int = 0
     heard_ms: int = 0
     interrupted: bool = False
+    began: float = 0.0
+    is_open: bool = False
+    """The caller is heard to go on."""
+    withheld: bool = False
 
     @property
     def heard_text(self) -> str:
@@ -100,19 +111,48 @@ class Conversation:
     _response_by_item: dict[str, str] = field(default_factory=dict)
     _caller_stopped: float | None = None
     _speech_stopped: float | None = None
+    discretion: Discretion = field(default_factory=Discretion)
+    """What must not be kept."""
+    _last_caller: Utterance | None = None
+    _caller_said_at: float = -math.inf
 
-    def caller_started(self, item_id: str, now: float) -> None:
-        """The model heard the caller begin: their utterance takes its place in the order now, its words come later."""
-        self._utterance(Speaker.CALLER, item_id, now)
+    def withhold(self) -> None:
+        """What is said from now on is not kept, nor what the caller has begun to say."""
+        self.discretion.begin()
+        for utterance in self.utterances:
+            utterance.withheld |= utterance.is_open
 
-    def caller_stopped(self, caller_stopped: float, now: float) -> None:
+    def caller_started(self, item_id: str, now: float, began: float | None = None) -> None:
+        """The model heard the caller begin: their utterance takes its place in the order now, its words come later.
+
+        Args:
+            item_id: the model's name of it.
+            now: when it was told.
+            began: when it was, where that is known better.
+        """
+        last, utterance = self._last_caller, self._utterance(Speaker.CALLER, item_id, now)
+        utterance.withheld |= self.discretion.covers(now if began is None else began)
+        if last is not None and last is not utterance and last.is_open:
+            utterance.withheld |= last.withheld  # its session was lost, and the next one hears the same words
+            last.is_open = False
+        utterance.is_open, self._last_caller = True, utterance
+
+    def caller_stopped(self, caller_stopped: float, now: float, item_id: str = "") -> None:
         """The model heard the caller stop; the next response answers this."""
         self._caller_stopped, self._speech_stopped = caller_stopped, now
+        if (utterance := self._by_item.get(item_id)) is not None:
+            utterance.is_open = False
 
     def caller_said(self, item_id: str, text: str, now: float) -> Utterance:
-        """The transcript of the caller's item."""
+        """The transcript of the caller's item; when it was said is another matter than when it comes.
+
+        Where nobody told of its beginning it may have been said at any time since the words before it.
+        """
+        is_known = item_id in self._by_item
         utterance = self._utterance(Speaker.CALLER, item_id, now)
-        utterance.text = text
+        if not is_known:
+            utterance.withheld = self.discretion.covers(min(self._caller_said_at, now - TRANSCRIPT_LATE_SECONDS))
+        utterance.text, utterance.is_open, self._caller_said_at = text, False, now
         return utterance
 
     def response_started(self, response_id: str, now: float) -> None:
@@ -135,6 +175,7 @@ class Conversation:
     def agent_fragment(self, item_id: str, text: str, now: float) -> None:
         """A piece of the agent's words, in their order; `agent_said` replaces the pieces."""
         utterance = self._utterance(Speaker.AGENT, item_id, now)
+        utterance.withheld |= self.discretion.touches(utterance.began)
         if len(utterance.text) < FRAGMENTS_LIMIT:
             utterance.text += text
 
@@ -142,6 +183,7 @@ class Conversation:
         """The transcript of the agent's item, whole."""
         utterance = self._utterance(Speaker.AGENT, item_id, now)
         utterance.text = text
+        utterance.withheld |= self.discretion.touches(utterance.began)
         return utterance
 
     def agent_heard_from(self, item_id: str, now: float) -> Turn | None:
@@ -170,7 +212,7 @@ class Conversation:
     def _utterance(self, speaker: Speaker, item_id: str, now: float) -> Utterance:
         utterance = self._by_item.get(item_id)
         if utterance is None:
-            utterance = Utterance(speaker, item_id, at_ms=round((now - self.started) * 1000))
+            utterance = Utterance(speaker, item_id, at_ms=round((now - self.started) * 1000), began=now)
             self._by_item[item_id] = utterance
             self.utterances.append(utterance)
             self.caller_turns += speaker is Speaker.CALLER

@@ -21,17 +21,20 @@ class KeypadEntry:
         self._open: list[str] = []
         self._hears_events = False
 
-    def press(self, digit: str, duration_ms: int, at_ms: int) -> None:
-        """A key that came as a telephone-event; `at_ms` counts from the answer."""
-        self._hears_events = True
-        self._add(digit, duration_ms, at_ms)
+    def press(self, digit: str, duration_ms: int, at_ms: int, *, withheld: bool = False) -> None:
+        """A key that came as a telephone-event; `at_ms` counts from the answer.
 
-    def read(self, content_type: str | None, body: bytes, at_ms: int) -> str | None:
+        What is `withheld` the model is told like all others, and the record has only that there was a key.
+        """
+        self._hears_events = True
+        self._add(digit, duration_ms, at_ms, withheld)
+
+    def read(self, content_type: str | None, body: bytes, at_ms: int, *, withheld: bool = False) -> str | None:
         """The key that an INFO brings; None where it brings none, or one that came as a telephone-event too."""
         key = key_press(content_type, body)
         if key is None or self._hears_events:
             return None
-        self._add(key.digit, key.duration_ms, at_ms)
+        self._add(key.digit, key.duration_ms, at_ms, withheld)
         return key.digit
 
     @property
@@ -45,6 +48,7 @@ class KeypadEntry:
         self._open.clear()
         return entry
 
-    def _add(self, digit: str, duration_ms: int, at_ms: int) -> None:
-        self.digits.append(DigitRecord(digit=digit, at_ms=at_ms, duration_ms=duration_ms))
+    def _add(self, digit: str, duration_ms: int, at_ms: int, withheld: bool) -> None:
+        kept = "" if withheld else digit
+        self.digits.append(DigitRecord(digit=kept, at_ms=at_ms, duration_ms=duration_ms, withheld=withheld))
         self._open.append(digit)

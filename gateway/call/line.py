@@ -141,11 +141,13 @@ class CallLine:
         return self._host.side.leg.send_digits(digits)
 
     def pause_recording(self) -> bool:
-        """Records silence from now on, while a card's number is said for example. False where nothing is recorded."""
+        """Keeps nothing of what is said from now on, such as a card's number. False where nothing is recorded."""
+        self._account.withhold()
         return self._tape.pause()
 
     def resume_recording(self) -> bool:
-        """Records again. False where nothing is recorded."""
+        """Keeps again what is said. False where nothing is recorded."""
+        self._account.unveil()
         return self._tape.resume()
 
     async def transfer_call(self, uri: str) -> TransferOutcome:

@@ -44,20 +44,23 @@ class UtteranceRecord(_Value):
     generated_ms: int | None = None
     heard_ms: int | None = None
     interrupted: bool = False
+    withheld: bool = Field(default=False, description="said while the recording was paused: the text is not kept")
 
     @classmethod
     def of(cls, utterance: Utterance) -> "UtteranceRecord":
         """The record of an utterance; the agent's carries what was heard of it."""
+        text = "" if utterance.withheld else utterance.text
         if utterance.speaker.value == "caller":
-            return cls(speaker="caller", at_ms=utterance.at_ms, text=utterance.text)
+            return cls(speaker="caller", at_ms=utterance.at_ms, text=text, withheld=utterance.withheld)
         return cls(
             speaker="agent",
             at_ms=utterance.at_ms,
-            text=utterance.text,
-            heard_text=utterance.heard_text,
+            text=text,
+            heard_text="" if utterance.withheld else utterance.heard_text,
             generated_ms=utterance.generated_ms,
             heard_ms=utterance.heard_ms,
             interrupted=utterance.interrupted,
+            withheld=utterance.withheld,
         )
 
 
@@ -94,10 +97,11 @@ class DigitRecord(_Value):
     digit: str
     at_ms: int
     duration_ms: int
+    withheld: bool = Field(default=False, description="pressed while the recording was paused: the key is not kept")
 
 
 class ToolCallRecord(_Value):
-    """One tool that the model called."""
+    """One tool that the model called; what it was given and what it gave are not kept."""
 
     name: str
     at_ms: int

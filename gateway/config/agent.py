@@ -143,7 +143,10 @@ class Undecided(enum.StrEnum):
 
 
 class SummarySettings(Settings):
-    """Words of the model about a call that has ended, for its record. The caller does not hear them."""
+    """Words of the model about a call that has ended, for its record. The caller does not hear them.
+
+    A call in which `pause_recording` was used has none.
+    """
 
     instructions: Annotated[str, Field(min_length=1)] = (
         "Summarise this call in two or three sentences: what the caller wanted, what was agreed, what is still open."
@@ -232,8 +235,9 @@ class AgentSettings(Settings):
     built_in_tools: tuple[BuiltInTool, ...] = (BuiltInTool.END_CALL,)
     """Tools of the gateway that the model may use: `end_call` hangs up after the agent's last word,
     `send_digits` presses keys, `transfer_call` hands the caller over to what `transfer` lists, `pause_recording` and
-    `resume_recording` keep what nobody may keep, such as a card's number, out of the recording, `hold_caller` plays the
-    music of `hold` until the agent speaks again, `play_announcement` plays one of `announcements`."""
+    `resume_recording` keep what nobody may keep, such as a card's number, out of the recording, the call record and the
+    log (docs/agents.md), `hold_caller` plays the music of `hold` until the agent speaks again, `play_announcement`
+    plays one of `announcements`."""
     hold: HoldSettings | None = None
     """Music on hold: for `hold_caller`, and while a transfer is under way that leaves the caller waiting here."""
     announcements: Mapping[Name, AnnouncementSettings] = {}

@@ -50,8 +50,9 @@ SEND_DIGITS: Final = ToolDefinition(
 PAUSE_RECORDING: Final = ToolDefinition(
     name="pause_recording",
     description=(
-        "Stops the recording of this call. Use it before the caller says a card number, a password or anything else "
-        "that must not be kept, and let it go on with resume_recording right afterwards."
+        "Stops the recording of this call, of its sound and of its words. Use it before the caller says or keys a card "
+        "number, a password or anything else that must not be kept, and let it go on with resume_recording as soon as "
+        "that was used. What was told meanwhile must not be said again afterwards."
     ),
     parameters=schema_of(NoArguments),
 )
@@ -96,7 +97,7 @@ class SendDigits:
 
 
 class PauseRecording:
-    """Keeps what is said from now on out of the recording. Where nothing is recorded there is nothing to do."""
+    """Keeps what is said from now on out of the recording, the call record and the log."""
 
     definition = PAUSE_RECORDING
     policy = ToolPolicy()

@@ -32,6 +32,10 @@ class ToolFloor(Protocol):
     def caller_turns(self) -> int:
         """How often the caller has spoken so far."""
 
+    @property
+    def has_secrets(self) -> bool:
+        """Whether arguments and results may hold what must not be kept, and so not be logged."""
+
     def answer_tool(self, tool_call_id: str, output: str) -> None:
         """Gives the model a result; the session brings it in at the right turn."""
 
@@ -102,7 +106,8 @@ class ToolDesk:
         """Takes a request; never blocks. The answer comes from a task, at the latest after the tool's timeout."""
         work = ToolWork(call, self._clock())
         self.works.append(work)
-        self._logger.info("tool call", extra={"event": "tool_call", "tool": call.name, "arguments": call.arguments})
+        given: dict[str, object] = {"withheld": True} if self._floor.has_secrets else {"arguments": call.arguments}
+        self._logger.info("tool call", extra={"event": "tool_call", "tool": call.name, **given})
         if len(self._running) >= RUNNING_LIMIT or (
             self._calls_limit is not None and len(self.works) > self._calls_limit
         ):
@@ -189,7 +194,8 @@ class ToolDesk:
         error = {"error": reason}
         if tool.policy.fallback is not None:
             error["say_to_the_caller"] = tool.policy.fallback
-        self._logger.warning("tool failed", extra={"tool": work.call.name, "outcome": outcome, "detail": reason})
+        why: dict[str, object] = {"withheld": True} if self._floor.has_secrets else {"detail": reason}
+        self._logger.warning("tool failed", extra={"tool": work.call.name, "outcome": outcome, **why})
         self._settle(work, outcome, error)
 
     def _end(self, work: ToolWork) -> None:

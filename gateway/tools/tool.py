@@ -56,10 +56,10 @@ class Line(Protocol):
         ...
 
     def pause_recording(self) -> bool:
-        """Records silence from now on; False where nothing is recorded."""
+        """Keeps nothing of what is said from now on, in sound or in writing; False where there is no recording."""
 
     def resume_recording(self) -> bool:
-        """Records again; False where nothing is recorded."""
+        """Keeps again what is said; False where there is no recording."""
 
 
 @dataclass(frozen=True, slots=True)

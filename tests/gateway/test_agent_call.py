@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from gateway.call.discretion import TOLD_LATE_SECONDS
 from gateway.caller import Caller
 from gateway.tools.tool import ToolContext
 from tests.fakes.realtime_server import (
@@ -16,10 +19,12 @@ from tests.fakes.realtime_server import (
     audio_delta,
     audio_done,
     function_call,
+    realtime_server,
     response_created,
     response_done,
 )
-from tests.helpers.house import scripted_call
+from tests.helpers.gateway_process import Record
+from tests.helpers.house import calling, house, scripted_call
 from tests.helpers.patience import until
 from tests.helpers.sipp import LOOPBACK
 
@@ -400,6 +405,120 @@ async def test_a_call_takes_a_socket_that_waits(tmp_path: Path) -> None:
             assert pool.counters["warm_taken"] == taken + 1
             call.hang_up()
             await call.ended()
+
+
+CARD = "4111222233334444"
+SPOKEN = "four one one one two two two two"
+charged: list[str] = []
+
+
+async def charge(number: str) -> dict[str, str]:
+    """Charges a card."""
+    charged.append(number)
+    return {"charged": number}
+
+
+async def told(peer: Peer, words: str) -> None:
+    """Waits until the model is told a text that holds these words."""
+    while words not in json.dumps(await peer.receive("conversation.item.create")):
+        pass
+
+
+def caller_event(kind: str, item_id: str, **fields: object) -> Event:
+    """What the service says of the caller's words: speech_started, speech_stopped or transcript."""
+    name = f"input_audio_buffer.{kind}"
+    if kind == "transcript":
+        name = "conversation.item.input_audio_transcription.completed"
+        fields["content_index"] = 0
+    return {"type": name, "event_id": "e", "item_id": item_id, **fields}
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+async def test_a_card_number_reaches_model_and_tool_and_nothing_that_is_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, recorded: bool
+) -> None:
+    seen: dict[str, Any] = {}
+    caplog.set_level(logging.DEBUG)
+    charged.clear()
+
+    async def takes_a_card(peer: Peer) -> None:
+        await peer.greet()
+        await peer.receive("response.create")
+        await peer.send(caller_event("speech_started", "c1"), caller_event("speech_stopped", "c1"))
+        await peer.send(caller_event("transcript", "c1", transcript="I want to pay."))
+        seen["paused"] = await use(peer, "pause_recording", 1)
+        await peer.send(caller_event("speech_started", "c2"))
+        await told(peer, f"{CARD}#")
+        seen["answers"] = [await use(peer, "charge", 2, f'{{"number": "{CARD}"}}')]
+        await peer.send(caller_event("speech_stopped", "c2"))
+        await use(peer, "resume_recording", 3)
+        await peer.send(caller_event("transcript", "c2", transcript=SPOKEN))
+        seen["answers"].append(await use(peer, "charge", 4, f'{{"number": "{CARD}"}}'))
+        await asyncio.sleep(TOLD_LATE_SECONDS + 0.2)
+        await peer.send(caller_event("speech_started", "c3"), caller_event("speech_stopped", "c3"))
+        await peer.send(caller_event("transcript", "c3", transcript="Thank you."))
+        seen["resumed"] = True
+        await peer.drain()
+
+    def adapt(configuration: Record) -> None:
+        configuration["recording"]["enabled"] = recorded
+        configuration["agents"]["agent"] |= {
+            "built_in_tools": ["pause_recording", "resume_recording"],
+            "tools": {"charge": here("charge")},
+            "summary": {"timeout_seconds": 0.2},
+        }
+
+    async with (
+        realtime_server(takes_a_card) as model,
+        house(tmp_path, model.url, adapt=adapt) as gateway,
+        calling(gateway) as call,
+    ):
+        await until(lambda: "paused" in seen)
+        assert call.press(f"{CARD}#")
+        await until(lambda: "resumed" in seen)
+        await asyncio.sleep(0.2)
+    record = await gateway.record()
+    assert seen["paused"] == {"recorded": False, "was_recorded": recorded}
+    assert charged == [CARD, CARD]
+    assert seen["answers"] == [{"charged": CARD}, {"charged": CARD}]
+    assert [(key["digit"], key["withheld"]) for key in record["digits"]] == [("", True)] * len(f"{CARD}#")
+    assert [(said["text"], said["withheld"]) for said in record["transcript"]] == [
+        ("I want to pay.", False),
+        ("", True),
+        ("Thank you.", False),
+    ]
+    assert record["summary"] is None
+    lines = [line for line in caplog.records if not line.name.startswith("websockets.server")]  # the model's
+    assert not [line for line in lines if CARD in str(vars(line)) or SPOKEN in str(vars(line)) or "digit" in vars(line)]
+    assert [line for line in lines if getattr(line, "event", "") == "summary_withheld"]
+    for path in (tmp_path / "records").iterdir():
+        assert CARD not in path.read_text()
+        assert SPOKEN not in path.read_text()
+
+
+async def test_a_session_that_takes_over_in_a_pause_is_told_what_no_record_holds(tmp_path: Path) -> None:
+    seen: dict[str, Any] = {}
+
+    async def goes_on(peer: Peer) -> None:
+        await peer.greet()
+        if "lost" in seen:
+            await told(peer, SPOKEN)
+            seen["told"] = True
+            await peer.drain()
+            return
+        await peer.receive("response.create")
+        await use(peer, "pause_recording", 1)
+        await peer.send(caller_event("speech_started", "c1"), caller_event("speech_stopped", "c1"))
+        await peer.send(caller_event("transcript", "c1", transcript=SPOKEN))
+        seen["lost"] = True
+        await asyncio.sleep(0.2)
+        peer.abort()
+
+    async with scripted_call(tmp_path, goes_on, built_in_tools=["pause_recording"]) as (house, _):
+        await until(lambda: "told" in seen)
+    record = await house.record()
+    assert [(said["text"], said["withheld"]) for said in record["transcript"]] == [("", True)]
+    assert [call["name"] for call in record["tool_calls"]] == ["pause_recording"]
 
 
 async def test_the_agent_keeps_a_card_number_out_of_the_recording(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from gateway.bridge import Bridge
-from gateway.call.conversation import Conversation
+from gateway.call.conversation import Conversation, Utterance
 from gateway.realtime.capability import AudioFormat, RealtimeCapabilities
 from gateway.realtime.conversation import ConversationTurn
 from gateway.realtime.event import (
@@ -80,8 +80,8 @@ class Listener:
     def on_playout_drained(self) -> None:
         self.told.append(("drained",))
 
-    def on_said(self, speaker: str, text: str) -> None:
-        self.told.append(("said", speaker, text))
+    def on_said(self, utterance: Utterance) -> None:
+        self.told.append(("said", utterance.speaker.value, utterance.text))
 
     def on_interrupted(self, heard_ms: int) -> None:
         self.told.append(("interrupted", heard_ms))

@@ -25,7 +25,7 @@ from gateway.backends.openai.protocol import OpenAiProtocol
 from gateway.backends.session import WarmStart, WireSession
 from gateway.backends.wire import Wire, WireReceiver
 from gateway.bridge import Bridge
-from gateway.call.conversation import Conversation
+from gateway.call.conversation import Conversation, Utterance
 from gateway.call.model import CallModel
 from gateway.call.prompt import Prompts
 from gateway.call.surroundings import ModelSurroundings
@@ -176,8 +176,8 @@ class _World:
     def on_playout_drained(self) -> None:
         self.lines.append("told drained")
 
-    def on_said(self, speaker: str, text: str) -> None:
-        self.lines.append(f"told {speaker} {text}")
+    def on_said(self, utterance: Utterance) -> None:
+        self.lines.append(f"told {utterance.speaker.value} {utterance.text}")
 
     def on_interrupted(self, heard_ms: int) -> None:
         self.lines.append(f"told interrupted {heard_ms}")

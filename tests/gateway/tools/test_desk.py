@@ -44,6 +44,7 @@ class Stage:
 
     def __init__(self, tasks: asyncio.TaskGroup, run: Run, policy: ToolPolicy, calls_limit: int | None) -> None:
         self.caller_turns = 1
+        self.has_secrets = False
         self.answers: dict[str, object] = {}
         self.fillers: list[str] = []
         self.kept: list[ToolWork] = []
@@ -285,3 +286,27 @@ async def test_send_digits_presses_only_keys() -> None:
         await call.settled()
         assert call.digits == ["12#", "0"]
         assert sorted(call.outcomes) == ["done", "failed", "invalid_arguments"]
+
+
+async def test_nothing_that_a_tool_is_given_or_says_is_logged_once_there_are_secrets(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    given: list[Arguments] = []
+
+    async def fails(arguments: Arguments) -> object:
+        given.append(arguments)
+        raise ToolFailedError(f"The card {arguments['number']} was refused.")
+
+    caplog.set_level(logging.DEBUG)
+    async with stage(fails) as call:
+        call.call("t1", arguments='{"number": "5500"}')
+        await call.settled()
+        call.has_secrets = True
+        call.call("t2", arguments='{"number": "4111"}')
+        await call.settled()
+    assert given == [{"number": "5500"}, {"number": "4111"}]
+    assert call.answers["t2"] == {"error": "The card 4111 was refused."}
+    lines = [str(vars(line)) for line in caplog.records]
+    assert sum("5500" in line for line in lines) == 2
+    assert not [line for line in lines if "4111" in line]
+    assert [vars(line)["tool"] for line in caplog.records if "withheld" in vars(line)] == ["look_up", "look_up"]
