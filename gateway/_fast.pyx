@@ -1,8 +1,9 @@
-# cython: language_level=3, boundscheck=False, wraparound=False
+# cython: language_level=3, boundscheck=False, wraparound=False, nonecheck=True
 """The paths of a call's sound between its leg and its model, compiled: what `gateway.path` does, with the same state.
 
 Only what is regular is here. Everything else goes to the methods of the Python subclasses, which read and write the
-same attributes. `tests/gateway/test_fast.py` holds both to each other.
+same attributes. `tests/gateway/test_fast.py` holds both to each other. A call in C does not hold the object that it is
+made on: what an attribute gives is held in a variable first, for whoever is told may take the attribute away.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -83,7 +84,10 @@ def decode_base64(str text not None):
 
 
 def whole_frame(bytes data not None, Py_ssize_t position):
-    cdef Py_ssize_t start = _message_start(data, position, &position)
+    cdef Py_ssize_t start
+    if position < 0:
+        raise ValueError(f"no frame begins at {position}")
+    start = _message_start(data, position, &position)
     return (start, position) if start else None
 
 
@@ -109,15 +113,20 @@ def read_audio(bytes message not None, bytes head not None, bytes middle not Non
 
 
 cdef bytes _read_audio(bytes message, bytes head, bytes middle, Py_ssize_t longest):
-    cdef const char *text = PyBytes_AS_STRING(message)
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(message), begin = PyBytes_GET_SIZE(head)
-    cdef Py_ssize_t middle_size = PyBytes_GET_SIZE(middle), reach, between
+    cdef const char *text
+    cdef Py_ssize_t size, begin, middle_size, reach, between
     cdef const char *found
-    if size < begin + middle_size + 2 or memcmp(text, PyBytes_AS_STRING(head), begin):
+    if head is None or middle is None:
+        raise TypeError("a message is read by the parts that are known of it")
+    text, size = PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message)
+    begin, middle_size = PyBytes_GET_SIZE(head), PyBytes_GET_SIZE(middle)
+    if longest < 0 or size < begin + middle_size + 2 or memcmp(text, PyBytes_AS_STRING(head), begin):
         return None
     if text[size - 2] != 34 or text[size - 1] != 125:  # "}
         return None
-    reach = min(size - 2 - begin, longest + middle_size)
+    reach = size - 2 - begin
+    if reach - middle_size > longest:
+        reach = longest + middle_size
     found = <const char *>memmem(text + begin, reach, PyBytes_AS_STRING(middle), middle_size)
     if found == NULL:
         return None
@@ -152,14 +161,20 @@ cdef const uint8_t *_new_mask() except NULL:
 
 cdef bytes _text_frame(bytes head, const char *audio, Py_ssize_t audio_size, bytes tail):
     """A masked text frame of what stands before, base64, and what stands after (RFC 6455 section 5.2)."""
-    cdef Py_ssize_t head_size = PyBytes_GET_SIZE(head), tail_size = PyBytes_GET_SIZE(tail)
-    cdef Py_ssize_t size = head_size + (audio_size + 2) // 3 * 4 + tail_size
-    cdef Py_ssize_t start = 6 if size < 126 else 8 if size < 65536 else 14
-    cdef const uint8_t *mask = _new_mask()
-    cdef bytes frame = PyBytes_FromStringAndSize(NULL, start + size)
-    cdef uint8_t *octets = <uint8_t *>PyBytes_AS_STRING(frame)
-    cdef uint8_t *message = octets + start
-    cdef Py_ssize_t index
+    cdef Py_ssize_t head_size, tail_size, size, start, index
+    cdef const uint8_t *mask
+    cdef bytes frame
+    cdef uint8_t *octets
+    cdef uint8_t *message
+    if head is None or tail is None:
+        raise TypeError("a frame is made of octets")
+    head_size, tail_size = PyBytes_GET_SIZE(head), PyBytes_GET_SIZE(tail)
+    size = head_size + (audio_size + 2) // 3 * 4 + tail_size
+    start = 6 if size < 126 else 8 if size < 65536 else 14
+    mask = _new_mask()
+    frame = PyBytes_FromStringAndSize(NULL, start + size)
+    octets = <uint8_t *>PyBytes_AS_STRING(frame)
+    message = octets + start
     octets[0] = 0x81
     if start == 6:
         octets[1] = <uint8_t>(0x80 | size)
@@ -210,22 +225,38 @@ cdef void _apply_mask(uint8_t *octets, Py_ssize_t size, const uint8_t *mask) noe
 cdef class WirePath:
     """See `gateway.path.WirePath`."""
 
-    cdef public object receiver, transport
+    cdef public object transport
     cdef public ClientFrames frames
     cdef public bint is_open, is_between, heard, paused
+    cdef object _receiver
+    cdef SessionPath _session
+
+    @property
+    def receiver(self):
+        return self._receiver
+
+    @receiver.setter
+    def receiver(self, receiver):
+        method = getattr(receiver, "message_received", None)
+        self._receiver = receiver
+        self._session = (
+            receiver if isinstance(receiver, SessionPath) and is_compiled(method, "message_received") else None
+        )
 
     def data_received(self, bytes data not None):
         cdef Py_ssize_t taken = 0, start
+        cdef SessionPath session
         self.heard = True
         while self.is_open and self.is_between:
             start = _message_start(data, taken, &taken)
             if not start:
                 break
             message = PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + start, taken - start)
-            if isinstance(self.receiver, SessionPath):
-                (<SessionPath>self.receiver)._receive(message)
+            session = self._session
+            if session is not None:
+                session._receive(message)
             else:
-                self.receiver.message_received(message)
+                self._receiver.message_received(message)
         if not taken or (taken < PyBytes_GET_SIZE(data) and self.is_open):
             (<object>self)._receive_irregular(data[taken:])
 
@@ -237,8 +268,10 @@ cdef class WirePath:
         self._send_audio(head, PyBytes_AS_STRING(audio), PyBytes_GET_SIZE(audio), tail)
 
     cdef int _send_audio(self, bytes head, const char *audio, Py_ssize_t size, bytes tail) except -1:
+        cdef bytes frame
         if self.is_open and self.transport is not None:
-            self.transport.write(_text_frame(head, audio, size, tail))
+            frame = _text_frame(head, audio, size, tail)  # before anybody is asked who may let go of the audio
+            self.transport.write(frame)
         return 0
 
 
@@ -321,8 +354,9 @@ cdef class SessionPath:
             if grown == NULL:
                 raise MemoryError
             self._batch, self._capacity = grown, max(self._gathered + size, self.batch_bytes)
-        memcpy(self._batch + self._gathered, PyBytes_AS_STRING(payload), size)
-        self._gathered += size
+        if size:
+            memcpy(self._batch + self._gathered, PyBytes_AS_STRING(payload), size)
+            self._gathered += size
         if self._gathered >= self.batch_bytes:
             self._send_batch()
         return 0
@@ -331,9 +365,11 @@ cdef class SessionPath:
         self._send_batch()
 
     cdef int _send_batch(self) except -1:
-        if self._gathered and self.outlet is not None:
-            self.outlet._send_audio(self.append_head, self._batch, self._gathered, self.append_tail)
-            self._gathered = 0
+        cdef WirePath outlet = self.outlet
+        cdef Py_ssize_t gathered = self._gathered
+        if gathered and outlet is not None:
+            self._gathered = 0  # first: what is appended while this is written is another message's
+            outlet._send_audio(self.append_head, self._batch, gathered, self.append_tail)
         return 0
 
     def take_batch(self):
@@ -346,11 +382,12 @@ cdef class SessionPath:
 
     cdef int _receive(self, bytes message) except -1:
         cdef SpeechReader reader = self.reader
+        cdef PeriodPath period = self._period
         cdef bytes audio
         if self.is_telling and reader is not None:
             audio = reader._read(message)
             if audio is not None:
-                if self._period is None or not self._period._tell(reader.item_id, audio):
+                if period is None or not period._tell(reader.item_id, audio):
                     self._sink(reader._event(audio))
                 return 0
         (<object>self)._receive_irregular(message)
@@ -377,8 +414,9 @@ cdef class PeriodPath:
         self._receive(self, event)
 
     cdef bint _tell(self, str item_id, bytes audio) except -1:
-        """More speech of an item; 0 where it must be told as an event, and nothing has changed then."""
-        return self._succession is not None and self._succession._tell(self, item_id, audio)
+        """More speech of an item; 0 where it must be told as an event, which sets anew what was set by then."""
+        cdef SuccessionPath succession = self._succession
+        return succession is not None and succession._tell(self, item_id, audio)
 
 
 cdef class SuccessionPath:
@@ -416,9 +454,10 @@ cdef class SuccessionPath:
         self._append_audio(payload)
 
     cdef int _append_audio(self, bytes payload) except -1:
+        cdef SessionPath session = self._session
         self.recent.take(payload)
-        if self._session is not None:
-            self._session._append_audio(payload)
+        if session is not None:
+            session._append_audio(payload)
         else:
             self._append(payload)
         if self.tap is not None:
@@ -433,14 +472,13 @@ cdef class SuccessionPath:
             (<object>self)._receive_irregular(period, event)
 
     cdef bint _tell(self, PeriodPath period, str item_id, bytes audio) except -1:
-        if <object>period is not self.speaker or self._bridge is None:
+        cdef BridgePath bridge = self._bridge
+        if <object>period is not self.speaker or bridge is None:
             return False
         if item_id is not self.spoken_item and item_id != self.spoken_item:
             return False
-        if not self._bridge._tell(item_id, audio):
-            return False
-        self.sounded = True
-        return True
+        self.sounded = True  # which holds as well where the bridge wants the event
+        return bridge._tell(item_id, audio)
 
 
 cdef class BridgePath(AudioEar):
@@ -478,10 +516,12 @@ cdef class BridgePath(AudioEar):
         self.hear(payload, concealed)
 
     cdef int hear(self, bytes payload, bint concealed) except -1:
+        cdef SuccessionPath model
         if self.first_audio_at is None:
             (<object>self)._note_first_audio()
-        if self._model is not None:
-            self._model._append_audio(payload)
+        model = self._model
+        if model is not None:
+            model._append_audio(payload)
         else:
             self._append(payload)
         if self.recorder is not None:
@@ -493,12 +533,16 @@ cdef class BridgePath(AudioEar):
             (<object>self)._receive_irregular(event)
 
     cdef bint _tell(self, str item_id, bytes audio) except -1:
+        cdef SpeechMouth mouth
         if self._speech is None or (item_id is not self.item_id and item_id != self.item_id):
             return False
+        if audio is None:
+            raise TypeError("speech is octets")
         self.generated_octets += PyBytes_GET_SIZE(audio)
         self.utterance.generated_ms = self.generated_octets // self.octets_per_ms
-        if self._mouth is not None:
-            self._mouth.say(item_id, audio)
+        mouth = self._mouth
+        if mouth is not None:
+            mouth.say(item_id, audio)
         else:
             self._speech.enqueue(item_id, audio)
         return True

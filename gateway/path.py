@@ -122,16 +122,19 @@ def read_audio(message: bytes, head: bytes, middle: bytes, longest: int) -> byte
     found = message.find(middle, begin, min(end, begin + longest + len(middle)))
     if found < 0 or message.find(b'"', begin, found) >= 0 or message.find(b"\\", begin, found) >= 0:
         return None
+    text = message[found + len(middle) : end]
+    if len(text) % 4 or text.endswith(b"==="):  # binascii takes padding that nothing needs
+        return None
     try:
         # Strict decoding refuses everything that is not base64, so nothing can hide behind the audio.
-        return binascii.a2b_base64(message[found + len(middle) : end], strict_mode=True)
+        return binascii.a2b_base64(text, strict_mode=True)
     except binascii.Error:
         return None
 
 
 def decode_base64(text: str) -> bytes | None:
     """What a text of strict base64 stands for (RFC 4648 section 4); None for anything else."""
-    if text.endswith("==="):  # binascii takes a whole group of padding for nothing
+    if len(text) % 4 or text.endswith("==="):  # binascii takes padding that nothing needs
         return None
     try:
         return binascii.a2b_base64(text, strict_mode=True)

@@ -3,6 +3,8 @@
 
 Only what is regular is here. Everything else goes to the methods of the Python subclasses, which read and write the
 same attributes. `tests/rtp/test_fast.py` holds both to each other. The GIL is kept: each system call returns at once.
+A call in C does not hold the object that it is made on: what an attribute gives is held in a variable first, for
+whoever is told may take the attribute away.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -10,8 +12,6 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset
-
-from types import FunctionType
 
 cdef extern from "<arpa/inet.h>" nogil:
     enum: INET6_ADDRSTRLEN
@@ -141,10 +141,10 @@ cdef class SpeechMouth:
 cpdef bint is_compiled(method, str name):
     """Whether this is a method of that name, bound to its object, which no Python class has overridden: then the object
     itself can be asked. What was given to an attribute of a path is taken apart with this."""
-    owner = getattr(method, "__self__", None)
-    if owner is None or type(getattr(method, "__func__", None)) is FunctionType:
+    function = getattr(method, "__func__", None)
+    if type(function) is not _COMPILED_FUNCTION or function.__name__ != name:
         return False
-    return method == getattr(owner, name, None)
+    return method == getattr(getattr(method, "__self__", None), name, None)
 
 
 cdef class RecentAudio:
@@ -197,7 +197,8 @@ cdef class RecentAudio:
         else:
             self._first = self._first + 1 if self._first + 1 < self._limit else 0
         self._lengths[place] = <uint32_t>size
-        memcpy(self._octets + place * self._slot, PyBytes_AS_STRING(audio), size)
+        if size:
+            memcpy(self._octets + place * self._slot, PyBytes_AS_STRING(audio), size)
         return 0
 
     cdef int _widen(self, Py_ssize_t slot) except -1:
@@ -210,6 +211,9 @@ cdef class RecentAudio:
         free(self._octets)
         self._octets, self._slot = wider, slot
         return 0
+
+
+cdef object _COMPILED_FUNCTION = type(RecentAudio.append)
 
 
 cdef class InboundPath:
@@ -302,6 +306,7 @@ cdef class InboundPath:
         """Takes the next packet in order; 0 where it is anything else, and nothing has changed then."""
         cdef uint32_t timestamp
         cdef unsigned int samples
+        cdef AudioEar ear
         if not self.is_open or size <= HEADER_OCTETS or size > self.fast_limit or octets[0] != 0x80:
             return 0
         timestamp = _u32(octets + 4)
@@ -321,8 +326,9 @@ cdef class InboundPath:
         self._measure_jitter(timestamp, now)
         payload = PyBytes_FromStringAndSize(<const char *>octets + HEADER_OCTETS, size - HEADER_OCTETS)
         self.history.take(payload)
-        if self._ear is not None:
-            self._ear.hear(payload, False)
+        ear = self._ear
+        if ear is not None:
+            ear.hear(payload, False)
         else:
             self._on_audio(payload, False)
         return 1
@@ -449,8 +455,9 @@ cdef class OutboundPath:
             return None
         if self.events_wait:
             return (<object>self)._event_packet(timestamp)
+        cdef PlayoutPath playout = self.playout
+        frame = playout._next_frame()
         cdef unsigned int second = self.payload_type
-        frame = self.playout._next_frame()
         if frame is None:
             frame = self.silence
             if not self.octets:
@@ -474,9 +481,14 @@ cdef class OutboundPath:
         return self._packet(second, timestamp, payload)
 
     cdef object _packet(self, unsigned int second, uint32_t timestamp, bytes payload):
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
-        cdef bytes packet = PyBytes_FromStringAndSize(NULL, HEADER_OCTETS + size)
-        cdef uint8_t *octets = <uint8_t *>PyBytes_AS_STRING(packet)
+        cdef Py_ssize_t size
+        cdef bytes packet
+        cdef uint8_t *octets
+        if payload is None:
+            raise TypeError("a packet carries octets")
+        size = PyBytes_GET_SIZE(payload)
+        packet = PyBytes_FromStringAndSize(NULL, HEADER_OCTETS + size)
+        octets = <uint8_t *>PyBytes_AS_STRING(packet)
         octets[0], octets[1] = 0x80, second & 0xFF
         octets[2], octets[3] = self.sequence_number >> 8 & 0xFF, self.sequence_number & 0xFF
         _write_u32(octets + 4, timestamp)
@@ -577,8 +589,11 @@ cdef class StreamPath:
         return self._tick(now)
 
     cdef object _tick(self, double now):
-        self.inbound._poll_path(now)
-        return self.outbound._tick()
+        cdef InboundPath inbound = self.inbound
+        cdef OutboundPath outbound
+        inbound._poll_path(now)
+        outbound = self.outbound
+        return outbound._tick()
 
 
 cdef class TurnPath(SpeechMouth):
@@ -597,10 +612,14 @@ cdef class TurnPath(SpeechMouth):
         self.say(item_id, audio)
 
     cdef int say(self, str item_id, bytes audio) except -1:
+        cdef PlayoutPath playout
         if self.turning is not None:
+            playout = self.turning.outbound.playout
             if self.mouth is not None:
                 audio = self.mouth.speak(audio)
-            self.turning.outbound.playout._enqueue(item_id, audio)
+                if audio is None:
+                    raise TypeError("speech is octets")
+            playout._enqueue(item_id, audio)
         return 0
 
     def tick(self, double now):
@@ -673,6 +692,8 @@ cdef class DatagramDrain:
     def add(self, bound, receive):
         cdef int descriptor = bound.fileno()
         cdef _Receiver receiver = _Receiver()
+        if descriptor < 0:
+            raise ValueError("a socket that is closed gives nothing to read")
         receiver.replace(receive)
         while len(self._receivers) <= descriptor:
             self._receivers.append(None)

@@ -88,6 +88,8 @@ class DatagramDrain:
 
     def add(self, bound: socket.socket, receive: DatagramReceiver) -> None:
         """Reads a socket that the epoll watches."""
+        if bound.fileno() < 0:
+            raise ValueError("a socket that is closed gives nothing to read")
         self._receivers[bound.fileno()] = (bound.recvfrom, receive)
 
     def replace(self, descriptor: int, receive: DatagramReceiver) -> None:

@@ -16,8 +16,9 @@ def filtered(
     cdef const int16_t *phase
     cdef int32_t total
     # A caller's mistake must not become a read beyond the samples.
-    if offset < 0 or step < 1 or result.shape[0] and (
-        (offset + (result.shape[0] - 1) * step) // count + taps > samples.shape[0]
+    if offset < 0 or step < 1 or count < 1 or taps < 1 or result.shape[0] and (
+        offset >= (samples.shape[0] - taps + 1) * count
+        or (result.shape[0] - 1) > ((samples.shape[0] - taps + 1) * count - 1 - offset) // step
     ):
         raise ValueError("more results than the samples give")
     for index in range(result.shape[0]):

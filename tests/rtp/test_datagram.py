@@ -199,3 +199,11 @@ def test_what_a_sender_posted_before_it_was_closed_is_not_sent_by_another(plane:
     with pytest.raises(BlockingIOError):
         ear.recv(100)
     assert (wire.counters.send_errors, heir.fileno() > 0) == (1, True)
+
+
+def test_a_socket_that_is_closed_is_not_read(wire: Wire) -> None:
+    closed = wire.bound()
+    closed.close()
+    with pytest.raises(ValueError, match="closed"):
+        wire.drain.add(closed, lambda data, source, now: None)
+    assert not wire.drain.knows(-1)
