@@ -1,8 +1,9 @@
 """Messages that callers leave: mono, one file each, beside the recordings, and with them on the way to a store."""
 
 import asyncio
+from collections import Counter
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.call.record import RecordedPart, UploadRecord
@@ -28,6 +29,7 @@ class MessageArchive:
     executor: Executor
     key: RecordingKey | None = None
     deliveries: Deliveries | None = None
+    counters: Counter[str] = field(default_factory=Counter, init=False)
 
     def begin(self, call_id: str) -> CallRecording:
         """The file of a message that begins. Raises OSError where there can be no folder."""
@@ -41,6 +43,8 @@ class MessageArchive:
     async def finish(self, call_id: str, recording: CallRecording) -> UploadRecord | None:
         """Closes a message's file, and says what is to become of it: None where it stays here."""
         await recording.aclose()
+        if recording.fault is not None:
+            self.counters["voicemail_fault"] += 1
         if self.deliveries is None:
             return None
         return await asyncio.to_thread(self.deliveries.release, call_id, recording.path, RecordedPart.VOICEMAIL)

@@ -11,6 +11,7 @@ import os
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -61,8 +62,19 @@ class RecordingArchive:
         self._style = style
         self._executor = executor
         self._deliveries = deliveries
+        self._counters: Counter[str] = Counter()
         self._running: set[CallRecording] = set()
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def counters(self) -> Counter[str]:
+        """Recordings that ended with a fault, and what became of uploads."""
+        return self._counters if self._deliveries is None else self._counters + self._deliveries.counters
+
+    @property
+    def uploads_waiting(self) -> int:
+        """Files on their way to the store."""
+        return 0 if self._deliveries is None else self._deliveries.waiting_count
 
     def begin(self, call_id: str) -> CallRecording:
         """The recording of a call that begins. Its file is made with its first second."""
@@ -80,6 +92,8 @@ class RecordingArchive:
         """Closes a recording, and says what is to become of it: None where it stays here."""
         self._running.discard(recording)
         await recording.aclose()
+        if recording.fault is not None:
+            self._counters["recording_fault"] += 1
         if self._deliveries is None:
             return None
         return await asyncio.to_thread(self._deliveries.release, call_id, recording.path)
@@ -165,7 +179,21 @@ class Deliveries:
         self._worker = _Worker("upload")
         self._is_closing = threading.Event()
         self._task: asyncio.Task[None] | None = None
+        self._counters: Counter[str] = Counter()
+        self._counting = threading.Lock()  # several threads count
+        self._waiting: set[str] = set()
         spool.claim()
+
+    @property
+    def counters(self) -> Counter[str]:
+        """Files that were stored or lost, attempts that failed, and jobs that the disk refused."""
+        with self._counting:
+            return self._counters.copy()
+
+    @property
+    def waiting_count(self) -> int:
+        """Files of this process that have ended and that the store does not have yet."""
+        return len(self._waiting)
 
     def start(self) -> None:
         """Brings what is due from now on, beginning with what an earlier process has left."""
@@ -190,7 +218,7 @@ class Deliveries:
         try:
             self._spool.put(self._job(call_id, path, JobState.RECORDING, part))
         except OSError as error:
-            _log.error("upload job not kept", extra={"call_id": call_id, "fault": str(error)})
+            self._say_not_kept(call_id, error)
 
     def release(self, call_id: str, path: Path, part: RecordedPart = RecordedPart.RECORDING) -> UploadRecord | None:
         """A recording has ended: it may go. None where nothing was recorded."""
@@ -198,16 +226,25 @@ class Deliveries:
         if not path.exists():
             self._spool.drop(job)
             return None
+        self._waiting.add(job.file)
         try:
             self._spool.put(job)
         except OSError as error:
-            _log.error("upload job not kept", extra={"call_id": call_id, "fault": str(error)})
+            self._say_not_kept(call_id, error)
             fault = str(error)
         self._loop.call_soon_threadsafe(self._due.set)
         return UploadRecord(state=UploadState.WAITING, fault=fault)
 
     def _job(self, call_id: str, path: Path, state: JobState, part: RecordedPart) -> Job:
         return Job(call_id, path.name, state, os.getpid(), part=part, owner=self._spool.owner)
+
+    def _count(self, what: str) -> None:
+        with self._counting:
+            self._counters[what] += 1
+
+    def _say_not_kept(self, call_id: str, error: OSError) -> None:
+        self._count("upload_job_fault")
+        _log.error("upload job not kept", extra={"call_id": call_id, "fault": str(error)})
 
     # The deliveries.
 
@@ -234,14 +271,16 @@ class Deliveries:
     def _deliver_due(self) -> int:
         """Tries every job whose time has come; how many were tried. Runs in the worker."""
         now = self._wall_time()
-        due = [job for job in self._spool.own_jobs() if job.state is not JobState.RECORDING and job.not_before <= now]
+        jobs = self._spool.own_jobs()
+        self._waiting.update(job.file for job in jobs if job.state is JobState.WAITING)
+        due = [job for job in jobs if job.state is not JobState.RECORDING and job.not_before <= now]
         for job in due:
             if self._is_closing.is_set():
                 break
             try:
                 self._deliver(job)
             except OSError as error:
-                _log.error("upload job not kept", extra={"call_id": job.call_id, "fault": str(error)})
+                self._say_not_kept(job.call_id, error)
         return len(due)
 
     def _deliver(self, job: Job) -> None:
@@ -249,6 +288,8 @@ class Deliveries:
         if job.state is JobState.WAITING:
             if not path.exists():
                 self._spool.drop(job)
+                self._waiting.discard(job.file)
+                self._count("upload_lost")
                 _log.error("recording is gone before it was brought", extra={"call_id": job.call_id, "path": str(path)})
                 return
             try:
@@ -256,6 +297,8 @@ class Deliveries:
             except Exception as error:  # noqa: BLE001 - the store's client is not ours; nothing of it ends the deliveries
                 self._put_off(job, str(error) if isinstance(error, StoreError | OSError) else repr(error))
                 return
+            self._waiting.discard(job.file)
+            self._count("upload_stored")
             job = replace(job, state=JobState.STORED, url=stored.url, attempts=0, fault=None)
             with suppress(OSError):  # a full disk, on which the file's own end makes room
                 self._spool.put(job)
@@ -272,6 +315,7 @@ class Deliveries:
             self._spool.put(job.failed("the call's record is not there yet", self._wall_time()))
 
     def _put_off(self, job: Job, fault: str) -> None:
+        self._count("upload_fault")
         later = job.failed(fault, self._wall_time())
         self._spool.put(later)
         note_upload(self._records, job.call_id, UploadRecord(state=UploadState.WAITING, fault=fault), job.part)

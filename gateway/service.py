@@ -97,6 +97,28 @@ class _Running:
     records: RecordArchive
     reload: Reload | None
     models: ModelSupply
+    environment: CallEnvironment
+    roster: Roster
+
+    def counters(self) -> dict[str, int]:
+        """All that is counted since the start."""
+        counters = {**self.agent.counters, **self.switchboard.counters, **self.gate.counters}
+        for part in (
+            self.records,
+            self.caps,
+            self.reload,
+            self.models,
+            self.environment.recordings,
+            self.environment.messages,
+        ):
+            if part is not None:
+                counters |= part.counters
+        return counters
+
+    def tool_servers(self) -> list[dict[str, object]]:
+        """What is known of each server of tools that an agent uses."""
+        servers = dict.fromkeys(server for edition in self.roster for server in edition.equipment.servers)
+        return [server.state() for server in servers]
 
     def clock_lag(self) -> dict[str, float]:
         """How late the media clock's steps were since this was asked last, in milliseconds."""
@@ -174,20 +196,16 @@ class Service:
     def log_state(self) -> None:
         """Writes `state` and every counter into the log, for an operator who asks with SIGUSR1."""
         if (running := self._running) is not None:
-            counters = {**running.agent.counters, **running.switchboard.counters, **running.gate.counters}
-            counters |= running.records.counters
-            counters |= running.caps.counters
-            if running.reload is not None:
-                counters |= running.reload.counters
-            counters |= running.models.counters
-            registrations = running.registrations.state()
+            recordings = running.environment.recordings
             _log.info(
                 "state",
                 extra={
                     "event": "state",
                     **asdict(running.state()),
-                    "counters": counters,
-                    "registrations": registrations,
+                    "uploads_waiting": 0 if recordings is None else recordings.uploads_waiting,
+                    "counters": running.counters(),
+                    "registrations": running.registrations.state(),
+                    "tool_servers": running.tool_servers(),
                     "media_clock": running.clock_lag(),
                 },
             )
@@ -274,6 +292,8 @@ class Service:
             records,
             reload,
             models,
+            environment,
+            roster,
         )
 
 

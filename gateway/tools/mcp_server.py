@@ -115,6 +115,16 @@ class McpServer:
         """Whether it serves nobody any more."""
         return self._task is not None and self._task.done()
 
+    def state(self) -> dict[str, object]:
+        """What is known of it, for an operator."""
+        return {
+            "name": self.name,
+            "connected": self._connected.is_set(),
+            "sessions": self.sessions,
+            "tools": len(self.tools),
+            "too_long": self.too_long,
+        }
+
     def start(self) -> None:
         """Connects in a task of its own, unless it has begun to."""
         if self._task is not None:

@@ -164,7 +164,10 @@ async def test_what_cannot_be_brought_waits_and_goes_after_a_restart(tmp_path: P
         archive = RecordingArchive(RecordingStyle(tmp_path), executor, deliveries)
         path = await record_a_call(archive, records, "call-3")
         deliveries.start()
+        assert archive.uploads_waiting == 1
         await until(lambda: bool(upload_of(records, "call-3")["fault"]))
+        assert archive.uploads_waiting == 1
+        assert archive.counters == {"upload_fault": 1}
         await deliveries.aclose()  # the gateway is stopped with the job in its spool
         assert path.exists()
         (job,) = Spool(tmp_path).jobs()
@@ -176,8 +179,10 @@ async def test_what_cannot_be_brought_waits_and_goes_after_a_restart(tmp_path: P
         again.start()
         await asyncio.sleep(0.5)
         assert path.exists(), "its time has not come"
+        assert (again.waiting_count, again.counters) == (1, {})
         now.now += FIRST_DELAY_S
         await until(lambda: upload_of(records, "call-3")["state"] == "stored")
+        assert (again.waiting_count, again.counters) == (0, {"upload_stored": 1})
         await again.aclose()
         assert not path.exists()
         assert server.names() == ["calls/call-3.wav"]
@@ -462,3 +467,36 @@ async def test_the_recordings_of_a_process_are_told_that_time_goes_on(
         recording.add_agent(b"\xff" * 160)
         await until(lambda: recording.duration_ms > 0)
         await archive.finish("held", recording)
+
+
+async def test_recordings_and_messages_that_the_disk_refuses_are_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "recordings"
+    folder.write_text("no folder")
+    with ThreadPoolExecutor(1) as executor:
+        archive = RecordingArchive(RecordingStyle(folder), executor)
+        recording = archive.begin("refused")
+        for _ in range(100):
+            recording.add_agent(b"\x33" * 160)
+        await archive.finish("refused", recording)
+        assert recording.fault is not None
+        assert archive.counters == {"recording_fault": 1}
+
+        messages = MessageArchive(tmp_path / "messages", "wav", executor)
+        message = messages.begin("refused")
+        (tmp_path / "messages").rmdir()
+        for _ in range(100):
+            message.add_agent(b"\x33" * 160)
+        await messages.finish("refused", message)
+        assert message.fault is not None
+        assert messages.counters == {"voicemail_fault": 1}
+
+
+async def test_a_recording_that_is_gone_before_it_was_brought_is_counted(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as executor:
+        deliveries = Deliveries(Spool(tmp_path), S3Store(settings("http://127.0.0.1:9")), tmp_path / "records")
+        archive = RecordingArchive(RecordingStyle(tmp_path), executor, deliveries)
+        (await record_a_call(archive, tmp_path / "records", "gone")).unlink()
+        deliveries.start()
+        await until(lambda: archive.counters == {"upload_lost": 1})
+        assert archive.uploads_waiting == 0
+        await deliveries.aclose()
