@@ -319,7 +319,7 @@ class RoomAgent:
         self._account.withhold()
         return False
 
-    def resume_recording(self) -> bool:
+    async def resume_recording(self) -> bool:
         """See `pause_recording`."""
         self._account.unveil()
         return False

@@ -25,6 +25,8 @@ from gateway.tools.tool import TransferOutcome
 
 # How long an agent that wants to end the call may go on speaking: a goodbye, not a story.
 FAREWELL_SECONDS: Final = 15.0
+# How often a recording that is to go on looks whether the agent still speaks: two packets.
+SPEECH_CHECK_SECONDS: Final = 0.04
 
 
 class LineHost(Protocol):
@@ -79,6 +81,7 @@ class CallLine:
         self._last_resort = LastResort(host.call_id, environment.messages, transfers, logger)
         self._falling_back: asyncio.Task[None] | None = None
         self._leaving: CallInput | None = None
+        self._pauses = 0
         self._spoken = asyncio.Event()
 
     @property
@@ -142,11 +145,20 @@ class CallLine:
 
     def pause_recording(self) -> bool:
         """Keeps nothing of what is said from now on, such as a card's number. False where nothing is recorded."""
+        self._pauses += 1
         self._account.withhold()
         return self._tape.pause()
 
-    def resume_recording(self) -> bool:
-        """Keeps again what is said. False where nothing is recorded."""
+    async def resume_recording(self) -> bool:
+        """Keeps again what is said, once the agent's words have been heard that it made in the pause.
+
+        It may have read the number back in them. False where nothing is recorded, or it was paused anew meanwhile.
+        """
+        pauses = self._pauses
+        while self._host.side.is_speaking:  # noqa: ASYNC110 - speech that is interrupted tells nobody of its end
+            await asyncio.sleep(SPEECH_CHECK_SECONDS)
+        if pauses != self._pauses:
+            return False
         self._account.unveil()
         return self._tape.resume()
 

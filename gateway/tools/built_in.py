@@ -10,6 +10,9 @@ from gateway.realtime.settings import ToolDefinition
 from gateway.tools.errors import ToolFailedError
 from gateway.tools.tool import Arguments, Tool, ToolContext, ToolPolicy, check_arguments, schema_of
 
+# How long the words that an agent has begun in a pause may last behind its wish to resume.
+RESUME_SECONDS: Final = 20.0
+
 
 class EndCallArguments(BaseModel):
     """What `end_call` takes."""
@@ -112,10 +115,10 @@ class PauseRecording:
 
 
 class ResumeRecording:
-    """Lets the recording go on."""
+    """Lets the recording go on. An agent that speaks longer than this allows is told so, and nothing is recorded."""
 
     definition = RESUME_RECORDING
-    policy = ToolPolicy()
+    policy = ToolPolicy(timeout_seconds=RESUME_SECONDS)
 
     def check(self, arguments: str) -> Arguments:
         """See `Tool`."""
@@ -123,7 +126,7 @@ class ResumeRecording:
 
     async def run(self, arguments: Arguments, context: ToolContext) -> object:
         """See `Tool`."""
-        return {"recorded": context.line.resume_recording()}
+        return {"recorded": await context.line.resume_recording()}
 
 
 BUILT_IN: Final[Mapping[BuiltInTool, Tool]] = {

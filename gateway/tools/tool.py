@@ -58,8 +58,9 @@ class Line(Protocol):
     def pause_recording(self) -> bool:
         """Keeps nothing of what is said from now on, in sound or in writing; False where there is no recording."""
 
-    def resume_recording(self) -> bool:
-        """Keeps again what is said; False where there is no recording."""
+    async def resume_recording(self) -> bool:
+        """Keeps again what is said once the agent's words of the pause have been heard; False where nothing records."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,5 +25,5 @@ class SilentLine:
     def pause_recording(self) -> bool:
         return False
 
-    def resume_recording(self) -> bool:
+    async def resume_recording(self) -> bool:
         return False

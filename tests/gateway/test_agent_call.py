@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gateway.audio_file import read_wav
 from gateway.call.discretion import TOLD_LATE_SECONDS
 from gateway.caller import Caller
 from gateway.tools.tool import ToolContext
@@ -519,6 +520,31 @@ async def test_a_session_that_takes_over_in_a_pause_is_told_what_no_record_holds
     record = await house.record()
     assert [(said["text"], said["withheld"]) for said in record["transcript"]] == [("", True)]
     assert [call["name"] for call in record["tool_calls"]] == ["pause_recording"]
+
+
+async def test_what_the_agent_reads_back_is_not_recorded_though_it_resumes_before_it_was_heard(tmp_path: Path) -> None:
+    seen: dict[str, Any] = {}
+
+    async def reads_back(peer: Peer) -> None:
+        await peer.greet()
+        await peer.receive("response.create")
+        await use(peer, "pause_recording", 1)
+        resume = function_call("t2", "resume_recording")
+        await peer.send(response_created("resp_2"), audio_delta(b"\x10" * 8000, response_id="resp_2"))
+        await peer.send(audio_done(response_id="resp_2"), response_done("resp_2", "completed", resume))
+        seen["resumed"] = json.loads(str((await next_output(peer))["output"]))
+        await peer.drain()
+
+    tools = ["pause_recording", "resume_recording"]
+    async with scripted_call(tmp_path, reads_back, built_in_tools=tools) as (house, call):
+        await until(lambda: "resumed" in seen)
+        await until(lambda: bytes(call.captured).count(b"\x10") == 8000)
+        await asyncio.sleep(0.3)
+    assert seen["resumed"] == {"recorded": True}
+    recording = (await house.record())["recording"]
+    samples, _ = read_wav(Path(recording["path"]))
+    assert not np.any(samples[:, 1])
+    assert 900 <= recording["paused_ms"] < recording["duration_ms"]
 
 
 async def test_the_agent_keeps_a_card_number_out_of_the_recording(tmp_path: Path) -> None:

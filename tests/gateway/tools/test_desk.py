@@ -92,7 +92,7 @@ class Stage:
         self.recorded.append(False)
         return True
 
-    def resume_recording(self) -> bool:
+    async def resume_recording(self) -> bool:
         self.recorded.append(True)
         return True
 
