@@ -189,7 +189,6 @@ class UploadState(StrEnum):
 
     WAITING = "waiting"
     STORED = "stored"
-    FAILED = "failed"
 
 
 class RecordedPart(StrEnum):
