@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from gateway.bridge import Bridge
+from gateway.bridge import LONGEST_HESITATION_SECONDS, Bridge
 from gateway.call.conversation import Conversation, Utterance
+from gateway.call.discretion import TOLD_LATE_SECONDS
 from gateway.realtime.capability import AudioFormat, RealtimeCapabilities
 from gateway.realtime.conversation import ConversationTurn
 from gateway.realtime.event import (
@@ -169,6 +170,37 @@ def test_late_audio_of_an_interrupted_item_is_not_played(stage: Stage) -> None:
     stage.bridge.on_model_event(SpeechStarted("c1", None))
     stage.bridge.on_model_event(AudioDelta("r1", "a1", b"\x55" * 800))
     assert stage.playout.queued_ms == 0
+
+
+@pytest.mark.parametrize(
+    ("audio_ms", "withheld"),
+    [(1900, True), (3900, False), (None, False)],
+    ids=["in the pause", "behind it", "not told"],
+)
+def test_speech_that_is_told_late_was_said_where_the_model_heard_it(
+    stage: Stage, audio_ms: int | None, withheld: bool
+) -> None:
+    """The pause ends 2 s behind the first audio, and the model tells of speech 3 s later."""
+    stage.conversation.withhold()
+    stage.bridge.on_audio(b"\xff" * 160, concealed=False)
+    stage.now = 102.0
+    stage.conversation.discretion.end(stage.now)
+    stage.now = 105.0
+    stage.bridge.on_model_event(SpeechStarted("c1", audio_ms))
+    assert stage.conversation.utterances[0].withheld is withheld
+
+
+def test_a_service_that_counts_otherwise_withholds_nothing_for_ever(stage: Stage) -> None:
+    stage.conversation.withhold()
+    stage.bridge.on_audio(b"\xff" * 160, concealed=False)
+    stage.conversation.discretion.end(stage.now)
+    stage.now += LONGEST_HESITATION_SECONDS + TOLD_LATE_SECONDS + 0.1
+    stage.bridge.on_model_event(SpeechStarted("c1", 0))
+    stage.bridge.on_model_event(SpeechStopped("c1", 100))
+    stage.conversation.withhold()
+    stage.bridge.on_model_event(CallerTranscript("c1", "Thank you.", final=True))
+    (said,) = stage.conversation.utterances
+    assert (said.text, said.withheld) == ("Thank you.", False)
 
 
 def test_a_turn_is_told_with_its_first_packet(stage: Stage) -> None:
