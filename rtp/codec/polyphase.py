@@ -73,6 +73,8 @@ def _phases(up: int, down: int) -> NDArray[np.int16]:
 
 def filtered(samples: Samples, phases: NDArray[np.int16], result: Samples, offset: int, step: int) -> None:
     """Fills `result`: the nth is the product of phase and samples at `offset + n * step`, in steps of all phases."""
+    if not len(result):
+        return  # there may be fewer samples than taps then
     count, taps = phases.shape
     places = offset + step * np.arange(len(result))
     windows = np.lib.stride_tricks.sliding_window_view(samples, taps)[places // count]

@@ -71,3 +71,15 @@ def test_ratios_that_would_need_a_long_filter_are_not_served() -> None:
     assert is_served(8000, 48_000)
     assert not is_served(8000, 44_100)
     assert not is_served(22_050, 8000)
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_nothing_gives_nothing_and_changes_nothing(
+    rate_in: int, rate_out: int, is_compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not is_compiled:
+        monkeypatch.setattr(polyphase, "fast_filtered", filtered)
+    sent, resampler = noise(rate_in), PolyphaseResampler(rate_in, rate_out)
+    assert len(resampler.process(sent[:0])) == 0
+    assert np.array_equal(resampler.process(sent), PolyphaseResampler(rate_in, rate_out).process(sent))
