@@ -116,9 +116,8 @@ class AudioLeg(TurnPath):
         self._flushed: Callable[[list[PlayedItem]], object] | None = None
         self._load: Callable[[int], None] | None = None
         self._told_load = 0
-        self._is_sending = False
+        self._is_sending = self._is_aligned = False
         self.care_due = 0.0
-        self._is_aligned = False
 
     # Offer and answer.
 
