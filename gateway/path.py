@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from gateway.backends.frame import ClientFrames, whole_frame
 from gateway.realtime.event import AudioDelta, RealtimeEvent
-from rtp.path import RecentAudio
+from rtp.recent_audio import RecentAudio
 
 # An event_id is about 30 characters long; the second constant part of a message must begin within this.
 MAX_EVENT_ID_BYTES: Final = 128

@@ -1,5 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, nonecheck=True
-"""The paths that every packet takes, compiled: what `rtp.path` and `rtp.datagram` do, with the same state and results.
+"""The paths that every packet takes, compiled: what `rtp.path`, `rtp.recent_audio` and `rtp.datagram` do, with the same
+state and results.
 
 Only what is regular is here. Everything else goes to the methods of the Python subclasses, which read and write the
 same attributes. `tests/rtp/test_fast.py` holds both to each other. The GIL is kept: each system call returns at once.
@@ -148,7 +149,7 @@ cpdef bint is_compiled(method, str name):
 
 
 cdef class RecentAudio:
-    """See `rtp.path.RecentAudio`. Pieces stand in slots of one length, so that keeping one makes no object."""
+    """See `rtp.recent_audio.RecentAudio`. Pieces stand in slots of one length, so that keeping one makes no object."""
 
     def __cinit__(self, Py_ssize_t limit):
         if limit <= 0:

@@ -10,16 +10,8 @@ IS_WANTED: Final = os.environ.get("TRUNKLINE_FAST", "on") != "off"
 
 if TYPE_CHECKING:
     from rtp.datagram import DatagramDrain, DatagramSender, Outbox
-    from rtp.path import (
-        ClockPath,
-        FrameQueue,
-        InboundPath,
-        OutboundPath,
-        PlayoutPath,
-        RecentAudio,
-        StreamPath,
-        TurnPath,
-    )
+    from rtp.path import ClockPath, FrameQueue, InboundPath, OutboundPath, PlayoutPath, StreamPath, TurnPath
+    from rtp.recent_audio import RecentAudio
 
     is_compiled: bool
 else:
@@ -43,16 +35,8 @@ else:
         is_compiled = True
     except ImportError:
         from rtp.datagram import DatagramDrain, DatagramSender, Outbox
-        from rtp.path import (
-            ClockPath,
-            FrameQueue,
-            InboundPath,
-            OutboundPath,
-            PlayoutPath,
-            RecentAudio,
-            StreamPath,
-            TurnPath,
-        )
+        from rtp.path import ClockPath, FrameQueue, InboundPath, OutboundPath, PlayoutPath, StreamPath, TurnPath
+        from rtp.recent_audio import RecentAudio
 
         is_compiled = False
 

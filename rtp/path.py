@@ -8,10 +8,11 @@ and what runs where nothing could be compiled.
 
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from rtp.packet import HEADER, HEADER_OCTETS, PLAIN_FIRST_OCTET
+from rtp.recent_audio import RecentAudio
 from rtp.sequence import SEQUENCE_MASK, TIMESTAMP_MASK
 from rtp.source_lock import Address
 from rtp.srtp import SrtpUnprotector
@@ -27,34 +28,6 @@ _MARKER: Final = 0x80
 
 _pack = HEADER.pack
 _unpack_from = HEADER.unpack_from
-
-
-class RecentAudio:
-    """The last pieces of a sound, in their order: `limit` of them at most."""
-
-    def __init__(self, limit: int) -> None:
-        if limit <= 0:
-            raise ValueError(f"a memory of {limit} pieces")
-        self._pieces: deque[bytes] = deque(maxlen=limit)
-
-    def __len__(self) -> int:
-        return len(self._pieces)
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(list(self._pieces))
-
-    def append(self, audio: bytes) -> None:
-        """The next piece; beyond the limit the oldest is forgotten."""
-        self._pieces.append(audio)
-
-    def clear(self) -> None:
-        """Forgets all."""
-        self._pieces.clear()
-
-    def keep(self, pieces: int) -> None:
-        """Forgets all but the last so many."""
-        while len(self._pieces) > max(0, pieces):
-            self._pieces.popleft()
 
 
 class InboundPath:
