@@ -146,16 +146,14 @@ class Baresip(PeerProcess):
             return np.frombuffer(recording.readframes(recording.getnframes()), np.int16)
 
     def _wait(self, matches: Any, what: str) -> Event:
-        for event in self.events:
-            if matches(event):
-                return event
         deadline = time.monotonic() + EVENT_WITHIN_S
-        while time.monotonic() < deadline and not self.has_ended:
-            for value in self._receive():
-                self.events.append(value)
-                if matches(value):
-                    return value
-        raise AssertionError(f"baresip did not say {what}; events {self.events}\n{self.console[-6000:]}")
+        while True:
+            for event in self.events:
+                if matches(event):
+                    return event
+            if time.monotonic() >= deadline or self.has_ended:
+                raise AssertionError(f"baresip did not say {what}; events {self.events}\n{self.console[-6000:]}")
+            self.events += self._receive()  # all of them: an event may come in one segment with a command's answer
 
     def _receive(self) -> Iterator[Event]:
         assert self._connection is not None
