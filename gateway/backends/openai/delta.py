@@ -16,7 +16,8 @@ _END: Final = b'"}'
 def learn(reader: SpeechReader, message: bytes, event: JsonObject, output: OutputLedger) -> None:
     """Lets `reader` read more of the item of a delta that was decoded; or nothing, where it is not written so."""
     reader.account = None
-    event_id, delta = optional_text(event, "event_id").encode(), text(event, "delta").encode()
+    # JSON can hold half a character, which has no octets: what stands for it then is not in the message.
+    event_id, delta = optional_text(event, "event_id").encode(errors="replace"), text(event, "delta").encode()
     if not event_id or not delta or not message.endswith(_END):
         return
     begin = message.find(b'"' + event_id + b'"') + 1

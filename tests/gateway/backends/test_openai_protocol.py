@@ -228,6 +228,14 @@ def test_delta_that_is_not_base64_is_counted_and_not_played() -> None:
     assert conversation.protocol.counters["malformed_message"] == 4
 
 
+@pytest.mark.parametrize("name", ["event_id", "item_id", "response_id", "delta"])
+def test_delta_with_half_a_character_raises_nothing(name: str) -> None:
+    conversation = configured()
+    told = conversation.tell(audio_delta(b"abc") | {name: "\ud800"})
+    assert [type(event) for event in told] == ([] if name == "delta" else [AudioDelta])
+    assert conversation.tell(audio_delta(b"def")) == [AudioDelta("resp_1", "item_1", b"def")]
+
+
 def test_end_of_audio_is_told() -> None:
     conversation = configured()
     conversation.tell(audio_delta(b"abc"))
