@@ -137,7 +137,10 @@ class Switchboard:
         for session in [*self._calls, *self._joined]:
             self._environment.perform(session.forgo_ack)
         await self._stop_calls()  # an inbox that was full has lost the first word
-        if await self._is_idle_within(RELEASE_PATIENCE_SECONDS + max(map(_summary_seconds, self._calls.values()))):
+        summary_seconds = max(
+            map(_summary_seconds, self._calls.values()), default=0.0
+        )  # the last call may just have gone
+        if await self._is_idle_within(RELEASE_PATIENCE_SECONDS + summary_seconds):
             return
         for session, life in list(self._lives.items()):
             self.counters["calls_cancelled"] += 1

@@ -187,6 +187,8 @@ class MediaClock(ClockPath):
 
     def _skip(self, phase: dict[Media, None], turns: int) -> None:
         for media in tuple(phase):
+            if media not in phase:
+                continue
             self.lag.missed_turns += turns
             try:
                 media.skip(turns)
