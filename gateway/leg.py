@@ -297,7 +297,7 @@ class AudioLeg(TurnPath):
         """No more speech of this item will come."""
         if self._stream is not None:
             if self.mouth is not None:
-                self._stream.playout.enqueue(item_id, self.mouth.finish())
+                self.mouth.reset()
             self._stream.playout.finish(item_id)
 
     def flush(self) -> list[PlayedItem]:
