@@ -106,7 +106,7 @@ class RoomVoice:
         """No more speech of this item will come."""
         if self._playout is not None:
             if self._mouth is not None:
-                self._playout.enqueue(item_id, self._mouth.finish())
+                self._mouth.reset()
             self._playout.finish(item_id)
 
     def flush(self) -> list[PlayedItem]:

@@ -36,11 +36,8 @@ class Mouth(Protocol):
     def speak(self, audio: bytes) -> bytes:
         """The next piece of an item, of any size."""
 
-    def finish(self) -> bytes:
-        """What was still held back when an item ended."""
-
     def reset(self) -> None:
-        """Forgets what is held back: the item was dropped."""
+        """Forgets what is held back: the item has ended or was dropped."""
 
 
 def ear_for(payload_format: PayloadFormat, ptime_ms: int, audio_format: AudioFormat) -> Ear | None:
@@ -114,9 +111,6 @@ class _TableMouth:
     def speak(self, audio: bytes) -> bytes:
         return audio.translate(self._table)
 
-    def finish(self) -> bytes:
-        return b""
-
     def reset(self) -> None:
         """Nothing is held back."""
 
@@ -141,10 +135,6 @@ class _SampleMouth:
         whole = len(audio) - len(audio) % self._octets_per_sample
         self._half_sample = audio[whole:]
         return self._encode(self._resample(self._decode(audio[:whole]))) if whole else b""
-
-    def finish(self) -> bytes:
-        self.reset()
-        return b""
 
     def reset(self) -> None:
         self._half_sample = b""

@@ -1,8 +1,9 @@
-"""Between a leg's codec and a model's audio: what the first call of a codec must find ready."""
+"""Between a leg's codec and a model's audio: what the first call of a codec must find ready, and where items part."""
 
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from gateway.realtime.capability import AudioFormat
@@ -48,3 +49,16 @@ def test_what_was_prepared_makes_no_filter_any_more(payload_format: PayloadForma
         ear_for(payload_format, 20, audio_format)
         mouth_for(payload_format, 20, audio_format)
     assert _phases.cache_info().misses == made
+
+
+@pytest.mark.parametrize("audio_format", AudioFormat)
+@pytest.mark.parametrize("payload_format", FORMATS, ids=lambda one: f"{one.name}-{one.clock_rate_hz}")
+def test_an_item_begins_as_if_none_had_been_before(payload_format: PayloadFormat, audio_format: AudioFormat) -> None:
+    mouth, fresh = (mouth_for(payload_format, 20, audio_format) for _ in range(2))
+    if mouth is None or fresh is None:
+        assert payload_format.name.lower() == audio_format.value
+        return
+    speech = np.random.default_rng(7).bytes(audio_format.bytes_per_ms * 40)
+    mouth.speak(speech[:-1])  # of 16-bit samples, the last one is half
+    mouth.reset()
+    assert mouth.speak(speech) == fresh.speak(speech) != b""
