@@ -45,8 +45,8 @@ SEQUENCE_NUMBER_BITS: Final = 16
 TIMESTAMP_BITS: Final = 32
 # RFC 8866 §5.2 wants a session id that is unique; 62 bits leave room for the 64-bit signed integers of other stacks.
 SESSION_ID_BITS: Final = 62
-# How often a leg looks after what is not due at every packet: reports, and a far end that has fallen silent.
-CARE_INTERVAL_S: Final = 1.0
+# How often a leg looks after what is not due at every packet, where nothing of it is due before.
+CARE_INTERVAL_S: Final = 2.0
 # The same while the far end has not been heard: then the call takes its place in the clock's round.
 FIRST_CARE_INTERVAL_S: Final = 0.25
 
@@ -384,12 +384,12 @@ class AudioLeg(TurnPath):
             self.care_interval_s = CARE_INTERVAL_S
             self._plane.clock.align(self, heard_at)
         if self._is_sending and self._reporting is not None:
-            self._reporting.poll(now)
+            self.care_due = min(self.care_due, self._reporting.poll(now))
         if self._load is not None and (calls := self._plane.clock.media_count) != self._told_load:
             self._told_load = calls
             self._load(calls)
         if self._watch is not None and self._parameters.receives and self._parameters.remote is not None:
-            self._watch.check(stream.arrived_at, now)
+            self.care_due = min(self.care_due, self._watch.check(stream.arrived_at, now))
 
     def _receive_rtcp(self, data: bytes, source: Address, now: float) -> None:
         if self._reporting is not None:

@@ -52,10 +52,11 @@ class Reporting:
         """Takes a datagram of the RTCP port, or one that was multiplexed."""
         self._session.receive_datagram(data, source, now)
 
-    def poll(self, now: float) -> None:
-        """Sends a report when one is due."""
+    def poll(self, now: float) -> float:
+        """Sends a report when one is due. Returns when the next one is."""
         if (report := self._session.poll(now)) is not None:
             self._send(report)
+        return self._session.due_at
 
     def say_goodbye(self, now: float) -> None:
         """Sends the last report."""

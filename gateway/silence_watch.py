@@ -1,5 +1,6 @@
 """Care of a far end that falls silent: a call whose media stays away for too long is lost."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,11 +25,17 @@ class SilenceWatch:
         """Silence until now was agreed upon, and counts for nothing."""
         self._quiet_since = now
 
-    def check(self, arrived_at: float | None, now: float) -> None:
-        """Judges a far end that may speak, and of which something came last at `arrived_at`, if ever."""
-        if self._on_lost is None:
-            return
+    def check(self, arrived_at: float | None, now: float) -> float:
+        """Judges a far end that may speak, and of which something came last at `arrived_at`, if ever.
+
+        Returns when it counts as gone if nothing more comes; never is endless.
+        """
         limit_s = self._timeouts.start_s if arrived_at is None else self._timeouts.running_s
-        if limit_s and now - max(self._quiet_since, arrived_at or 0.0) >= limit_s:
+        if self._on_lost is None or not limit_s:
+            return math.inf
+        lost_at = max(self._quiet_since, arrived_at or 0.0) + limit_s
+        if now >= lost_at:
             on_lost, self._on_lost = self._on_lost, None
             on_lost()
+            return math.inf
+        return lost_at

@@ -57,7 +57,8 @@ class RtcpSession:
         self._choose = choose
         self._wall_offset_s = wall_offset_s
         # RFC 3550 section 6.2: the first report after half the interval.
-        self._due_at = now + choose(0.25, 0.75) * INTERVAL_S
+        self.due_at = now + choose(0.25, 0.75) * INTERVAL_S
+        """When the next report is."""
         self._expected_before = self._lost_before = 0
         self._account_of: tuple[int, int] | None = None
         self._last_sender_report = 0
@@ -79,9 +80,9 @@ class RtcpSession:
 
     def poll(self, now: float) -> bytes | None:
         """Once a turn, or less often: the compound report when one is due."""
-        if now < self._due_at:
+        if now < self.due_at:
             return None
-        self._due_at = now + self._choose(0.5, 1.5) * INTERVAL_S
+        self.due_at = now + self._choose(0.5, 1.5) * INTERVAL_S
         self._sent += 1
         return self._stream.protect_rtcp(self._compound(now))
 

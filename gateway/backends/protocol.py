@@ -51,8 +51,13 @@ class ModelProtocol(Protocol):
         """Takes one message of the service. Nothing that it holds can raise."""
         ...
 
+    @property
+    def awaits(self) -> bool:
+        """Whether anything may become overdue."""
+        ...
+
     def handle_timer(self, now: float) -> None:
-        """Looks after what is overdue; called about once a second."""
+        """Looks after what is overdue; called about once a second while it `awaits` something."""
         ...
 
     @property

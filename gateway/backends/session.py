@@ -1,8 +1,8 @@
 """A model session over a WebSocket: any service's protocol core, driven by one wire.
 
-No task belongs to a session. The socket's callbacks carry messages in and events out, and one timer a second looks
-after what is overdue. Commands go straight to the wire; the caller's audio waits in `InputAudio` while the wire is
-paused, and that is the one bounded queue on the path.
+No task belongs to a session. The socket's callbacks carry messages in and events out, and one timer looks after what is
+overdue: once a second while something is awaited, else as often as pings need it. Commands go straight to the wire; the
+caller's audio waits in `InputAudio` while the wire is paused, and that is the one bounded queue on the path.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from gateway.backends.input import InputAudio
 from gateway.backends.opening import open_wire
 from gateway.backends.protocol import ModelProtocol
 from gateway.backends.warm import WarmPool
-from gateway.backends.wire import Closure, ClosureCause, Wire
+from gateway.backends.wire import CHECK_INTERVAL_S, Closure, ClosureCause, Wire
 from gateway.fast import SessionPath
 from gateway.realtime.capability import RealtimeCapabilities
 from gateway.realtime.conversation import ConversationTurn
@@ -30,9 +30,6 @@ from gateway.realtime.errors import (
 from gateway.realtime.event import FailureReason, RealtimeEvent, SessionFailed
 from gateway.realtime.session import EventSink, TextRole
 from gateway.realtime.settings import SessionSettings
-
-# How often a session looks after its pings, its stalls and its unanswered requests.
-CHECK_INTERVAL_S: Final = 1.0
 
 _FAILURE_REASONS: Final = {
     ClosureCause.LOST: FailureReason.CONNECTION_LOST,
@@ -85,6 +82,7 @@ class WireSession(SessionPath):
         self._warm = warm
         self._wire: Wire | None = None
         self._tick: asyncio.TimerHandle | None = None
+        self._rests = False
         self._configured: asyncio.Future[None] | None = None
         self._ready = False
         self._opened = False
@@ -140,7 +138,7 @@ class WireSession(SessionPath):
         if self._over:
             raise self._opening_error or ModelSessionLostError("the session was closed while it was being opened")
         self._opened = True
-        self._tick = asyncio.get_running_loop().call_later(CHECK_INTERVAL_S, self._check)
+        self._arm(CHECK_INTERVAL_S)
 
     async def _open_warm(self, settings: SessionSettings, history: Sequence[ConversationTurn]) -> bool:
         """Begins on a socket that waits for a call. False where there is none, or it was lost while it rested: then
@@ -274,6 +272,8 @@ class WireSession(SessionPath):
                     wire.abort()
             elif self._ready:
                 self.sink(event)
+        if self._rests and protocol.awaits:
+            self._arm(CHECK_INTERVAL_S)
 
     def _settle_opening(self) -> None:
         """Wakes `open`. From here on events are told: some may be on their way before `open` has returned."""
@@ -297,14 +297,26 @@ class WireSession(SessionPath):
         self.is_flowing = self._ready and not self._input
 
     def _check(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._tick = loop.call_later(CHECK_INTERVAL_S, self._check)
-        now = loop.time()
-        if self._wire is not None:
-            self._wire.check(now)
+        wire, now = self._wire, asyncio.get_running_loop().time()
+        if wire is None:
+            return
+        wire.check(now)
         if not self._over:
             self._protocol.handle_timer(now)
             self._pump()
+        if not self._over:
+            self._arm(CHECK_INTERVAL_S if self._protocol.awaits else wire.check_interval_s)
+
+    def _arm(self, seconds: float) -> None:
+        self._disarm()
+        self._rests = seconds > CHECK_INTERVAL_S
+        self._tick = asyncio.get_running_loop().call_later(seconds, self._check)
+
+    def _disarm(self) -> None:
+        self._rests = False
+        if self._tick is not None:
+            self._tick.cancel()
+            self._tick = None
 
     def _fail(self, failure: SessionFailed) -> None:
         if self._over:
@@ -321,9 +333,7 @@ class WireSession(SessionPath):
     def _end(self) -> None:
         self._over = True
         self._ready = self.is_flowing = self.is_telling = False
-        if self._tick is not None:
-            self._tick.cancel()
-            self._tick = None
+        self._disarm()
 
 
 def _ignore(_event: RealtimeEvent) -> None:

@@ -5,7 +5,7 @@ frame that arrives whole and unfragmented is handed over as it stands, a text fr
 (`benchmarks/realtime_wire.py` shows what that saves), and a handshake that is answered as it should be, or a closing in
 good order, needs no protocol object (`benchmarks/signalling.py --whole`).
 
-No task belongs to a wire. Its owner calls `check` about once a second.
+No task belongs to a wire. Its owner calls `check` once every `check_interval_s` at least.
 """
 
 import asyncio
@@ -34,6 +34,8 @@ from gateway.realtime.errors import (
 MAX_MESSAGE_BYTES: Final = 32 * 2**20
 # What waits in the process before the writer is told to pause: about 0.7 s of PCMU as base64.
 WRITE_BUFFER_BYTES: Final = 8 * 2**10
+# How often a connection is looked after from which something is awaited.
+CHECK_INTERVAL_S: Final = 1.0
 # An answer to the upgrade whose header section is longer is not from a model service.
 MAX_UPGRADE_BYTES: Final = 64 * 2**10
 
@@ -288,6 +290,12 @@ class Wire(WirePath, asyncio.Protocol):
             self.opened.set_exception(ModelRefusedError(f"the connection broke before the upgrade was answered: {exc}"))
 
     # --- keeping alive, and ending ---
+
+    @property
+    def check_interval_s(self) -> float:
+        """How soon it is to be looked after again."""
+        is_awaited = self.paused or self._ping_sent_at is not None
+        return CHECK_INTERVAL_S if is_awaited else max(CHECK_INTERVAL_S, self._endpoint.ping_interval_s / 4)
 
     def check(self, now: float) -> None:
         """Looks after the connection: pings a silent peer, gives up one that neither answers nor takes data."""

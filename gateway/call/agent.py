@@ -147,7 +147,8 @@ class CallAgent:
         """The far end hears: the agent says its greeting, where it has one, and silences count from now on."""
         agent = self._host.route.agent
         self._silence = Silence(agent.silence, self._environment.clock())
-        self._timers.arm("watch", WATCH_SECONDS, self._watch)
+        if self._silence.watches or agent.max_cost is not None:
+            self._timers.arm("watch", WATCH_SECONDS, self._watch)
         if agent.greeting and self.opened is not None:
             greeting = filled(agent.greeting, self._host.route, self._invite, self._logger).replace('"', "'")
             self.opened.model.create_response(f'Greet the caller with exactly these words: "{greeting}"')

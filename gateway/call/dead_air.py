@@ -5,6 +5,7 @@ another. The silence counts from the moment when the caller could expect words: 
 the last sound of an answer that stopped in its midst.
 """
 
+import math
 from dataclasses import dataclass
 from enum import Enum, unique
 
@@ -26,11 +27,6 @@ class DeadAirPolicy:
     nudge_after_seconds: float | None = None
     fill_after_seconds: float | None = None
     replace_after_seconds: float | None = None
-
-    @property
-    def watches(self) -> bool:
-        """Whether anything would ever be done."""
-        return any(after is not None for _, after in self.steps)
 
     @property
     def steps(self) -> tuple[tuple[DeadAirAct, float | None], ...]:
@@ -63,9 +59,25 @@ class DeadAir:
         self._done = 0
         self._since: float | None = None
 
+    @property
+    def watches(self) -> bool:
+        """Whether anything would ever be done."""
+        return bool(self._steps)
+
+    def begin(self, now: float) -> None:
+        """The model owes an answer: from now on, if it did not before."""
+        if self._since is None:
+            self._since = now
+
     def forget(self) -> None:
         """Nobody waits for the model."""
         self._since, self._done = None, 0
+
+    def seconds_left(self, now: float) -> float:
+        """Until something is due, should the model stay silent; endless where nothing is left to do."""
+        if self._since is None or self._done >= len(self._steps):
+            return math.inf
+        return max(0.0, self._since + self._steps[self._done][1] - now)
 
     def check(self, now: float, *, waits: bool, speaks: bool, sounded: bool) -> DeadAirAct:
         """What is due. `waits`: the model owes an answer; `speaks`: speech of ours is still being sent; `sounded`: some

@@ -28,6 +28,11 @@ class Silence:
         self._caller_turns = 0
         self._prompts = 0
 
+    @property
+    def watches(self) -> bool:
+        """Whether a silence would ever lead to anything."""
+        return self._settings.prompt is not None or self._settings.hang_up_after_seconds is not None
+
     def check(self, now: float, *, agent_talks: bool, caller_turns: int) -> SilenceAct:
         """What is due. `agent_talks`: somebody speaks or is about to; `caller_turns`: how often the caller has spoken.
 

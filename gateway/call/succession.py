@@ -39,8 +39,8 @@ from rtp.fast import RecentAudio
 RECENT_PACKETS: Final = 100
 # Where the caller was silent when the session was lost: what the detection of speech wants before its start.
 SILENT_PACKETS: Final = 15
-# How often a model that owes an answer is looked after.
-DEAD_AIR_CHECK_SECONDS: Final = 0.5
+# How often a model that owes an answer is looked after at least. What is due before is done when it is due.
+DEAD_AIR_CHECK_SECONDS: Final = 1.0
 # Commands that wait for a session.
 PENDING_LIMIT: Final = 64
 
@@ -270,10 +270,12 @@ class Succession(SuccessionPath):
 
     def watch_dead_air(self) -> None:
         """Looks after an answer that is owed, until it comes."""
-        if self._dead_air_check is None and self._around.dead_air.watches and self.is_open:
+        if self._dead_air_check is None and self._dead_air.watches and self.is_open:
             if self.progress.model_is_awaited:
-                loop = asyncio.get_running_loop()
-                self._dead_air_check = loop.call_later(DEAD_AIR_CHECK_SECONDS, self._check_dead_air)
+                now = self._around.clock()
+                self._dead_air.begin(now)
+                seconds = min(DEAD_AIR_CHECK_SECONDS, self._dead_air.seconds_left(now))
+                self._dead_air_check = asyncio.get_running_loop().call_later(seconds, self._check_dead_air)
             else:
                 self._forget_dead_air()
 
@@ -287,9 +289,8 @@ class Succession(SuccessionPath):
         if sounded:
             self._search.unanswered_lives = 0
         waits = self.is_open and self.progress.model_is_awaited
-        act = self._dead_air.check(
-            self._around.clock(), waits=waits, speaks=self._around.is_speaking(), sounded=sounded
-        )
+        speaks = not sounded and self._around.is_speaking()
+        act = self._dead_air.check(self._around.clock(), waits=waits, speaks=speaks, sounded=sounded)
         if act is not DeadAirAct.NOTHING:
             self._around.logger.warning("model does not answer", extra={"backend": self.backend_name, "act": act.value})
         takes_turns = self.period.session.capabilities.takes_turns

@@ -149,6 +149,11 @@ class GeminiProtocol:
         words = text if role is TextRole.USER else f"[{text}]"
         self._send({"clientContent": {"turns": [payload.content("user", words)], "turnComplete": False}})
 
+    @property
+    def awaits(self) -> bool:
+        """Nothing here is ever overdue."""
+        return False
+
     def handle_timer(self, now: float) -> None:
         """Nothing here is ever overdue."""
 

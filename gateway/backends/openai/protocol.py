@@ -116,6 +116,11 @@ class OpenAiProtocol(OpenAiState):
         """Adds a message to the conversation."""
         self.send({"type": "conversation.item.create", "item": payload.text_item(text, role)})
 
+    @property
+    def awaits(self) -> bool:
+        """Whether the server owes word of a request."""
+        return self.responses.is_unanswered
+
     def handle_timer(self, now: float) -> None:
         """Frees the queue of a request that the server never answered."""
         if self.responses.release_overdue(now):

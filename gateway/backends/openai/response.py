@@ -95,9 +95,14 @@ class ResponseQueue:
         """A tool's result is in the conversation."""
         self._acknowledged.append(call_id)
 
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether a request was sent of which nothing has come."""
+        return self.requested is not None and self.active_response_id is None
+
     def release_overdue(self, now: float) -> bool:
         """Gives up a request that nobody answered. Returns whether there was one."""
-        if self.requested is None or self.active_response_id is not None:
+        if not self.is_unanswered:
             return False
         if self._requested_at is None:
             self._requested_at = now

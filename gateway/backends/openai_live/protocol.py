@@ -153,6 +153,11 @@ class OpenAiLiveProtocol:
         kind = "session.instructions.append" if role is TextRole.SYSTEM else "session.thinking.append"
         self._send({"type": kind, "content": text, "delegation_id": None})
 
+    @property
+    def awaits(self) -> bool:
+        """Whether an item goes on whose end nobody tells."""
+        return self._speaking
+
     def handle_timer(self, now: float) -> None:
         """Ends an item of which no more audio comes."""
         if self._audio_came or self._audio_at is None:
@@ -216,6 +221,7 @@ class OpenAiLiveProtocol:
             self._caller_count += 1
         self._item_count += 1
         self._speaking, self._cut = True, False
+        self._audio_came = True  # words may come first: the wait for audio begins with them
         self.events.append(ResponseStarted(self._response_id))
 
     def _finish_item(self) -> None:

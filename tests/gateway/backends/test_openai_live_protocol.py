@@ -194,7 +194,10 @@ def test_item_ends_when_the_caller_is_heard() -> None:
 
 def test_item_ends_when_no_audio_comes_for_a_second() -> None:
     conversation = Conversation()
+    states = [conversation.protocol.awaits]
     conversation.tell(audio(b"aa"))
+    states.append(conversation.protocol.awaits)
+    assert states == [False, True]
     for now in (10.0, 10.5, 10.9):
         conversation.protocol.handle_timer(now)
         assert not conversation.protocol.events
@@ -203,6 +206,19 @@ def test_item_ends_when_no_audio_comes_for_a_second() -> None:
         AudioDone("live_response_1", "live_item_1"),
         ResponseDone("live_response_1", ResponseStatus.COMPLETED, "", None),
     ]
+
+
+def test_item_that_begins_with_words_waits_as_long_for_its_audio() -> None:
+    conversation = Conversation()
+    conversation.tell(audio(b"aa"))
+    conversation.protocol.handle_timer(10.0)
+    conversation.protocol.handle_timer(11.0)
+    conversation.tell()
+    conversation.tell(words("output", "Well,"))
+    conversation.protocol.handle_timer(60.0)
+    assert conversation.tell() == []
+    conversation.protocol.handle_timer(61.0)
+    assert not conversation.protocol.awaits
 
 
 def test_cut_item_is_dropped_until_the_next() -> None:

@@ -396,6 +396,7 @@ def test_request_that_nobody_answers_frees_the_queue_after_three_seconds() -> No
     conversation.protocol.create_response("One.")
     conversation.protocol.create_response("Two.")
     conversation.said()
+    assert conversation.protocol.awaits
     for now in (100.0, 101.5, 102.9):
         conversation.protocol.handle_timer(now)
         assert conversation.said() == []

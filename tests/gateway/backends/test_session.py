@@ -442,6 +442,30 @@ async def test_half_open_connection_is_given_up_after_an_unanswered_ping() -> No
         await caller.session.aclose()
 
 
+async def test_request_that_nobody_answers_is_given_up_also_where_nothing_was_awaited_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.backends.session.CHECK_INTERVAL_S", 0.02)
+    monkeypatch.setattr("gateway.backends.openai.response.UNANSWERED_REQUEST_S", 0.0)
+    asked = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        await peer.receive("response.create")
+        await peer.receive("response.create")
+        asked.set()
+        await peer.drain()
+
+    async with realtime_server(script) as server:
+        caller = await opened(server, ping_interval_s=1000.0)
+        await asyncio.sleep(0.1)  # by now it rests until a ping is due
+        caller.session.create_response("One.")
+        caller.session.create_response("Two.")
+        async with asyncio.timeout(10):
+            await asked.wait()
+        await caller.session.aclose()
+
+
 async def test_speech_reaches_the_sink_in_order_and_whole() -> None:
     pieces = [bytes([number]) * (97 * number) for number in range(1, 60)]
 

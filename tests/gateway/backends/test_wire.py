@@ -187,6 +187,18 @@ async def test_peer_that_takes_no_data_is_given_up_after_the_stall_time(line: Li
     assert [closure.cause for closure in line.receiver.closures] == [ClosureCause.STALLED]
 
 
+async def test_wire_is_looked_after_rarely_unless_something_is_awaited(line: Line) -> None:
+    assert line.wire.check_interval_s == 2.5
+    line.wire.pause_writing()
+    assert line.wire.check_interval_s == 1.0
+    line.wire.resume_writing()
+    assert line.wire.check_interval_s == 2.5
+    line.wire.check(100.0)
+    line.wire.check(110.0)
+    assert len(line.frames()) == 1  # the ping, whose answer is awaited
+    assert line.wire.check_interval_s == 1.0
+
+
 async def test_nothing_is_sent_after_the_end(line: Line) -> None:
     line.wire.abort()
     line.transport.written.clear()

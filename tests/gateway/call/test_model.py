@@ -523,6 +523,14 @@ async def test_an_answer_that_stops_in_its_midst_is_dead_air_as_soon_as_it_was_h
         assert call.model.dead_air.nudges == 0  # a response runs: there is nothing to ask for
 
 
+async def test_dead_air_is_noticed_when_it_is_due_and_not_at_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.call.succession.DEAD_AIR_CHECK_SECONDS", 1000.0)
+    main = FakeBackend("main")
+    async with stage(main, dead_air=DeadAirPolicy(nudge_after_seconds=0.05)) as call:
+        call.tell(SpeechStarted("c1", 0), SpeechStopped("c1", 900))
+        await call.until(lambda: main.sessions[0].told == [("respond", None)])
+
+
 @pytest.mark.usefixtures("_frequent_checks")
 @pytest.mark.parametrize("news", ["spoke", "tool", "caller", "dismissed"])
 async def test_nobody_waits_for_a_model_that_has_spoken_or_whose_turn_it_is_not(

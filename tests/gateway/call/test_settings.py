@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from gateway.call.dead_air import DeadAir
 from gateway.call.settings import dead_air_policy, guard_policy, pause_ms, settings_of, voice_policy
 from gateway.config.agent import AgentSettings
 from gateway.realtime.settings import (
@@ -107,8 +108,8 @@ def test_the_pause_before_a_turn_ends_is_known_where_it_is_set(detection: dict[s
 
 def test_dead_air_can_be_left_alone() -> None:
     never = {"nudge_after_seconds": 0, "filler_after_seconds": 0, "replace_after_seconds": 0}
-    assert dead_air_policy(agent()).watches
-    assert not dead_air_policy(agent(dead_air=never)).watches
+    assert DeadAir(dead_air_policy(agent())).watches
+    assert not DeadAir(dead_air_policy(agent(dead_air=never))).watches
 
 
 def test_the_acts_about_dead_air_come_in_their_order() -> None:
