@@ -6,7 +6,7 @@ from typing import Final
 
 from gateway.media_policy import MediaPolicy
 from rtp.codec.format import G722, L16_8K, L16_16K, OPUS, PCMA, PCMU, PayloadFormat
-from rtp.codec.g711 import ALAW_TO_ULAW, ULAW_TO_ALAW
+from rtp.codec.g711 import LAW_TABLES
 from rtp.parameters import StreamParameters
 from rtp.srtp import SrtpKey, SrtpKeys, SrtpSuite
 from sip.sdp import codec as spec
@@ -27,7 +27,10 @@ _FORMATS: Final[Mapping[CodecSpec, PayloadFormat]] = {
 }
 # Peers that offered both laws change between them in mid-call without a word (RFC 3264 §8.3.2 lets them). Both have
 # static numbers, so each is understood on a stream of the other.
-_OTHER_LAW: Final = {spec.PCMU: (spec.PCMA, 8, ALAW_TO_ULAW), spec.PCMA: (spec.PCMU, 0, ULAW_TO_ALAW)}
+_OTHER_LAW: Final = {
+    spec.PCMU: (spec.PCMA, 8, LAW_TABLES[PCMA, PCMU]),
+    spec.PCMA: (spec.PCMU, 0, LAW_TABLES[PCMU, PCMA]),
+}
 
 
 def formats_of(policy: MediaPolicy) -> frozenset[PayloadFormat]:

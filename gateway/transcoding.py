@@ -45,7 +45,7 @@ def ear_for(payload_format: PayloadFormat, ptime_ms: int, audio_format: AudioFor
     law = _LAW_OF.get(audio_format)
     if law == payload_format:
         return None
-    if law is not None and (table := _TABLES.get((payload_format, law))) is not None:
+    if law is not None and (table := g711.LAW_TABLES.get((payload_format, law))) is not None:
         return lambda payload: payload.translate(table)
     return _SampleEar(payload_format, ptime_ms, audio_format)
 
@@ -55,7 +55,7 @@ def mouth_for(payload_format: PayloadFormat, ptime_ms: int, audio_format: AudioF
     law = _LAW_OF.get(audio_format)
     if law == payload_format:
         return None
-    if law is not None and (table := _TABLES.get((law, payload_format))) is not None:
+    if law is not None and (table := g711.LAW_TABLES.get((law, payload_format))) is not None:
         return _TableMouth(table)
     return _SampleMouth(payload_format, ptime_ms, audio_format)
 
@@ -153,7 +153,6 @@ def _native_octets(samples: Samples) -> bytes:
     return samples.tobytes()
 
 
-_TABLES: Final = {(PCMA, PCMU): g711.ALAW_TO_ULAW, (PCMU, PCMA): g711.ULAW_TO_ALAW}
 _SAMPLES_TO_MODEL: Final[dict[AudioFormat, Callable[[Samples], bytes]]] = {
     AudioFormat.PCMU: g711.encode_ulaw,
     AudioFormat.PCMA: g711.encode_alaw,

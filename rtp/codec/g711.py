@@ -3,10 +3,13 @@
 Samples are int16 numpy arrays, 16-bit full scale (the 14 and 13-bit values of the law shifted to the left).
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rtp.codec.format import PCMA, PCMU, PayloadFormat
 
 _ULAW_BIAS: Final = 0x84
 _ULAW_CLIP: Final = 32635
@@ -61,6 +64,13 @@ ALAW_TO_ULAW: Final[bytes] = _LINEAR_TO_ULAW[_ALAW_TO_LINEAR.view(np.uint16)].to
 """For `bytes.translate`: PCMA payload to PCMU payload without samples in between."""
 ULAW_TO_ALAW: Final[bytes] = _LINEAR_TO_ALAW[_ULAW_TO_LINEAR.view(np.uint16)].tobytes()
 """For `bytes.translate`: PCMU payload to PCMA payload."""
+LAW_TABLES: Final[Mapping[tuple[PayloadFormat, PayloadFormat], bytes]] = {
+    (PCMA, PCMU): ALAW_TO_ULAW,
+    (PCMU, PCMA): ULAW_TO_ALAW,
+}
+"""From one law of ITU-T G.711 to the other, by (before, after): tables of 256 octets for `bytes.translate`, an octet of
+payload for an octet. Each becomes the one in whose interval its value lies. Nothing else than the two laws is in here,
+and neither law to itself."""
 
 
 def decode_ulaw(payload: bytes) -> NDArray[np.int16]:

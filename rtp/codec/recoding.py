@@ -6,20 +6,19 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from rtp.codec import g711
 from rtp.codec.audio import decoder_of, encoder_of
-from rtp.codec.format import G722_PLAYOUT, OPUS_PLAYOUT, PCMA, PCMU, PayloadFormat
+from rtp.codec.format import G722_PLAYOUT, OPUS_PLAYOUT, PayloadFormat
+from rtp.codec.g711 import LAW_TABLES
 from rtp.codec.resampling import Resampler
 
 Signal = NDArray[np.int16]
 
 _SAMPLES: Final = (OPUS_PLAYOUT, G722_PLAYOUT)
-_TABLES: Final = {(PCMU, PCMA): g711.ULAW_TO_ALAW, (PCMA, PCMU): g711.ALAW_TO_ULAW}
 
 
 def recoding(before: PayloadFormat, after: PayloadFormat) -> Callable[[bytes], bytes]:
     """Turns successive pieces of the one into the other. Raises `KeyError` where there is no codec for either."""
-    table = _TABLES.get((before, after))
+    table = LAW_TABLES.get((before, after))
     if table is not None:
         return lambda octets: octets.translate(table)
     decode, rate_in_hz = _decoding(before)

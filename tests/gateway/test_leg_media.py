@@ -249,6 +249,26 @@ def test_a_change_to_the_other_law_in_mid_call_is_heard_as_before__rfc3264_8_3_2
     leg.close()
 
 
+@pytest.mark.parametrize(("law", "second", "other"), [(Codec.PCMU, Codec.PCMA, 8), (Codec.PCMA, Codec.PCMU, 0)])
+def test_every_octet_of_the_other_law_is_translated__rfc3264_8_3_2(
+    plane: Plane, peer: Peer, law: Codec, second: Codec, other: int
+) -> None:
+    from rtp.codec import g711
+
+    leg, sink = plane.leg(policy(law, second)), Sink()
+    port = port_of(leg.answer(peer.offer(f"{8 - other} {other}")))
+    spoken = AudioFormat(law.value)
+    leg.start(sink, input_format=spoken, output_format=spoken)
+    payload = bytes(range(256)) + bytes(64)
+    for start in range(0, len(payload), 160):
+        peer.speak(payload[start : start + 160], port, other)
+        plane.sockets.drain(plane.now)
+        plane.now += 0.02
+    in_ulaw, in_alaw = g711.encode_ulaw(g711.decode_alaw(payload)), g711.encode_alaw(g711.decode_ulaw(payload))
+    assert bytes(sink.heard) == (in_ulaw if other == 8 else in_alaw)
+    leg.close()
+
+
 def test_a_held_leg_sends_nothing_and_its_sequence_goes_on_afterwards__rfc3264_8_4(plane: Plane, peer: Peer) -> None:
     leg: AudioLeg = plane.leg()
     leg.answer(peer.offer("0"))

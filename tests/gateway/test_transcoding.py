@@ -9,9 +9,13 @@ import pytest
 from gateway.realtime.capability import AudioFormat
 from gateway.transcoding import ear_for, mouth_for, prepare
 from rtp.codec.format import G722, L16_8K, L16_16K, OPUS, PCMA, PCMU, PayloadFormat
+from rtp.codec.g711 import decode_alaw, decode_ulaw, encode_alaw, encode_ulaw
 from rtp.codec.polyphase import _phases
 
 FORMATS = [PCMU, PCMA, G722, OPUS, L16_8K, L16_16K]
+EVERY_CODE = bytes(range(256))
+EVERY_CODE_IN_ULAW = encode_ulaw(decode_alaw(EVERY_CODE))
+EVERY_CODE_IN_ALAW = encode_alaw(decode_ulaw(EVERY_CODE))
 
 # In a process of its own: here everything has been loaded by somebody already.
 FIRST_CALLS = """
@@ -62,3 +66,26 @@ def test_an_item_begins_as_if_none_had_been_before(payload_format: PayloadFormat
     mouth.speak(speech[:-1])  # of 16-bit samples, the last one is half
     mouth.reset()
     assert mouth.speak(speech) == fresh.speak(speech) != b""
+
+
+@pytest.mark.parametrize(("law", "same"), [(PCMU, AudioFormat.PCMU), (PCMA, AudioFormat.PCMA)])
+def test_a_law_passes_as_it_is_to_a_model_of_the_same(law: PayloadFormat, same: AudioFormat) -> None:
+    assert (ear_for(law, 20, same), mouth_for(law, 20, same)) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("law", "other", "heard", "said"),
+    [
+        (PCMA, AudioFormat.PCMU, EVERY_CODE_IN_ULAW, EVERY_CODE_IN_ALAW),
+        (PCMU, AudioFormat.PCMA, EVERY_CODE_IN_ALAW, EVERY_CODE_IN_ULAW),
+    ],
+    ids=["PCMA", "PCMU"],
+)
+def test_every_octet_of_a_law_becomes_that_of_the_model(
+    law: PayloadFormat, other: AudioFormat, heard: bytes, said: bytes
+) -> None:
+    ear, mouth = ear_for(law, 20, other), mouth_for(law, 20, other)
+    assert ear is not None
+    assert mouth is not None
+    assert [ear(bytes([code])) for code in EVERY_CODE] == [bytes([code]) for code in heard]
+    assert [mouth.speak(bytes([code])) for code in EVERY_CODE] == [bytes([code]) for code in said]

@@ -6,6 +6,7 @@ import pytest
 from av.audio.codeccontext import AudioCodecContext
 
 from rtp.codec import g711
+from rtp.codec.format import PCMA, PCMU, PayloadFormat
 
 EVERY_CODE = bytes(range(256))
 EVERY_SAMPLE = np.arange(-32768, 32768, dtype=np.int16)
@@ -53,3 +54,12 @@ def test_silence_is_ff_and_d5() -> None:
 def test_translation_tables_go_through_samples() -> None:
     assert EVERY_CODE.translate(g711.ALAW_TO_ULAW) == g711.encode_ulaw(g711.decode_alaw(EVERY_CODE))
     assert EVERY_CODE.translate(g711.ULAW_TO_ALAW) == g711.encode_alaw(g711.decode_ulaw(EVERY_CODE))
+    tables = {(PCMA, PCMU): g711.ALAW_TO_ULAW, (PCMU, PCMA): g711.ULAW_TO_ALAW}
+    assert tables == g711.LAW_TABLES
+
+
+@pytest.mark.parametrize(("before", "after"), [(PCMA, PCMU), (PCMU, PCMA)], ids=lambda one: one.name)
+def test_a_law_that_comes_back_changes_no_more_on_its_next_way(before: PayloadFormat, after: PayloadFormat) -> None:
+    there, back = g711.LAW_TABLES[before, after], g711.LAW_TABLES[after, before]
+    once = EVERY_CODE.translate(there).translate(back)
+    assert once.translate(there).translate(back) == once
