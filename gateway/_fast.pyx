@@ -10,7 +10,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int8_t, uint8_t, uint32_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memchr, memcmp, memcpy
-from rtp._fast cimport AudioEar, RecentAudio, SpeechMouth, is_compiled
+from rtp._fast cimport AudioEar, RecentAudio, SpeechMouth, compiled_owner
 
 import os
 
@@ -237,10 +237,9 @@ cdef class WirePath:
 
     @receiver.setter
     def receiver(self, receiver):
-        method = getattr(receiver, "message_received", None)
         self._receiver = receiver
-        self._session = (
-            receiver if isinstance(receiver, SessionPath) and is_compiled(method, "message_received") else None
+        self._session = compiled_owner(
+            getattr(receiver, "message_received", None), "message_received", SessionPath
         )
 
     def data_received(self, bytes data not None):
@@ -336,9 +335,8 @@ cdef class SessionPath:
 
     @sink.setter
     def sink(self, sink):
-        owner = getattr(sink, "__self__", None)
         self._sink = sink
-        self._period = owner if isinstance(owner, PeriodPath) and is_compiled(sink, "tell") else None
+        self._period = compiled_owner(sink, "tell", PeriodPath)
 
     def append_audio(self, bytes payload not None):
         self._append_audio(payload)
@@ -406,9 +404,8 @@ cdef class PeriodPath:
 
     @receive.setter
     def receive(self, receive):
-        owner = getattr(receive, "__self__", None)
         self._receive = receive
-        self._succession = owner if isinstance(owner, SuccessionPath) and is_compiled(receive, "receive") else None
+        self._succession = compiled_owner(receive, "receive", SuccessionPath)
 
     def tell(self, event):
         self._receive(self, event)
@@ -436,9 +433,8 @@ cdef class SuccessionPath:
 
     @append.setter
     def append(self, append):
-        owner = getattr(append, "__self__", None)
         self._append = append
-        self._session = owner if isinstance(owner, SessionPath) and is_compiled(append, "append_audio") else None
+        self._session = compiled_owner(append, "append_audio", SessionPath)
 
     @property
     def sink(self):
@@ -446,9 +442,8 @@ cdef class SuccessionPath:
 
     @sink.setter
     def sink(self, sink):
-        owner = getattr(sink, "__self__", None)
         self._sink = sink
-        self._bridge = owner if isinstance(owner, BridgePath) and is_compiled(sink, "on_model_event") else None
+        self._bridge = compiled_owner(sink, "on_model_event", BridgePath)
 
     def append_audio(self, bytes payload not None):
         self._append_audio(payload)
@@ -498,9 +493,8 @@ cdef class BridgePath(AudioEar):
 
     @append.setter
     def append(self, append):
-        owner = getattr(append, "__self__", None)
         self._append = append
-        self._model = owner if isinstance(owner, SuccessionPath) and is_compiled(append, "append_audio") else None
+        self._model = compiled_owner(append, "append_audio", SuccessionPath)
 
     @property
     def speech(self):
@@ -508,9 +502,8 @@ cdef class BridgePath(AudioEar):
 
     @speech.setter
     def speech(self, speech):
-        enqueue = getattr(speech, "enqueue", None)
         self._speech = speech
-        self._mouth = speech if isinstance(speech, SpeechMouth) and is_compiled(enqueue, "enqueue") else None
+        self._mouth = compiled_owner(getattr(speech, "enqueue", None), "enqueue", SpeechMouth)
 
     def on_audio(self, bytes payload not None, concealed):
         self.hear(payload, concealed)
@@ -534,7 +527,7 @@ cdef class BridgePath(AudioEar):
 
     cdef bint _tell(self, str item_id, bytes audio) except -1:
         cdef SpeechMouth mouth
-        if self._speech is None or (item_id is not self.item_id and item_id != self.item_id):
+        if item_id is not self.item_id and item_id != self.item_id:
             return False
         if audio is None:
             raise TypeError("speech is octets")
@@ -543,6 +536,6 @@ cdef class BridgePath(AudioEar):
         mouth = self._mouth
         if mouth is not None:
             mouth.say(item_id, audio)
-        else:
+        elif self._speech is not None:
             self._speech.enqueue(item_id, audio)
         return True

@@ -222,14 +222,6 @@ class Bridge(BridgePath, NullSink):
         self._listener.on_model_failed(event)
 
     def _audio_delta(self, event: AudioDelta) -> None:
-        if event.item_id != self.item_id:
-            self._turn_to(event)
-        self.generated_octets += len(event.audio)
-        self.utterance.generated_ms = self.generated_octets // self.octets_per_ms
-        if self.speech is not None:
-            self.speech.enqueue(event.item_id, event.audio)
-
-    def _turn_to(self, event: AudioDelta) -> None:
         """Another item than before speaks."""
         if self.item_id is not None:
             self._items[self.item_id].generated_octets = self.generated_octets
@@ -238,6 +230,7 @@ class Bridge(BridgePath, NullSink):
             utterance = self.conversation.agent_audio(event.response_id, event.item_id, 0, self._clock())
             item = self._items[event.item_id] = _Item(event.response_id, utterance)
         self.item_id, self.utterance, self.generated_octets = event.item_id, item.utterance, item.generated_octets
+        self.on_model_event(event)
 
     def _audio_done(self, event: AudioDone) -> None:
         if self.speech is not None:

@@ -289,10 +289,11 @@ class BridgePath:
 
     def on_model_event(self, event: RealtimeEvent) -> None:
         """Takes an event of the session, in its order. Called by the session's reader; never blocks."""
-        if type(event) is AudioDelta and event.item_id == self.item_id and self.speech is not None:
+        if type(event) is AudioDelta and event.item_id == self.item_id:
             self.generated_octets += len(event.audio)
             self.utterance.generated_ms = self.generated_octets // self.octets_per_ms
-            self.speech.enqueue(event.item_id, event.audio)
+            if self.speech is not None:
+                self.speech.enqueue(event.item_id, event.audio)
         else:
             self._receive_irregular(event)
 

@@ -26,4 +26,4 @@ cdef class SpeechMouth:
     cdef int say(self, str item_id, bytes audio) except -1
 
 
-cpdef bint is_compiled(method, str name)
+cdef object compiled_owner(method, str name, kind)

@@ -139,13 +139,14 @@ cdef class SpeechMouth:
         raise NotImplementedError
 
 
-cpdef bint is_compiled(method, str name):
-    """Whether this is a method of that name, bound to its object, which no Python class has overridden: then the object
-    itself can be asked. What was given to an attribute of a path is taken apart with this."""
-    function = getattr(method, "__func__", None)
-    if type(function) is not _COMPILED_FUNCTION or function.__name__ != name:
-        return False
-    return method == getattr(getattr(method, "__self__", None), name, None)
+cdef object compiled_owner(method, str name, kind):
+    """Whose method this is, where it is one of that name, bound to an object of that kind, which no Python class has
+    overridden: then the object itself can be asked; else None. What was given to an attribute of a path is taken apart
+    with this."""
+    owner, function = getattr(method, "__self__", None), getattr(method, "__func__", None)
+    if not isinstance(owner, kind) or type(function) is not _COMPILED_FUNCTION or function.__name__ != name:
+        return None
+    return owner if method == getattr(owner, name, None) else None
 
 
 cdef class RecentAudio:
@@ -259,9 +260,8 @@ cdef class InboundPath:
 
     @on_audio.setter
     def on_audio(self, on_audio):
-        owner = getattr(on_audio, "__self__", None)
         self._on_audio = on_audio
-        self._ear = owner if isinstance(owner, AudioEar) and is_compiled(on_audio, "on_audio") else None
+        self._ear = compiled_owner(on_audio, "on_audio", AudioEar)
 
     def receive_datagram(self, bytes data not None, source, double now):
         if source is not self._source and source != self._source:
@@ -666,8 +666,7 @@ cdef class _Receiver:
     cdef object receive
 
     cdef int replace(self, receive) except -1:
-        owner = getattr(receive, "__self__", None)
-        self.path = owner if isinstance(owner, InboundPath) and is_compiled(receive, "receive_datagram") else None
+        self.path = compiled_owner(receive, "receive_datagram", InboundPath)
         self.receive = receive
         return 0
 
