@@ -6,7 +6,6 @@ from typing import Final
 
 from gateway.media_policy import MediaPolicy
 from rtp.codec.format import G722, L16_8K, L16_16K, OPUS, PCMA, PCMU, PayloadFormat
-from rtp.codec.g711 import LAW_TABLES
 from rtp.parameters import StreamParameters
 from rtp.srtp import SrtpKey, SrtpKeys, SrtpSuite
 from sip.sdp import codec as spec
@@ -27,10 +26,7 @@ _FORMATS: Final[Mapping[CodecSpec, PayloadFormat]] = {
 }
 # Peers that offered both laws change between them in mid-call without a word (RFC 3264 §8.3.2 lets them). Both have
 # static numbers, so each is understood on a stream of the other.
-_OTHER_LAW: Final = {
-    spec.PCMU: (spec.PCMA, 8, LAW_TABLES[PCMA, PCMU]),
-    spec.PCMA: (spec.PCMU, 0, LAW_TABLES[PCMU, PCMA]),
-}
+_OTHER_LAW: Final = {spec.PCMU: (spec.PCMA, 8), spec.PCMA: (spec.PCMU, 0)}
 
 
 def formats_of(policy: MediaPolicy) -> frozenset[PayloadFormat]:
@@ -60,7 +56,8 @@ def stream_parameters(audio: NegotiatedAudio, policy: MediaPolicy) -> StreamPara
         source_policy=policy.source,
         source_allowed=policy.source_allowed,
         secure=_keys(audio.secure),
-        translations=_translations(audio, policy),
+        further_formats=_further_formats(audio, policy),
+        further_telephone_events=audio.further_telephone_events,
         max_bit_rate=_max_bit_rate(audio.remote_fmtp) if audio.codec == spec.OPUS else None,
     )
 
@@ -78,10 +75,16 @@ def _keys(agreed: AgreedKeys | None) -> SrtpKeys | None:
     return SrtpKeys(SrtpKey(suite, agreed.tx), SrtpKey(suite, agreed.rx, agreed.rx_mki))
 
 
-def _translations(audio: NegotiatedAudio, policy: MediaPolicy) -> Mapping[int, bytes]:
+def _further_formats(audio: NegotiatedAudio, policy: MediaPolicy) -> Mapping[int, PayloadFormat]:
+    further = {number: _FORMATS[codec] for number, codec in audio.further_codecs.items()}
     other = _OTHER_LAW.get(audio.codec)
     if other is None or not policy.allows(other[0]):
-        return {}
+        return further
     # An rtpmap may give even a static number another meaning (RFC 8866 §6.6).
-    taken = (audio.telephone_event_payload_type_rx, audio.comfort_noise_payload_type_rx)
-    return {} if other[1] in taken else {other[1]: other[2]}
+    taken = {
+        audio.telephone_event_payload_type_rx,
+        audio.comfort_noise_payload_type_rx,
+        *audio.further_telephone_events,
+        *further,
+    }
+    return further if other[1] in taken else {**further, other[1]: _FORMATS[other[0]]}

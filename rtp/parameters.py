@@ -21,8 +21,9 @@ class StreamParameters:
 
     `telephone_event_clock_rate_hz` counts the durations of telephone-events; where it is None the payload's clock does.
 
-    `translations` are further payload types that the far end may change to in mid-call, each with the table that turns
-    its octets into those of `payload_format` (`rtp.codec.g711.ALAW_TO_ULAW` for PCMA on a PCMU stream).
+    `further_formats` are codecs that the far end may change to in mid-call, by the payload types that it sends them
+    with; the stream's sink hears them as `payload_format`. `further_telephone_events` are its digits on other clocks,
+    each payload type with the clock's rate in Hz.
 
     `max_bit_rate` is the most that the far end wants of a codec whose rate can be chosen (Opus), in bit/s.
 
@@ -43,7 +44,8 @@ class StreamParameters:
     source_policy: SourcePolicy = SourcePolicy.LATCH
     source_allowed: Callable[[str], bool] | None = None
     secure: SrtpKeys | None = None
-    translations: Mapping[int, bytes] = field(default_factory=dict)
+    further_formats: Mapping[int, PayloadFormat] = field(default_factory=dict)
+    further_telephone_events: Mapping[int, int] = field(default_factory=dict)
     max_bit_rate: int | None = None
 
     def __post_init__(self) -> None:
@@ -62,12 +64,20 @@ class StreamParameters:
         """What counts the durations of telephone-events."""
         return self.telephone_event_clock_rate_hz or self.payload_format.clock_rate_hz
 
+    @property
+    def telephone_event_clocks(self) -> Mapping[int, int]:
+        """What counts the durations of the far end's digits, in Hz, by their payload type."""
+        if self.telephone_event_payload_type_rx is None:
+            return self.further_telephone_events
+        return {**self.further_telephone_events, self.telephone_event_payload_type_rx: self.event_clock_rate_hz}
+
     def knows(self, payload_type: int) -> bool:
         """Whether packets of this type may come. A far end may well begin with a digit, or with its silence's noise."""
         return (
             payload_type
             in (self.payload_type_rx, self.telephone_event_payload_type_rx, self.comfort_noise_payload_type)
-            or payload_type in self.translations
+            or payload_type in self.further_formats
+            or payload_type in self.further_telephone_events
         )
 
     @property

@@ -4,9 +4,12 @@ What is as it should be (the locked source, the next packet, nothing special) pa
 state this class shares. Everything else takes the long way below, and is counted.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from math import inf
 from typing import Final
 
+from rtp.changeover import MAX_PACKET_MS, Changeover
+from rtp.codec.format import PayloadFormat
 from rtp.comfort_noise import noise_level
 from rtp.errors import RtpParseError
 from rtp.fast import InboundPath, RecentAudio
@@ -17,7 +20,7 @@ from rtp.parameters import StreamParameters
 from rtp.path import NO_SSRC
 from rtp.probation import Probation
 from rtp.rtcp import RTCP_TYPES
-from rtp.sequence import sequence_add, timestamp_add, timestamp_difference
+from rtp.sequence import sequence_add
 from rtp.sink import StreamSink
 from rtp.source_account import SourceAccount
 from rtp.source_lock import Address
@@ -26,14 +29,12 @@ from rtp.srtp import SrtpError, SrtpUnprotector
 from rtp.statistics import DISCARD_OF, DISCARD_OF_ARRIVAL, Discard, ReceiverStatistics
 from rtp.telephone_event import TelephoneEventReceiver
 
-MAX_PACKET_MS: Final = 200
-"""RFC 3551 section 4.2: "a receiver SHOULD accept packets representing between 0 and 200 ms of audio data"."""
 STARVED_AFTER_S: Final = 0.200
 """No audio for so long is no jitter: silence is made up, so that whoever listens for the end of speech hears it."""
 
 _unpack_from = HEADER.unpack_from
-# timestamp, payload (None: holds a place in the sequence and carries no audio)
-_Placed = tuple[int, bytes | None]
+# timestamp, payload (None: holds a place in the sequence and carries no audio), and what it is spoken in
+_Placed = tuple[int, bytes | None, PayloadFormat]
 
 
 class RtpReceiver(InboundPath):
@@ -42,13 +43,13 @@ class RtpReceiver(InboundPath):
     __slots__ = (
         "_account",
         "_arrived_at",
+        "_changeover",
         "_discards",
         "_events",
         "_filler",
         "_frame_samples",
         "_has_heard",
-        "_largest",
-        "_loss_pending",
+        "_lost_before",
         "_order",
         "_parameters",
         "_probation",
@@ -71,10 +72,14 @@ class RtpReceiver(InboundPath):
         self.audio_at = self._arrived_at = now
         self._released_at: float | None = None
         self.next_timestamp = 0
-        self._loss_pending = self._has_heard = False
+        self._lost_before = 0
+        """Packets that were lost since audio was played last."""
+        self._has_heard = False
         self._filler = GapFiller(parameters.payload_format, parameters.ptime_ms, sink)
         self.starved_after = STARVED_AFTER_S
-        self._events: TelephoneEventReceiver | None = None
+        self._events: dict[int, TelephoneEventReceiver] = {}
+        """By payload type: one for each clock that events are agreed on."""
+        self._changeover = Changeover(parameters, self)
         self._search = SourceSearch(parameters, now, self._discards)
         self._adopt(parameters)
         self.source = None
@@ -99,14 +104,14 @@ class RtpReceiver(InboundPath):
         held = bool(self._order.held)
         self.expected = self._order.expected
         self.is_open = not held and not self._filler.is_disturbed
-        self.is_restless = held or (self._events is not None and self._events.is_active)
+        self.is_restless = held or any(events.is_active for events in self._events.values())
 
     def _poll_irregular(self, now: float) -> None:
         self._order.expected = self.expected
         if self._order.held:
             self._release(now)
-        if self._events is not None and self._events.is_active:
-            self._events.poll(now)
+        for events in self._events.values():
+            events.poll(now)
         if now - self.audio_at >= self.starved_after and self.ssrc != NO_SSRC and self.receives:
             self._fill_starvation(now)
         self._settle()
@@ -137,6 +142,7 @@ class RtpReceiver(InboundPath):
             # What comes next begins anew; what was held belongs to the time before.
             self.ssrc = NO_SSRC
             self._order = InboundOrder(0)
+            self._changeover.begin_anew()
             self.history.clear()
         self._settle()
 
@@ -159,18 +165,22 @@ class RtpReceiver(InboundPath):
         self.receives = parameters.receives
         self.clock_rate_hz = payload_format.clock_rate_hz
         self._frame_samples = parameters.frame_samples
+        self._changeover.adopt(parameters)
         self.octet_shift = payload_format.octet_shift
-        self._largest = HEADER_OCTETS + payload_format.largest_octets(MAX_PACKET_MS)
         # A format whose octets do not tell samples never takes the short way.
-        self.fast_limit = self._largest if payload_format.is_constant_rate and parameters.receives else 0
-        has_events = parameters.telephone_event_payload_type_rx is not None
-        if self._events is not None and (
-            not has_events or self._events.clock_rate_hz != parameters.event_clock_rate_hz
-        ):
-            self._events.reset()
-            self._events = None
-        if has_events and self._events is None:
-            self._events = TelephoneEventReceiver(parameters.event_clock_rate_hz, self._sink.on_digit)
+        is_short = payload_format.is_constant_rate and parameters.receives
+        self.fast_limit = HEADER_OCTETS + payload_format.largest_octets(MAX_PACKET_MS) if is_short else 0
+        self._adopt_events(parameters.telephone_event_clocks)
+
+    def _adopt_events(self, clocks: Mapping[int, int]) -> None:
+        """A digit that is held down goes on where its clock is still agreed on, whatever its payload type is now."""
+        before = {events.clock_rate_hz: events for events in self._events.values()}
+        for clock_rate_hz in before.keys() - set(clocks.values()):
+            before[clock_rate_hz].reset()
+        self._events = {
+            number: before.get(clock_rate_hz) or TelephoneEventReceiver(clock_rate_hz, self._sink.on_digit)
+            for number, clock_rate_hz in clocks.items()
+        }
 
     def _adopt_format(self, parameters: StreamParameters, old_rate: int) -> None:
         """Another format or packet time: gaps are filled anew, the counts go on in the new clock."""
@@ -181,6 +191,7 @@ class RtpReceiver(InboundPath):
         self.peak_jitter *= self.clock_rate_hz / old_rate
         self._filler = filler
         self.starved_after = STARVED_AFTER_S
+        self.transit = inf  # of the old clock: no jitter can be measured from there
 
     def _receive_foreign(self, data: bytes, source: Address, now: float) -> None:
         """A datagram from a source that is not the locked one: a stranger, or the far end's first."""
@@ -238,7 +249,7 @@ class RtpReceiver(InboundPath):
 
     def _judge(self, data: bytes, now: float) -> None:
         discards = self._discards
-        if len(data) > self._largest:
+        if self._changeover.is_oversized(len(data)):
             discards[Discard.OVERSIZED] += 1
             return
         try:
@@ -247,7 +258,9 @@ class RtpReceiver(InboundPath):
             discards[DISCARD_OF[error.malformation]] += 1
             return
         _, second, sequence_number, timestamp, ssrc = _unpack_from(data)
-        if self._is_rtcp(second):
+        if self._changeover.is_oversized(len(data), second & 0x7F):
+            discards[Discard.OVERSIZED] += 1
+        elif self._is_rtcp(second):
             self._receive_rtcp(data, now)
         elif not self._parameters.receives:
             discards[Discard.ON_HOLD] += 1
@@ -266,17 +279,16 @@ class RtpReceiver(InboundPath):
         """Puts a packet of the stream's SSRC into its place."""
         payload_type = second & 0x7F
         audio: bytes | None = None
-        if payload_type == self.payload_type or payload_type in self._parameters.translations:
-            self.measure_jitter(timestamp, now)
-            if payload_type != self.payload_type:
-                payload = payload.translate(self._parameters.translations[payload_type])
+        spoken = self._changeover.format_of(payload_type)
+        if spoken is not None:
+            self._changeover.measure_jitter(spoken, timestamp, now)
             if payload:
                 audio = payload
             else:
                 self._discards[Discard.EMPTY] += 1
-        elif self._events is not None and payload_type == self._parameters.telephone_event_payload_type_rx:
+        elif (events := self._events.get(payload_type)) is not None:
             try:
-                self._events.receive(timestamp, bool(second & 0x80), payload, now)
+                events.receive(timestamp, bool(second & 0x80), payload, now)
             except RtpParseError:
                 self._discards[Discard.EVENT] += 1
         elif payload_type == self._parameters.comfort_noise_payload_type:
@@ -286,24 +298,26 @@ class RtpReceiver(InboundPath):
             self._discards[Discard.PAYLOAD_TYPE] += 1
         self._arrived_at = now
         order = self._order
-        arrival = order.place(sequence_number, (timestamp, audio), now)
+        placed = (timestamp, audio, spoken or self._parameters.payload_format)
+        arrival = order.place(sequence_number, placed, now)
         if arrival is Arrival.NEXT:
-            self._play(0, timestamp, audio, now)
+            self._play(0, placed, now)
         elif arrival is Arrival.HELD:
             order.adapt(self.jitter / self.clock_rate_hz)
             self._release(now)
         elif arrival is Arrival.RESTART or (
-            audio is not None and order.is_renumbered(sequence_number, self._is_unheard(timestamp))
+            audio is not None and order.is_renumbered(sequence_number, self._is_unheard(placed))
         ):
             order.restart(sequence_number)
             self._account.restarts += 1
             self._mark_start(sequence_number)
-            self._play(0, timestamp, audio, now)
+            self._play(0, placed, now)
         else:
             self._discards[DISCARD_OF_ARRIVAL[arrival]] += 1
 
-    def _is_unheard(self, timestamp: int) -> bool:
-        return bool(self.history) and timestamp_difference(timestamp, self.next_timestamp) >= 0
+    def _is_unheard(self, placed: _Placed) -> bool:
+        ahead = self._changeover.ahead(placed[2], placed[0])
+        return bool(self.history) and ahead is not None and ahead >= 0
 
     def _begin_comfort_noise(self, payload: bytes) -> None:
         """RFC 3389: the far end falls silent on purpose. Noise is made up at once and not only after a wait."""
@@ -328,36 +342,36 @@ class RtpReceiver(InboundPath):
         self._settle()
 
     def _release(self, now: float) -> None:
-        for lost, arrived_at, (timestamp, audio) in self._order.release(now):
+        for lost, arrived_at, placed in self._order.release(now):
             self._released_at = arrived_at
-            self._play(lost, timestamp, audio, now)
+            self._play(lost, placed, now)
         self._released_at = None
 
-    def _play(self, lost: int, timestamp: int, audio: bytes | None, now: float) -> None:
+    def _play(self, lost: int, placed: _Placed, now: float) -> None:
         """Hands the next packet in order to the sink, after what is missing before it."""
+        timestamp, audio, spoken = placed
         self.packets += 1
-        if lost:
-            self._account.lost += lost
-            self._loss_pending = True
+        self._account.lost += lost
+        self._lost_before += lost
         if audio is None:
             return
         filler = self._filler
         if self.history:
-            # RTP timestamps say how much is missing, whatever the packets were.
-            missing = timestamp_difference(timestamp, self.next_timestamp)
+            # RTP timestamps say how much is missing, whatever the packets were; else their number tells what was lost.
+            missing = self._changeover.ahead(spoken, timestamp)
+            if missing is None:
+                missing = self._lost_before * self._frame_samples
             if missing > 0:
-                filler.bridge(missing, self.history, is_lost=self._loss_pending)
+                filler.bridge(missing, self.history, is_lost=self._lost_before > 0)
         if filler.is_disturbed:
             filler.settle()
             self.starved_after = STARVED_AFTER_S
-        self._loss_pending = False
-        samples = self._parameters.payload_format.samples(audio) or self._frame_samples
-        self.next_timestamp = timestamp_add(timestamp, samples)
-        self.played += samples
+        self._lost_before = 0
         self.audio_at = now
-        audio = filler.recover(audio)
-        self.history.append(audio)
-        self.on_audio(audio, False)
+        for piece in self._changeover.play(spoken, timestamp, audio):
+            heard = filler.recover(piece)
+            self.history.append(heard)
+            self.on_audio(heard, False)
 
     def _fill_starvation(self, now: float) -> None:
         """Nothing has come for long: silence until now."""
@@ -384,8 +398,9 @@ class RtpReceiver(InboundPath):
         self._account.begin(sequence_number, self.packets)
         self._probation.clear()
         self.history.clear()
-        if self._events is not None:
-            self._events.reset()
+        self._changeover.begin_anew()
+        for events in self._events.values():
+            events.reset()
 
     def _consider_ssrc(self, data: bytes, payload_type: int, ssrc: int, sequence_number: int, now: float) -> None:
         """Another SSRC from the locked source: followed after two packets in sequence, when the old one is silent."""

@@ -1,5 +1,6 @@
 """What two descriptions agree on about audio: the value that the media side is built from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sip.sdp.codec import CodecSpec
@@ -17,6 +18,10 @@ class NegotiatedAudio:
     counts the durations of events. `remote_address` is None while nothing may be sent to the peer; `remote_rtcp`
     likewise, or where the peer named no usable RTCP port. `direction` is ours. `ptime_ms` is what we send,
     `maxptime_ms` what the peer stated. `on_hold`: the peer does not want to hear us, or removed the stream.
+
+    `further_codecs` are those that an answer to our offer lists after `codec`, by the numbers of ours that the peer may
+    send them with at any time (RFC 3264 §6.1); nothing is sent in them. `further_telephone_events` are its events on
+    other clocks than the codec's: our numbers, each with its clock rate in Hz.
 
     `description` is the last one that we wrote and `media_index` the m-line of the stream in it. Both serve the next
     offer or answer of this call, which takes this value as `previous`.
@@ -41,3 +46,5 @@ class NegotiatedAudio:
     media_index: int
     description: SessionDescription = field(repr=False)
     telephone_event_clock_rate_hz: int | None = None
+    further_codecs: Mapping[int, CodecSpec] = field(default_factory=dict)
+    further_telephone_events: Mapping[int, int] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """Which stream, codec and key of the peer's description we take."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from sip.sdp.agreement import NegotiatedAudio
@@ -35,12 +35,14 @@ class FormatPair:
 
 @dataclass(frozen=True, slots=True)
 class AgreedFormats:
-    """The codec of a stream, with what goes beside it on the same clock."""
+    """The codec of a stream, with what goes beside it; and what else the peer may send, under our numbers."""
 
     codec: CodecSpec
     speech: FormatPair
     telephone_event: FormatPair | None
     comfort_noise: FormatPair | None
+    further_codecs: Mapping[int, CodecSpec] = field(default_factory=dict)
+    further_telephone_events: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,28 +126,50 @@ def formats_of_offer(stream: RemoteStream, capabilities: AudioCapabilities, in_u
 def formats_of_answer(
     stream: RemoteStream, offered: Sequence[PayloadFormat], capabilities: AudioCapabilities
 ) -> AgreedFormats:
-    """The first codec of the answer that we offered; the two sides may number it differently (RFC 3264 §6.1)."""
-    for payload in stream.formats:
+    """All codecs of the answer that we offered. We speak the first of them (RFC 3264 §7: it "SHOULD use the first media
+    format listed in the answer"), and the peer any. The two sides may number a codec differently (§6.1).
+    """
+    agreed = _answered_codecs(stream.formats, offered, capabilities)
+    if not agreed:
+        raise _no_common_codec(stream, capabilities)
+    codec, speech = next(iter(agreed.items()))
+    events = _answered_events(stream.formats, offered, codec)
+    rates_hz = dict.fromkeys(spoken.clock_rate_hz for spoken in agreed)
+    return AgreedFormats(
+        codec=codec,
+        speech=speech,
+        telephone_event=events,
+        comfort_noise=_first(_answered_pair(stream.formats, offered, rate_hz, "CN") for rate_hz in rates_hz),
+        further_codecs={pair.ours.payload_type: spoken for spoken, pair in agreed.items() if spoken != codec},
+        further_telephone_events={
+            pair.ours.payload_type: rate_hz
+            for rate_hz in rates_hz
+            if (pair := _answered_pair(stream.formats, offered, rate_hz, _EVENT)) is not None and pair != events
+        },
+    )
+
+
+def _answered_codecs(
+    answered: Sequence[PayloadFormat], offered: Sequence[PayloadFormat], capabilities: AudioCapabilities
+) -> dict[CodecSpec, FormatPair]:
+    """In the answer's order, each codec once."""
+    agreed: dict[CodecSpec, FormatPair] = {}
+    for payload in answered:
         for codec in capabilities.codecs:
             ours = next((candidate for candidate in offered if codec.matches(candidate)), None)
             if ours is not None and codec.matches(payload):
-                return AgreedFormats(
-                    codec=codec,
-                    speech=FormatPair(payload, ours),
-                    telephone_event=_answered_events(stream.formats, offered, codec),
-                    comfort_noise=_answered_pair(stream.formats, offered, codec.clock_rate_hz, "CN"),
-                )
-    raise _no_common_codec(stream, capabilities)
+                agreed.setdefault(codec, FormatPair(payload, ours))
+    return agreed
 
 
 def _answered_events(
     answered: Sequence[PayloadFormat], offered: Sequence[PayloadFormat], codec: CodecSpec
 ) -> FormatPair | None:
-    for rate in _event_clocks(codec):
-        pair = _answered_pair(answered, offered, rate, _EVENT)
-        if pair is not None:
-            return pair
-    return None
+    return _first(_answered_pair(answered, offered, rate, _EVENT) for rate in _event_clocks(codec))
+
+
+def _first(pairs: Iterable[FormatPair | None]) -> FormatPair | None:
+    return next((pair for pair in pairs if pair is not None), None)
 
 
 def _answered_pair(

@@ -120,7 +120,8 @@ def accept_answer(
 ) -> NegotiatedAudio:
     """Reads the answer to our offer, which `create_offer` made with the same capabilities.
 
-    Of several codecs in the answer its first is taken. Call it again when a later answer comes (183, then 200).
+    Of several codecs in the answer the first is what we send; the peer may send any. Call it again when a later answer
+    comes (183, then 200).
 
     Raises:
         StreamRejected: the peer refuses audio.
@@ -208,6 +209,8 @@ def _agreement(
         telephone_event_clock_rate_hz=(
             None if formats.telephone_event is None else formats.telephone_event.theirs.clock_rate_hz
         ),
+        further_codecs=formats.further_codecs,
+        further_telephone_events=formats.further_telephone_events,
     )
 
 

@@ -14,8 +14,7 @@ from typing import Final
 
 from pylibsrtp import Error as SrtpRefusalError
 
-from rtp.codec.format import L16_16K, PCMA, PCMU
-from rtp.codec.g711 import ALAW_TO_ULAW
+from rtp.codec.format import G722, L16_8K, L16_16K, OPUS, PCMA, PCMU
 from rtp.packet import HeaderExtension, RtpPacket
 from rtp.parameters import StreamParameters
 from rtp.srtp import SrtpKey, SrtpKeys, SrtpProtector, SrtpSuite
@@ -25,6 +24,7 @@ from rtp.telephone_event import TelephoneEvent
 FAR_END: Final = ("198.51.100.7", 12692)
 STRANGER: Final = ("203.0.113.66", 4000)
 STEPS: Final = 1500
+_FURTHER: Final = {8: PCMA, 9: G722, 97: L16_8K, 111: OPUS}
 _KEY: Final = SrtpKey(SrtpSuite.AES_CM_128_HMAC_SHA1_80, bytes(range(30)))
 
 
@@ -63,7 +63,8 @@ class _World:
             telephone_event_payload_type_rx=101,
             telephone_event_payload_type_tx=101,
             comfort_noise_payload_type=13,
-            translations={8: ALAW_TO_ULAW},
+            further_formats=_FURTHER,
+            further_telephone_events={102: 48_000},
             secure=SrtpKeys(_KEY, _KEY) if self.is_secure else None,
         )
         self.protect = SrtpProtector(_KEY).protect if self.is_secure else bytes
@@ -82,9 +83,10 @@ class _World:
         self.held: list[bytes] = []
         self.item = 0
 
-    def packet(self, payload_type: int = 0, payload: bytes | None = None, **fields: object) -> bytes:
-        audio = self.chance.randbytes(self.parameters.frame_octets) if payload is None else payload
-        packet = RtpPacket(payload_type, self.sequence & 0xFFFF, self.timestamp & 0xFFFFFFFF, self.ssrc, audio)
+    def packet(self, payload_type: int | None = None, payload: bytes | None = None, **fields: object) -> bytes:
+        audio = self.chance.randbytes(self.parameters.frame_octets or 60) if payload is None else payload
+        number = self.parameters.payload_type_rx if payload_type is None else payload_type
+        packet = RtpPacket(number, self.sequence & 0xFFFF, self.timestamp & 0xFFFFFFFF, self.ssrc, audio)
         packet = replace(packet, **fields)  # type: ignore[arg-type]  # whatever a test packet may carry
         self.sequence += 1
         self.timestamp += self.parameters.frame_samples
@@ -116,7 +118,14 @@ class _World:
 
     def other_type(self) -> None:
         payload = self.chance.randbytes(self.chance.choice((0, 1, 160)))
-        self.hear(self.packet(self.chance.choice((8, 13, 18, 72)), payload))
+        self.hear(self.packet(self.chance.choice((8, 9, 13, 18, 72, 97, 102, 111)), payload))
+
+    def changeover(self) -> None:
+        number, samples = self.chance.choice(((0, 160), (8, 160), (9, 160), (97, 160), (111, 960)))
+        for _ in range(self.chance.choice((1, 2, 10))):
+            self.hear(self.packet(number, self.chance.randbytes(self.chance.choice((40, 160, 320)))))
+            self.timestamp += samples - self.parameters.frame_samples
+            self.turn()
 
     def event(self) -> None:
         event = TelephoneEvent(self.chance.randrange(12), self.chance.random() < 0.5, 10, self.chance.randrange(2000))
@@ -154,6 +163,8 @@ class _World:
 
     def speak(self) -> None:
         octets = self.chance.choice((0, 1, 100, 160, 320, 321, 1600))
+        if self.parameters.playout_format != self.parameters.payload_format:
+            octets -= octets % 2  # what waits as samples comes in whole ones
         audio = self.chance.choice((self.chance.randbytes(octets), b"\xff" * octets))
         self.stream.playout.enqueue(f"item-{self.item - self.chance.choice((0, 0, 0, 1))}", audio)
 
@@ -177,6 +188,8 @@ class _World:
     def negotiate(self) -> None:
         change = self.chance.choice(_CHANGES)
         self.parameters = replace(self.parameters, **change)  # type: ignore[arg-type]  # pairs that fit
+        if self.parameters.payload_format == OPUS:
+            self.parameters = replace(self.parameters, ptime_ms=20)  # it knows no frames of 30 ms
         self.diary.lines.append(repr(self.stream.update(self.parameters, self.now)))
 
     def turn(self) -> None:
@@ -193,9 +206,11 @@ class _World:
 _CHANGES: Final[tuple[dict[str, object], ...]] = (
     {"receives": False},
     {"receives": True},
-    {"payload_format": PCMA, "payload_type_rx": 8, "payload_type_tx": 8, "translations": {}},
-    {"payload_format": L16_16K, "payload_type_rx": 96, "payload_type_tx": 96, "translations": {}},
-    {"payload_format": PCMU, "payload_type_rx": 0, "payload_type_tx": 0},
+    {"payload_format": PCMA, "payload_type_rx": 8, "payload_type_tx": 8, "further_formats": {0: PCMU, 111: OPUS}},
+    {"payload_format": L16_16K, "payload_type_rx": 96, "payload_type_tx": 96, "further_formats": {111: OPUS}},
+    {"payload_format": PCMU, "payload_type_rx": 0, "payload_type_tx": 0, "further_formats": _FURTHER},
+    {"payload_format": OPUS, "payload_type_rx": 111, "payload_type_tx": 111, "further_formats": {0: PCMU, 9: G722}},
+    {"payload_format": G722, "payload_type_rx": 9, "payload_type_tx": 9, "further_formats": {}},
     {"ptime_ms": 30},
     {"ptime_ms": 20},
     {"remote": ("198.51.100.9", 4000)},
@@ -211,6 +226,7 @@ _WEIGHTED: Final[tuple[tuple[Callable[[_World], None], int], ...]] = (
     (_World.lost, 4),
     (_World.repeated, 3),
     (_World.other_type, 3),
+    (_World.changeover, 2),
     (_World.event, 3),
     (_World.odd_header, 2),
     (_World.other_length, 3),

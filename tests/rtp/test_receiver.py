@@ -287,7 +287,7 @@ def test_a_refused_address_touches_no_stream() -> None:
 
 def test_a_far_end_that_changes_to_the_other_law_in_mid_call_is_understood() -> None:
     sink, far_end = RecordingSink(), FarEnd()
-    stream = make_stream(sink, StreamParameters(remote=FAR_END, translations={8: g711.ALAW_TO_ULAW}))
+    stream = make_stream(sink, StreamParameters(remote=FAR_END, further_formats={8: PCMA}))
     first = far_end.packets(3)
     far_end.payload_type = 8
     second = far_end.packets(3)

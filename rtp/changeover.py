@@ -1,0 +1,108 @@
+"""Changeover: a far end that goes over to another of the agreed codecs in mid-call, and back (RFC 3264 section 6.1).
+
+The stream's own codec passes as it is. Any other is made into the stream's, so whoever hears the stream hears one
+format. Where RTP clocks differ (RFC 7160), the timestamps before and after the change say nothing of each other: gaps
+and jitter are read only out of those of one clock.
+"""
+
+from collections.abc import Iterable
+from math import inf
+from typing import Final
+
+from rtp.codec.format import PayloadFormat
+from rtp.codec.transcoder import Transcoder
+from rtp.packet import HEADER_OCTETS
+from rtp.parameters import StreamParameters
+from rtp.path import InboundPath
+from rtp.sequence import timestamp_add, timestamp_difference
+
+MAX_PACKET_MS: Final = 200
+"""RFC 3551 section 4.2: "a receiver SHOULD accept packets representing between 0 and 200 ms of audio data"."""
+_JITTER_GAIN: Final = 1 / 16
+
+
+class Changeover:
+    """Knows the codecs that one stream may be spoken in, and which one was spoken last.
+
+    `path` is the stream's. What is taken on the regular path is in the stream's own codec and is not told here: that
+    `path.played` and `path.transit` have moved shows it. All that is returned counts on the stream's own clock.
+    """
+
+    __slots__ = ("_formats", "_limits", "_own", "_path", "_played", "_ptime_ms", "_rate_hz", "_transcoders", "_transit")
+
+    def __init__(self, parameters: StreamParameters, path: InboundPath) -> None:
+        self._path = path
+        self._transcoders: dict[PayloadFormat, Transcoder] = {}
+        self._transit = (0, 0.0)
+        """The clock that was measured last beside the stream's own, in Hz, and the transit, in seconds."""
+        self.begin_anew()
+        self._adopt(parameters)
+
+    def adopt(self, parameters: StreamParameters) -> None:
+        """Other codecs are agreed on from now on."""
+        if (parameters.payload_format, parameters.ptime_ms) != (self._own, self._ptime_ms):
+            self._transcoders.clear()
+        self._adopt(parameters)
+
+    def _adopt(self, parameters: StreamParameters) -> None:
+        self._own, self._ptime_ms = parameters.payload_format, parameters.ptime_ms
+        self._formats = {**parameters.further_formats, parameters.payload_type_rx: parameters.payload_format}
+        self._limits = {
+            number: HEADER_OCTETS + spoken.largest_octets(MAX_PACKET_MS) for number, spoken in self._formats.items()
+        }
+
+    def begin_anew(self) -> None:
+        """What comes next belongs to a new timeline."""
+        self._played, self._rate_hz = -1, 0
+
+    def is_oversized(self, octets: int, payload_type: int | None = None) -> bool:
+        """Whether a packet is longer than audio of this type can be, or of any."""
+        longest = max(self._limits.values())
+        return octets > (longest if payload_type is None else self._limits.get(payload_type, longest))
+
+    def format_of(self, payload_type: int) -> PayloadFormat | None:
+        """What a packet of this type is spoken in; None where it is no audio that was agreed on."""
+        return self._formats.get(payload_type)
+
+    def measure_jitter(self, spoken: PayloadFormat, timestamp: int, now: float) -> None:
+        """As RFC 3550 section 6.4.1 has it, from one packet to the next of the same clock."""
+        path, rate_hz = self._path, spoken.clock_rate_hz
+        if rate_hz == path.clock_rate_hz:
+            path.measure_jitter(timestamp, now)
+            return
+        before_hz, before_s = self._transit
+        transit_s = now - timestamp / rate_hz
+        deviation = abs(transit_s - before_s) * path.clock_rate_hz
+        if path.transit == inf and before_hz == rate_hz and deviation < path.clock_rate_hz:
+            path.jitter += (deviation - path.jitter) * _JITTER_GAIN
+        self._transit = (rate_hz, transit_s)
+        path.transit = inf  # from here to a packet of the stream's own clock nothing can be measured
+
+    def ahead(self, spoken: PayloadFormat, timestamp: int) -> int | None:
+        """How far beyond what was heard last a packet begins; None where clocks differ and nobody can tell."""
+        rate_hz = spoken.clock_rate_hz
+        if rate_hz != self._last_rate_hz:
+            return None
+        return timestamp_difference(timestamp, self._path.next_timestamp) * self._path.clock_rate_hz // rate_hz
+
+    def play(self, spoken: PayloadFormat, timestamp: int, payload: bytes) -> Iterable[bytes]:
+        """Moves media time on by this payload, and returns it in the stream's own codec: in one piece, or in others
+        where the packet times differ.
+        """
+        path = self._path
+        samples = spoken.samples(payload) or spoken.frame_samples(self._ptime_ms)
+        path.next_timestamp = timestamp_add(timestamp, samples)
+        if spoken == self._own:
+            path.played += samples
+            return (payload,)
+        path.played += samples * path.clock_rate_hz // spoken.clock_rate_hz
+        self._played, self._rate_hz = path.played, spoken.clock_rate_hz
+        transcoder = self._transcoders.get(spoken)
+        if transcoder is None:
+            transcoder = self._transcoders[spoken] = Transcoder(spoken, self._own, self._ptime_ms)
+        return transcoder.convert(payload)
+
+    @property
+    def _last_rate_hz(self) -> int:
+        """The clock of `path.next_timestamp`."""
+        return self._rate_hz if self._path.played == self._played else self._path.clock_rate_hz
