@@ -35,11 +35,14 @@ class Changeover:
         self._transcoders: dict[PayloadFormat, Transcoder] = {}
         self._transit = (0, 0.0)
         """The clock that was measured last beside the stream's own, in Hz, and the transit, in seconds."""
-        self.begin_anew()
+        self._played, self._rate_hz = -1, 0
+        """`path.played` when another codec than the stream's had been spoken last, and the clock of that."""
         self._adopt(parameters)
 
     def adopt(self, parameters: StreamParameters) -> None:
         """Other codecs are agreed on from now on."""
+        if parameters.payload_format != self._own:
+            self._played = -1  # of a clock that counts no more
         if (parameters.payload_format, parameters.ptime_ms) != (self._own, self._ptime_ms):
             self._transcoders.clear()
         self._adopt(parameters)
@@ -50,10 +53,6 @@ class Changeover:
         self._limits = {
             number: HEADER_OCTETS + spoken.largest_octets(MAX_PACKET_MS) for number, spoken in self._formats.items()
         }
-
-    def begin_anew(self) -> None:
-        """What comes next belongs to a new timeline."""
-        self._played, self._rate_hz = -1, 0
 
     def is_oversized(self, octets: int, payload_type: int | None = None) -> bool:
         """Whether a packet is longer than audio of this type can be, or of any."""

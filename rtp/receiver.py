@@ -142,7 +142,6 @@ class RtpReceiver(InboundPath):
             # What comes next begins anew; what was held belongs to the time before.
             self.ssrc = NO_SSRC
             self._order = InboundOrder(0)
-            self._changeover.begin_anew()
             self.history.clear()
         self._settle()
 
@@ -398,7 +397,6 @@ class RtpReceiver(InboundPath):
         self._account.begin(sequence_number, self.packets)
         self._probation.clear()
         self.history.clear()
-        self._changeover.begin_anew()
         for events in self._events.values():
             events.reset()
 

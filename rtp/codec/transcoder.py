@@ -45,5 +45,4 @@ class Transcoder:
             return []
         if not self._is_packet:
             return [self._encoder.encode(samples)]
-        packets = (self._encoder.encode(samples[at : at + self._block]) for at in range(0, len(samples), self._block))
-        return [packet for packet in packets if packet]
+        return [self._encoder.encode(samples[at : at + self._block]) for at in range(0, len(samples), self._block)]

@@ -284,11 +284,18 @@ def test_a_digit_on_another_clock_whose_end_was_lost_ends_by_itself_and_with_the
     stream.receive_datagram(far_end.other(101, bytes(TelephoneEvent(4, False, 10, 480))), FAR_END, 0.0)
     run(stream, [], until=1.0)
     assert sink.digits == [("4", 60)]
-    far_end.skip(0, 48_000)
-    stream.receive_datagram(far_end.other(101, bytes(TelephoneEvent(5, False, 10, 800))), FAR_END, 1.1)
-    stream.update(replace(parameters, further_telephone_events={}), 1.1)
+    far_end.timestamp += 48_000
+    now = feed(stream, list(far_end.speak(PCMU, 440, 5)), 1.0)
+    stream.receive_datagram(far_end.other(101, bytes(TelephoneEvent(7, False, 10, 320))), FAR_END, now)
+    for datagram in far_end.speak(PCMU, 440, 30):
+        stream.receive_datagram(datagram, FAR_END, now)
+        stream.tick(now)
+        now += TICK_S
+    assert sink.digits.pop() == ("7", 40), "also where speech goes on"
+    stream.receive_datagram(far_end.other(101, bytes(TelephoneEvent(5, False, 10, 800))), FAR_END, now)
+    stream.update(replace(parameters, further_telephone_events={}), now)
     assert sink.digits == [("4", 60), ("5", 100)]
-    stream.receive_datagram(far_end.other(101, bytes(TelephoneEvent(6, True, 10, 800))), FAR_END, 1.2)
+    stream.receive_datagram(far_end.other(101, bytes(TelephoneEvent(6, True, 10, 800))), FAR_END, now)
     assert discards(stream) == {Discard.PAYLOAD_TYPE: 1}
 
 
@@ -322,19 +329,30 @@ def test_each_codec_has_its_own_greatest_length() -> None:
     assert discards(stream) == {Discard.OVERSIZED: 2}
 
 
-def test_nonsense_in_another_codec_is_heard_as_a_loss_and_nothing_worse() -> None:
-    chance, ear, far_end = random.Random(3), Ear(PCMU), Speaker()
-    stream = make_stream(ear, agreed(PCMU, OPUS, G722, L16_16K))
+@pytest.mark.parametrize("own", NUMBERS)
+def test_nonsense_in_another_codec_is_heard_as_a_loss_and_nothing_worse(own: PayloadFormat) -> None:
+    chance, ear, far_end = random.Random(3), Ear(own), Speaker()
+    stream = make_stream(ear, agreed(own, *(payload_format for payload_format in NUMBERS if payload_format != own)))
     for index in range(400):
-        far_end.payload_type = chance.choice((0, 9, 97, 111))
+        far_end.payload_type = chance.choice((0, 8, 9, 96, 97, 111))
         payload = chance.randbytes(chance.choice((0, 1, 2, 3, 161, 1275)))
         stream.receive_datagram(far_end.audio(payload, samples=160), FAR_END, index * TICK_S)
         stream.tick(index * TICK_S)
     far_end.skip(0, 1_000_000)
-    start = ear.heard_ms
-    feed(stream, list(far_end.speak(OPUS, 1000)), 400 * TICK_S)
-    assert ear.hertz(round(start) + 60, round(start) + 460) == pytest.approx(1000, abs=5)
-    assert set(discards(stream)) <= {Discard.EMPTY}
+    feed(stream, list(far_end.speak(OPUS, 1000, 50)), 400 * TICK_S)
+    end = round(ear.heard_ms)
+    assert ear.hertz(end - 400, end) == pytest.approx(1000, abs=5), "half a second later all is forgotten"
+    assert set(discards(stream)) == {Discard.EMPTY}
+    assert all(ear.genuine)
+
+
+def test_a_packet_that_does_not_tell_its_length_is_taken_for_a_usual_one() -> None:
+    ear, far_end = Ear(PCMU), Speaker()
+    stream = make_stream(ear, agreed(PCMU, OPUS))
+    datagrams = [*far_end.speak(OPUS, 440, 5), far_end.audio(b"\x03", samples=960), *far_end.speak(OPUS, 440, 5)]
+    feed(stream, datagrams)
+    assert ear.heard_ms == pytest.approx(220, abs=0.1)
+    assert_clean(stream, 220)
 
 
 def test_a_new_agreement_says_what_may_come_from_then_on() -> None:
@@ -353,19 +371,42 @@ def test_a_new_agreement_says_what_may_come_from_then_on() -> None:
 def test_another_codec_of_ours_hears_the_others_too(own: PayloadFormat, further: PayloadFormat) -> None:
     """After a new agreement everything is made into the new codec, with the old one's SSRC and numbers."""
     sink, far_end = RecordingSink(), Speaker()
-    stream = make_stream(sink, agreed(own, PCMU if PCMU not in (own, further) else PCMA))
-    now = feed(stream, list(far_end.speak(own, 440)))
-    stream.update(agreed(further, own), now)
+    third = next(payload_format for payload_format in NUMBERS if payload_format not in (own, further))
+    stream = make_stream(sink, agreed(own, third))
+    now = feed(stream, [*far_end.speak(own, 440), *far_end.speak(third, 440)])
+    stream.update(agreed(further, own, third), now)
     sink.audio.clear()
-    now = feed(stream, list(far_end.speak(own, 1000)), now)
-    feed(stream, list(far_end.speak(further, 600)), now)
+    feed(stream, [*far_end.speak(own, 1000), *far_end.speak(third, 800), *far_end.speak(further, 600)], now)
     ear = Ear(further)
     for payload, concealed in sink.audio:
         ear.on_audio(payload, concealed)
-    assert [ear.hertz(at + 60, at + 460) for at in (0, 500)] == pytest.approx([1000, 600], abs=5)
+    assert [ear.hertz(at + 60, at + 460) for at in (0, 500, 1000)] == pytest.approx([1000, 800, 600], abs=5)
     rx = stream.statistics().rx
-    assert (rx.played_ms, rx.lost, rx.filled_ms, rx.discards) == (1500, 0, 0, {})
+    assert (rx.played_ms, rx.lost, rx.filled_ms, rx.discards) == (2500, 0, 0, {})
     assert rx.jitter_ms == pytest.approx(0.0, abs=0.01)
+
+
+@pytest.mark.parametrize(("own", "further"), BETWEEN_CLOCKS)
+def test_a_new_agreement_on_another_clock_is_no_jitter(own: PayloadFormat, further: PayloadFormat) -> None:
+    far_end = Speaker(timestamp=0)
+    stream = make_stream(Ear(own), agreed(own))
+    now = feed(stream, list(far_end.speak(own, 440, 5)))
+    stream.update(agreed(further), now)
+    feed(stream, list(far_end.speak(further, 440, 5)), now)
+    assert_clean(stream, 200)
+
+
+def test_what_was_counted_on_a_former_clock_is_not_taken_for_media_time() -> None:
+    """Both accounts come to the same number once, and just then the far end pauses."""
+    far_end = Speaker()
+    stream = make_stream(RecordingSink(), agreed(OPUS, L16_16K))
+    now = feed(stream, list(far_end.speak(L16_16K, 440, 6)))
+    stream.update(agreed(PCMU, L16_16K), now)
+    assert 6 * OPUS.frame_samples(20) == 6 * PCMU.frame_samples(20) + 30 * PCMU.frame_samples(20)
+    now = feed(stream, list(far_end.speak(PCMU, 440, 30)), now)
+    far_end.skip(0, 160)
+    feed(stream, list(far_end.speak(PCMU, 440, 5)), now + TICK_S)
+    assert stream.statistics().rx.filled_ms == 20
 
 
 class CountingReceiver(RtpReceiver):
