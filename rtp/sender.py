@@ -85,7 +85,10 @@ class RtpSender(OutboundPath):
                 played = self._recode(old, parameters)
         if _key_of(parameters) != _key_of(old):
             # A key that stays keeps its session: its packet index must neither start again nor be used twice.
-            self._secure(parameters)
+            former = self._protector
+            self._secure(
+                parameters, 0 if former is None else former.continued_rollover(self.ssrc, self.sequence_number)
+            )
         self._adopt(parameters, self.playout)
         return played
 
@@ -110,6 +113,11 @@ class RtpSender(OutboundPath):
     def protect_rtcp(self, data: bytes) -> bytes:
         """The report as it may be sent: SRTCP on a secure stream."""
         return data if self._protector is None else self._protector.protect_rtcp(data)
+
+    def continue_rollover(self) -> None:
+        """The far end goes on counting with a new key: so do we (`SrtpProtector.continue_rollover`)."""
+        if self._protector is not None:
+            self._protector.continue_rollover(self.ssrc, self.sequence_number)
 
     def send_digits(self, digits: str, duration_ms: int, gap_ms: int) -> bool:
         """Queues digits; speech waits meanwhile. False where telephone-event was not negotiated."""
@@ -155,8 +163,8 @@ class RtpSender(OutboundPath):
         listener = self._sink.on_frame_sent
         self.on_frame_sent = None if listener is ignore_frame else listener
 
-    def _secure(self, parameters: StreamParameters) -> None:
-        self._protector = SrtpProtector(parameters.secure.tx) if parameters.secure is not None else None
+    def _secure(self, parameters: StreamParameters, rollover: int = 0) -> None:
+        self._protector = SrtpProtector(parameters.secure.tx, rollover) if parameters.secure is not None else None
         self.protect = None if self._protector is None else self._protector.protect
 
     def _event_packet(self, timestamp: int) -> bytes | None:

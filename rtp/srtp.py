@@ -1,7 +1,9 @@
 """SRTP and SRTCP, RFC 3711, with keys agreed in the description (SDES, RFC 4568), over libsrtp.
 
-Keys live in `SrtpKey` values whose text form hides them. A new key (re-INVITE) is a new session: its rollover counter
-and replay window start afresh, as RFC 4568 section 6.4 wants it. A direction whose key stays keeps its session.
+Keys live in `SrtpKey` values whose text form hides them. A direction whose key stays keeps its session. A new key
+(re-INVITE) is a new session. Whether its rollover counter goes on (RFC 3711 section 3.3.1) or begins at zero (as RFC
+4568 section 7.1.4 has it for a new address), far ends do not agree: both are heard, and we begin at zero until we hear
+that a far end goes on (docs/decisions/srtp-rekeying.md).
 """
 
 from collections.abc import Callable
@@ -13,12 +15,15 @@ from pylibsrtp import ERRORS, Error, Policy, Session
 from pylibsrtp._binding import ffi
 
 from rtp.errors import RtpError
+from rtp.packet import HEADER, HEADER_OCTETS
+from rtp.srtp_rollover import rollover_of, set_rollover
 from rtp.statistics import Discard
 
 MAX_PACKET_OCTETS: Final = 8192
 """As long as any datagram that is read: 200 ms of L16 are 6412 octets."""
 FORMER_KEY_PACKETS: Final = 50
 """One second at 20 ms: a far end goes on with its old key until our answer has reached it."""
+_HALF_OF_NUMBERS: Final = 0x8000
 _REPLAYS: Final = frozenset((ERRORS[9], ERRORS[10], ERRORS[26]))
 
 
@@ -110,14 +115,39 @@ def _session(key: SrtpKey, ssrc_type: int) -> Session:
 
 
 class SrtpProtector:
-    """Turns packets into SRTP packets of one key."""
+    """Turns packets into SRTP packets of one key.
 
-    def __init__(self, key: SrtpKey) -> None:
+    `rollover` is the counter that its first packet would have, had no key before it begun at zero.
+    """
+
+    def __init__(self, key: SrtpKey, rollover: int = 0) -> None:
+        self._key = key
         self._session = _session(key, Policy.SSRC_ANY_OUTBOUND)
+        self._held_back = rollover
+        self._resumed = 0
         self.protect = self._session.protect
         """RTP to SRTP."""
         self.protect_rtcp = self._session.protect_rtcp
         """RTCP to SRTCP."""
+
+    def continued_rollover(self, ssrc: int, sequence_number: int) -> int:
+        """The rollover counter of this packet, the next, had no key ever begun at zero."""
+        rollover = rollover_of(self._session, ssrc)
+        if rollover is None:
+            return self._held_back
+        if rollover < self._resumed:
+            return self._resumed  # nothing was sent since
+        return self._held_back + rollover + (sequence_number == 0)
+
+    def continue_rollover(self, ssrc: int, sequence_number: int) -> None:
+        """From this packet on, the next, the rollover counter is what it would be had no key begun at zero.
+
+        It only grows, so no index is used twice with this key.
+        """
+        if self._held_back:
+            resumed = self.continued_rollover(ssrc, sequence_number)
+            if _place(self._session, self._key, ssrc, resumed):
+                self._held_back, self._resumed = 0, resumed
 
 
 class SrtpUnprotector:
@@ -128,41 +158,93 @@ class SrtpUnprotector:
     """
 
     def __init__(self, key: SrtpKey, former: "SrtpUnprotector | None" = None) -> None:
-        session = _session(key, Policy.SSRC_ANY_INBOUND)
+        self._key = key
+        self._session = session = _session(key, Policy.SSRC_ANY_INBOUND)
         self._unprotect: Callable[[bytes], bytes] = session.unprotect
         self._unprotect_rtcp: Callable[[bytes], bytes] = session.unprotect_rtcp
         if key.mki:
             rtp_tag, rtcp_tag = _TAG_OCTETS.get(key.suite, (0, 0))
             self._unprotect = _without_mki(key.mki, rtp_tag, session.unprotect)
             self._unprotect_rtcp = _without_mki(key.mki, rtcp_tag, session.unprotect_rtcp)
-        self._former = former
-        self._former_left = FORMER_KEY_PACKETS
+        self._key_change: _KeyChange | None = None
         if former is not None:
-            former._former = None
+            unused, former._key_change = former._key_change, None
+            self._key_change = _KeyChange(former, former._session if unused is None else unused.last_heard)
+        self.on_rollover_continued: Callable[[], None] | None = None
+        """Told once, where the far end's first packet of this key shows that its rollover counter was not reset."""
 
     def unprotect(self, data: bytes) -> bytes:
         """SRTP to RTP."""
         try:
             plain = self._unprotect(data)
         except (Error, ValueError) as error:
-            former = self._former
-            if former is None:
+            if self._key_change is None:
                 raise _refusal(error) from error
-            self._former_left -= 1
-            if not self._former_left:
-                self._former = None
-            return former.unprotect(data)
-        self._former = None
+            return self._unprotect_between_keys(data, self._key_change, error)
+        self._key_change = None
         return plain
 
     def unprotect_rtcp(self, data: bytes) -> bytes:
-        """SRTCP to RTCP."""
+        """SRTCP to RTCP. Its index stands in the packet: nothing is guessed."""
         try:
             return self._unprotect_rtcp(data)
         except (Error, ValueError) as error:
-            if self._former is None:
+            if self._key_change is None or not self._key_change.packets_left:
                 raise _refusal(error) from error
-            return self._former.unprotect_rtcp(data)
+            return self._key_change.former.unprotect_rtcp(data)
+
+    def _unprotect_between_keys(self, data: bytes, key_change: "_KeyChange", error: Exception) -> bytes:
+        """What is not of the new key with a counter of zero: of the new key counted on, or of the old one."""
+        plain = self._unprotect_continued(data, key_change.last_heard)
+        if plain is not None:
+            self._key_change = None
+            return plain
+        if not key_change.packets_left:
+            raise _refusal(error) from error
+        key_change.packets_left -= 1
+        return key_change.former.unprotect(data)
+
+    def _unprotect_continued(self, data: bytes, last_heard: Session) -> bytes | None:
+        """With the rollover counter that the SSRC had in another session, or one more where it may have wrapped since.
+
+        Only an SSRC that was authentic there is tried, at most twice, and the tag decides.
+        """
+        if len(data) < HEADER_OCTETS:
+            return None
+        _, _, sequence_number, _, ssrc = HEADER.unpack_from(data)
+        last = rollover_of(last_heard, ssrc)
+        if last is None:
+            return None
+        for rollover in (last, last + 1) if sequence_number < _HALF_OF_NUMBERS else (last,):
+            try:
+                if not rollover or not _place(self._session, self._key, ssrc, rollover):
+                    continue
+                plain = self._unprotect(data)
+            except (Error, ValueError):
+                set_rollover(self._session, ssrc, 0)
+                continue
+            if last and self.on_rollover_continued is not None:
+                self.on_rollover_continued()
+            return plain
+        return None
+
+
+@dataclass(slots=True)
+class _KeyChange:
+    """Until the first packet of a new key."""
+
+    former: SrtpUnprotector
+    last_heard: Session
+    """The last one that had packets: `former`'s, unless its key was replaced unused."""
+    packets_left: int = FORMER_KEY_PACKETS
+
+
+def _place(session: Session, key: SrtpKey, ssrc: int, rollover: int) -> bool:
+    """Puts the next packet of an SSRC at this rollover counter, whether the session has met the SSRC or not."""
+    if set_rollover(session, ssrc, rollover):
+        return True
+    session.add_stream(Policy(key.material, Policy.SSRC_SPECIFIC, ssrc, _PROFILES[key.suite]))
+    return set_rollover(session, ssrc, rollover)
 
 
 def _without_mki(mki: bytes, tag_octets: int, unprotect: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:

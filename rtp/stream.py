@@ -117,7 +117,11 @@ class RtpStream(StreamPath):
         """
         self.parameters = parameters
         self._receiver.update(parameters, now)
-        return self._sender.update(parameters)
+        flushed = self._sender.update(parameters)
+        unprotector = self._receiver.unprotector
+        if unprotector is not None:
+            unprotector.on_rollover_continued = self._sender.continue_rollover
+        return flushed
 
     def statistics(self) -> StreamStatistics:
         """Both halves at this moment."""
