@@ -217,6 +217,9 @@ def test_two_sides_that_agree_agree_on_the_same__rfc3264_7(
     assert near.telephone_event_payload_type_tx == far.telephone_event_payload_type_rx
     assert near.comfort_noise_payload_type_rx == far.comfort_noise_payload_type_tx
     assert near.rtcp_mux is far.rtcp_mux
+    # Our answers name one codec, and events on its clock: nothing else may come, either way.
+    assert (near.further_codecs, near.further_telephone_events) == ({}, {})
+    assert (far.further_codecs, far.further_telephone_events) == ({}, {})
     if near.secure is not None and far.secure is not None:
         assert (near.secure.tx, near.secure.rx) == (far.secure.rx, far.secure.tx)
     assert (near.secure is None) is (far.secure is None)

@@ -105,6 +105,48 @@ def test_first_codec_of_the_answer_is_taken__rfc3264_7() -> None:
     assert accept_answer(offered(capabilities), described("m=audio 6 RTP/AVP 8 0"), capabilities).codec == PCMA
 
 
+def test_every_codec_of_the_answer_may_come_under_our_number__rfc3264_6_1() -> None:
+    capabilities = AudioCapabilities((OPUS, PCMU, G722, L16_8K, PCMA), comfort_noise=True)
+    offer = offered(capabilities)
+    assert offer.media[0].formats == ("96", "0", "9", "97", "8", "98", "101", "13")
+    answer = described(
+        "m=audio 6 RTP/AVP 9 110 111 120 0 121 102 0 112 13|a=rtpmap:110 opus/48000/2|a=rtpmap:111 L16/8000"
+        "|a=rtpmap:120 telephone-event/8000|a=rtpmap:121 telephone-event/48000|a=rtpmap:102 PCMA/8000"
+        "|a=rtpmap:112 opus/48000/2"
+    )
+    audio = accept_answer(offer, answer, capabilities)
+    assert (audio.codec, audio.payload_type_tx, audio.payload_type_rx) == (G722, 9, 9)
+    assert list(audio.further_codecs.items()) == [(96, OPUS), (97, L16_8K), (0, PCMU), (8, PCMA)]
+    assert (audio.telephone_event_payload_type_tx, audio.telephone_event_payload_type_rx) == (120, 101)
+    assert audio.further_telephone_events == {98: 48000}
+    assert audio.comfort_noise_payload_type_rx == 13
+
+
+def test_what_only_one_side_has_may_not_come__rfc3264_6_1() -> None:
+    here = capable_of(OPUS, PCMU)
+    answer = "m=audio 6 RTP/AVP 96 9 8 101|a=rtpmap:96 opus/48000/2|a=rtpmap:101 telephone-event/8000"
+    audio = accept_answer(offered(here), described(answer), capable_of(OPUS, PCMU, G722, PCMA))
+    assert (audio.codec, audio.further_codecs, audio.further_telephone_events) == (OPUS, {}, {})
+    assert audio.telephone_event_clock_rate_hz == 8000, "one number, and the one clock that both have"
+
+
+def test_comfort_noise_goes_with_the_codec_whose_clock_it_has__rfc3389_4() -> None:
+    answer = "m=audio 6 RTP/AVP 96 {}|a=rtpmap:96 opus/48000/2"
+    both = accept_answer(offered(WIDE), described(answer.format("0 13")), WIDE)
+    alone = accept_answer(offered(WIDE), described(answer.format("13")), WIDE)
+    assert (both.comfort_noise_payload_type_rx, alone.comfort_noise_payload_type_rx) == (13, None)
+
+
+def test_numbers_of_a_later_round_are_those_of_our_last_description__rfc3264_8_3_2() -> None:
+    before = accept_answer(offered(WIDE), described("m=audio 6 RTP/AVP 0 96 97"), WIDE)
+    assert before.further_codecs == {96: OPUS}
+    again = create_offer(AudioCapabilities((L16_8K, OPUS, PCMU)), local_media(), previous=before)
+    answer = described("m=audio 6 RTP/AVP 0 111 112|a=rtpmap:111 opus/48000/2|a=rtpmap:112 L16/8000")
+    audio = accept_answer(again, answer, AudioCapabilities((L16_8K, OPUS, PCMU)))
+    assert again.media[0].formats[:3] == ("0", "98", "96")
+    assert audio.further_codecs == {96: OPUS, 98: L16_8K}
+
+
 def test_codec_that_was_not_offered_is_passed_over() -> None:
     audio = accept_answer(offered(capable_of(PCMU)), described("m=audio 6 RTP/AVP 8 0"), capable_of(PCMU, PCMA))
     assert audio.codec == PCMU
