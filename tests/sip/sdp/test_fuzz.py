@@ -4,19 +4,22 @@ The cases are the same in every run. FUZZ_CASES asks for more of them than the q
 """
 
 import os
+import random
+from dataclasses import replace
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sip.sdp.agreement import NegotiatedAudio
 from sip.sdp.capability import AudioCapabilities, CodecPreference, SrtpMode, SrtpPolicy
-from sip.sdp.codec import G722, L16_16K, OPUS, PCMA, PCMU
+from sip.sdp.codec import G722, L16_16K, OPUS, PCMA, PCMU, payload_formats
 from sip.sdp.crypto import CryptoSuite
 from sip.sdp.description import Direction, SessionDescription
-from sip.sdp.errors import NegotiationError, SdpError, SdpParseError
+from sip.sdp.errors import NegotiationError, NoCommonCodec, SdpError, SdpParseError
 from sip.sdp.negotiation import accept_answer, answer_offer, create_offer
 from sip.sdp.stream import is_open_audio, is_secure
-from tests.helpers.sdp import VECTOR_NAMES, local_media, vector_bytes
+from tests.helpers.sdp import VECTOR_NAMES, described, local_media, vector_bytes
 
 fuzz = settings(
     max_examples=int(os.environ.get("FUZZ_CASES", "150")),
@@ -198,6 +201,40 @@ def test_every_round_of_a_call_keeps_the_rules__rfc3264_8(
         if previous is not None:
             again = create_offer(ours, local_media(), previous=previous)
             assert len(again.media) == len(previous.description.media)
+
+
+@fuzz
+@given(capabilities(), st.randoms())
+def test_all_that_an_answer_shares_with_our_offer_may_come__rfc3264_6_1(
+    here: AudioCapabilities, chance: random.Random
+) -> None:
+    """An answer in any order, with numbers of its own."""
+    offer = create_offer(replace(here, srtp=SrtpPolicy(SrtpMode.FORBIDDEN)), local_media())
+    ours = payload_formats(offer.media[0])
+    listed = chance.sample(ours, chance.randint(1, len(ours)))
+    numbers = chance.sample(range(96, 128), len(listed))
+    formats = " ".join(map(str, numbers))
+    rtpmaps = [f"a=rtpmap:{number} {item}" for number, item in zip(numbers, listed, strict=True)]
+    answer = described("|".join((f"m=audio 6 RTP/AVP {formats}", *rtpmaps)))
+    spoken = [item for item in listed if item.name not in {"telephone-event", "CN"}]
+    if not spoken:
+        with pytest.raises(NoCommonCodec):
+            accept_answer(offer, answer, here)
+        return
+    audio = accept_answer(offer, answer, here)
+    assert [audio.payload_type_rx, *audio.further_codecs] == [item.payload_type for item in spoken]
+    assert [audio.codec, *audio.further_codecs.values()] == [
+        next(codec for codec in here.codecs if codec.matches(item)) for item in spoken
+    ]
+    assert audio.payload_type_tx == numbers[listed.index(spoken[0])]
+    events = {item.payload_type for item in listed if item.name == "telephone-event"}
+    clocks = {item.clock_rate_hz for item in spoken}
+    heard = {audio.telephone_event_payload_type_rx, *audio.further_telephone_events} - {None}
+    assert heard <= events
+    assert audio.telephone_event_payload_type_rx not in audio.further_telephone_events
+    assert heard >= {
+        item.payload_type for item in listed if item.payload_type in events and item.clock_rate_hz in clocks
+    }
 
 
 @fuzz
