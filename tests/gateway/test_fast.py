@@ -4,13 +4,9 @@ import base64
 import functools
 import importlib
 import json
-import os
 import random
-import subprocess
-import sys
 import weakref
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -27,7 +23,8 @@ from gateway.backends.frame import MASK_POOL_BYTES, ClientFrames
 from gateway.path import MAX_EVENT_ID_BYTES, decode_base64, read_audio
 from gateway.realtime.event import AudioDelta
 from rtp.packet import RtpPacket
-from tests.helpers.session_fuzz import diary, digest
+from tests.helpers import session_fuzz
+from tests.helpers.twin import differing_seeds, interpreted
 
 SEEDS = range(16)
 
@@ -387,21 +384,18 @@ def test_numbers_that_nobody_means_read_nothing_outside() -> None:
 
 @pytest.mark.skipif(not fast.is_compiled, reason="nothing was compiled here: there is one implementation")
 def test_compiled_and_interpreted_sessions_tell_and_send_the_same_whatever_happens() -> None:
-    interpreted = subprocess.run(
-        [sys.executable, "-m", "tests.helpers.session_fuzz", *map(str, SEEDS)],
-        env={**os.environ, "TRUNKLINE_FAST": "off"},
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
-    assert [digest(seed) for seed in SEEDS] == interpreted
+    assert differing_seeds(session_fuzz, SEEDS) == []
 
 
 def test_the_fuzz_reaches_what_is_regular_and_what_is_not() -> None:
-    lines = [line for seed in range(4) for line in diary(seed)]
+    lines = [line for seed in range(4) for line in session_fuzz.diary(seed)]
     kinds = [line.split(" ", 1)[0] for line in lines]
     assert {"told", "sent", "spoke", "turn", "item"} <= set(kinds)
     assert kinds.count("spoke") > 300
     appended = [json.loads(line[5:]) for line in lines if line.startswith("sent {")]
     assert sum(event["type"] == "input_audio_buffer.append" for event in appended) > 300
+
+
+def test_paths_can_be_had_without_a_compiler() -> None:
+    code = "from gateway import fast; from gateway.path import WirePath; print(fast.WirePath is WirePath)"
+    assert interpreted("-c", code).strip() == "True"
