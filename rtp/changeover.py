@@ -24,14 +24,23 @@ _JITTER_GAIN: Final = 1 / 16
 class Changeover:
     """Knows the codecs that one stream may be spoken in, and which one was spoken last.
 
-    `path` is the stream's. What is taken on the regular path is in the stream's own codec and is not told here: that
+    `path` is always the stream's. What it takes by itself is in the stream's own codec and is not told here: that
     `path.played` and `path.transit` have moved shows it. All that is returned counts on the stream's own clock.
     """
 
-    __slots__ = ("_formats", "_limits", "_own", "_path", "_played", "_ptime_ms", "_rate_hz", "_transcoders", "_transit")
+    __slots__ = (
+        "_formats",
+        "_limits",
+        "_longest",
+        "_own",
+        "_played",
+        "_ptime_ms",
+        "_rate_hz",
+        "_transcoders",
+        "_transit",
+    )
 
-    def __init__(self, parameters: StreamParameters, path: InboundPath) -> None:
-        self._path = path
+    def __init__(self, parameters: StreamParameters) -> None:
         self._transcoders: dict[PayloadFormat, Transcoder] = {}
         self._transit = (0, 0.0)
         """The clock that was measured last beside the stream's own, in Hz, and the transit, in seconds."""
@@ -42,7 +51,8 @@ class Changeover:
     def adopt(self, parameters: StreamParameters) -> None:
         """Other codecs are agreed on from now on."""
         if parameters.payload_format != self._own:
-            self._played = -1  # of a clock that counts no more
+            # Both are of a clock that counts no more.
+            self._played, self._transit = -1, (0, 0.0)
         if (parameters.payload_format, parameters.ptime_ms) != (self._own, self._ptime_ms):
             self._transcoders.clear()
         self._adopt(parameters)
@@ -53,19 +63,19 @@ class Changeover:
         self._limits = {
             number: HEADER_OCTETS + spoken.largest_octets(MAX_PACKET_MS) for number, spoken in self._formats.items()
         }
+        self._longest = max(self._limits.values())
 
     def is_oversized(self, octets: int, payload_type: int | None = None) -> bool:
         """Whether a packet is longer than audio of this type can be, or of any."""
-        longest = max(self._limits.values())
-        return octets > (longest if payload_type is None else self._limits.get(payload_type, longest))
+        return octets > (self._longest if payload_type is None else self._limits.get(payload_type, self._longest))
 
     def format_of(self, payload_type: int) -> PayloadFormat | None:
         """What a packet of this type is spoken in; None where it is no audio that was agreed on."""
         return self._formats.get(payload_type)
 
-    def measure_jitter(self, spoken: PayloadFormat, timestamp: int, now: float) -> None:
+    def measure_jitter(self, path: InboundPath, spoken: PayloadFormat, timestamp: int, now: float) -> None:
         """As RFC 3550 section 6.4.1 has it, from one packet to the next of the same clock."""
-        path, rate_hz = self._path, spoken.clock_rate_hz
+        rate_hz = spoken.clock_rate_hz
         if rate_hz == path.clock_rate_hz:
             path.measure_jitter(timestamp, now)
             return
@@ -77,18 +87,17 @@ class Changeover:
         self._transit = (rate_hz, transit_s)
         path.transit = inf  # from here to a packet of the stream's own clock nothing can be measured
 
-    def ahead(self, spoken: PayloadFormat, timestamp: int) -> int | None:
+    def ahead(self, path: InboundPath, spoken: PayloadFormat, timestamp: int) -> int | None:
         """How far beyond what was heard last a packet begins; None where clocks differ and nobody can tell."""
         rate_hz = spoken.clock_rate_hz
-        if rate_hz != self._last_rate_hz:
+        if rate_hz != (self._rate_hz if path.played == self._played else path.clock_rate_hz):
             return None
-        return timestamp_difference(timestamp, self._path.next_timestamp) * self._path.clock_rate_hz // rate_hz
+        return timestamp_difference(timestamp, path.next_timestamp) * path.clock_rate_hz // rate_hz
 
-    def play(self, spoken: PayloadFormat, timestamp: int, payload: bytes) -> Iterable[bytes]:
+    def play(self, path: InboundPath, spoken: PayloadFormat, timestamp: int, payload: bytes) -> Iterable[bytes]:
         """Moves media time on by this payload, and returns it in the stream's own codec: in one piece, or in others
         where the packet times differ.
         """
-        path = self._path
         samples = spoken.samples(payload) or spoken.frame_samples(self._ptime_ms)
         path.next_timestamp = timestamp_add(timestamp, samples)
         if spoken == self._own:
@@ -100,8 +109,3 @@ class Changeover:
         if transcoder is None:
             transcoder = self._transcoders[spoken] = Transcoder(spoken, self._own, self._ptime_ms)
         return transcoder.convert(payload)
-
-    @property
-    def _last_rate_hz(self) -> int:
-        """The clock of `path.next_timestamp`."""
-        return self._rate_hz if self._path.played == self._played else self._path.clock_rate_hz

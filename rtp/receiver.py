@@ -79,7 +79,7 @@ class RtpReceiver(InboundPath):
         self.starved_after = STARVED_AFTER_S
         self._events: dict[int, TelephoneEventReceiver] = {}
         """By payload type: one for each clock that events are agreed on."""
-        self._changeover = Changeover(parameters, self)
+        self._changeover = Changeover(parameters)
         self._search = SourceSearch(parameters, now, self._discards)
         self._adopt(parameters)
         self.source = None
@@ -280,7 +280,7 @@ class RtpReceiver(InboundPath):
         audio: bytes | None = None
         spoken = self._changeover.format_of(payload_type)
         if spoken is not None:
-            self._changeover.measure_jitter(spoken, timestamp, now)
+            self._changeover.measure_jitter(self, spoken, timestamp, now)
             if payload:
                 audio = payload
             else:
@@ -315,7 +315,7 @@ class RtpReceiver(InboundPath):
             self._discards[DISCARD_OF_ARRIVAL[arrival]] += 1
 
     def _is_unheard(self, placed: _Placed) -> bool:
-        ahead = self._changeover.ahead(placed[2], placed[0])
+        ahead = self._changeover.ahead(self, placed[2], placed[0])
         return bool(self.history) and ahead is not None and ahead >= 0
 
     def _begin_comfort_noise(self, payload: bytes) -> None:
@@ -357,7 +357,7 @@ class RtpReceiver(InboundPath):
         filler = self._filler
         if self.history:
             # RTP timestamps say how much is missing, whatever the packets were; else their number tells what was lost.
-            missing = self._changeover.ahead(spoken, timestamp)
+            missing = self._changeover.ahead(self, spoken, timestamp)
             if missing is None:
                 missing = self._lost_before * self._frame_samples
             if missing > 0:
@@ -367,7 +367,7 @@ class RtpReceiver(InboundPath):
             self.starved_after = STARVED_AFTER_S
         self._lost_before = 0
         self.audio_at = now
-        for piece in self._changeover.play(spoken, timestamp, audio):
+        for piece in self._changeover.play(self, spoken, timestamp, audio):
             heard = filler.recover(piece)
             self.history.append(heard)
             self.on_audio(heard, False)

@@ -257,6 +257,20 @@ def test_silence_in_another_codec_is_made_up_on_the_streams_clock() -> None:
     assert [ear.hertz(100, 900), ear.hertz(1100, 1900), ear.hertz(2100, 2900)] == pytest.approx([440, 0, 1000], abs=5)
 
 
+def test_comfort_noise_beside_another_codec_is_silence_at_once__rfc3389() -> None:
+    ear, far_end = Ear(OPUS), Speaker()
+    stream = make_stream(ear, replace(agreed(OPUS, PCMU), comfort_noise_payload_type=13))
+    arrivals = [(index * TICK_S, datagram) for index, datagram in enumerate(far_end.speak(PCMU, 440))]
+    arrivals.append((PACKETS * TICK_S, far_end.other(13, b"\x40")))
+    far_end.skip(0, 800)
+    arrivals += [(0.6 + index * TICK_S, datagram) for index, datagram in enumerate(far_end.speak(PCMU, 1000))]
+    run(stream, arrivals, until=1.09)
+    rx = stream.statistics().rx
+    assert (rx.lost, rx.concealed_ms, rx.filled_ms, rx.played_ms, rx.discards) == (0, 0, 100, 1100, {})
+    assert [concealed for _, concealed in ear.audio[PACKETS : PACKETS + 5]] == [True] * 5
+    assert ear.hertz(700, 1100) == pytest.approx(1000, abs=5)
+
+
 def test_digits_are_known_on_each_clock_that_was_agreed__rfc4733_2_1() -> None:
     sink, far_end = RecordingSink(), Speaker()
     stream = make_stream(
@@ -394,6 +408,15 @@ def test_a_new_agreement_on_another_clock_is_no_jitter(own: PayloadFormat, furth
     stream.update(agreed(further), now)
     feed(stream, list(far_end.speak(further, 440, 5)), now)
     assert_clean(stream, 200)
+
+
+def test_jitter_of_another_clock_is_not_measured_across_a_new_agreement() -> None:
+    far_end = Speaker(timestamp=0)
+    stream = make_stream(Ear(PCMU), agreed(PCMU, OPUS))
+    now = feed(stream, [*far_end.speak(PCMU, 440, 5), *far_end.speak(OPUS, 440, 5), *far_end.speak(PCMU, 440, 5)])
+    stream.update(agreed(L16_16K, OPUS), now)
+    feed(stream, list(far_end.speak(OPUS, 440, 5)), now)
+    assert_clean(stream, 400)
 
 
 def test_what_was_counted_on_a_former_clock_is_not_taken_for_media_time() -> None:
