@@ -1,6 +1,7 @@
-"""A leg's surroundings: the media plane whose time is told, and the far end."""
+"""What more than one part needs: the media plane whose time is told, the far end, the thread that writes."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -18,3 +19,9 @@ def peer() -> Iterator[Peer]:
     peer = Peer()
     yield peer
     peer.close()
+
+
+@pytest.fixture
+def executor() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as executor:
+        yield executor

@@ -30,12 +30,6 @@ class NoClock:
 
 
 @pytest.fixture
-def plane() -> Iterator[Plane]:
-    with Plane() as plane:
-        yield plane
-
-
-@pytest.fixture
 def peers() -> Iterator[tuple[Peer, Peer]]:
     peers = Peer(), Peer()
     yield peers

@@ -4,7 +4,7 @@ import random
 import resource
 import signal
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,6 @@ from rtp.codec.format import OPUS_PLAYOUT, PCMA
 from rtp.codec.g711 import decode_ulaw, encode_ulaw
 
 SILENCE = b"\xff" * 160
-
-
-@pytest.fixture
-def executor() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(1) as executor:
-        yield executor
 
 
 def frame(level: int) -> bytes:

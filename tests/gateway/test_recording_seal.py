@@ -5,7 +5,6 @@ import random
 import resource
 import signal
 import wave
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -44,12 +43,6 @@ class Container:
 
     def close(self) -> None:
         """Nothing to close."""
-
-
-@pytest.fixture
-def executor() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(1) as executor:
-        yield executor
 
 
 def sealed(*pieces: bytes, close: bool = True, salt: bytes = SALT, key: RecordingKey = KEY) -> bytes:
