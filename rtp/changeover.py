@@ -65,9 +65,9 @@ class Changeover:
         }
         self._longest = max(self._limits.values())
 
-    def is_oversized(self, octets: int, payload_type: int | None = None) -> bool:
-        """Whether a packet is longer than audio of this type can be, or of any."""
-        return octets > (self._longest if payload_type is None else self._limits.get(payload_type, self._longest))
+    def is_oversized(self, payload_type: int, octets: int) -> bool:
+        """Whether a packet is longer than audio of its type can be; one of no audio, than any audio."""
+        return octets > self._limits.get(payload_type, self._longest)
 
     def format_of(self, payload_type: int) -> PayloadFormat | None:
         """What a packet of this type is spoken in; None where it is no audio that was agreed on."""
@@ -100,7 +100,7 @@ class Changeover:
         """
         samples = spoken.samples(payload) or spoken.frame_samples(self._ptime_ms)
         path.next_timestamp = timestamp_add(timestamp, samples)
-        if spoken == self._own:
+        if spoken is self._own or spoken == self._own:
             path.played += samples
             return (payload,)
         path.played += samples * path.clock_rate_hz // spoken.clock_rate_hz

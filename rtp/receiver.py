@@ -6,6 +6,7 @@ state this class shares. Everything else takes the long way below, and is counte
 
 from collections.abc import Callable, Mapping
 from math import inf
+from operator import attrgetter
 from typing import Final
 
 from rtp.changeover import MAX_PACKET_MS, Changeover
@@ -33,6 +34,7 @@ STARVED_AFTER_S: Final = 0.200
 """No audio for so long is no jitter: silence is made up, so that whoever listens for the end of speech hears it."""
 
 _unpack_from = HEADER.unpack_from
+_is_active = attrgetter("is_active")
 # timestamp, payload (None: holds a place in the sequence and carries no audio), and what it is spoken in
 _Placed = tuple[int, bytes | None, PayloadFormat]
 
@@ -104,7 +106,7 @@ class RtpReceiver(InboundPath):
         held = bool(self._order.held)
         self.expected = self._order.expected
         self.is_open = not held and not self._filler.is_disturbed
-        self.is_restless = held or any(events.is_active for events in self._events.values())
+        self.is_restless = held or (bool(self._events) and any(map(_is_active, self._events.values())))
 
     def _poll_irregular(self, now: float) -> None:
         self._order.expected = self.expected
@@ -248,16 +250,13 @@ class RtpReceiver(InboundPath):
 
     def _judge(self, data: bytes, now: float) -> None:
         discards = self._discards
-        if self._changeover.is_oversized(len(data)):
-            discards[Discard.OVERSIZED] += 1
-            return
         try:
             start, end = payload_bounds(data)
         except RtpParseError as error:
             discards[DISCARD_OF[error.malformation]] += 1
             return
         _, second, sequence_number, timestamp, ssrc = _unpack_from(data)
-        if self._changeover.is_oversized(len(data), second & 0x7F):
+        if self._changeover.is_oversized(second & 0x7F, len(data)):
             discards[Discard.OVERSIZED] += 1
         elif self._is_rtcp(second):
             self._receive_rtcp(data, now)
