@@ -122,6 +122,12 @@ def test_every_codec_of_the_answer_may_come_under_our_number__rfc3264_6_1() -> N
     assert audio.comfort_noise_payload_type_rx == 13
 
 
+def test_of_a_codec_that_an_answer_lists_twice_the_first_is_sent() -> None:
+    answer = "m=audio 6 RTP/AVP 110 112|a=rtpmap:110 opus/48000/2|a=fmtp:110 stereo=1|a=rtpmap:112 opus/48000/2"
+    audio = accept_answer(offered(WIDE), described(answer), WIDE)
+    assert (audio.payload_type_tx, audio.remote_fmtp, audio.further_codecs) == (110, "stereo=1", {})
+
+
 def test_what_only_one_side_has_may_not_come__rfc3264_6_1() -> None:
     here = capable_of(OPUS, PCMU)
     answer = "m=audio 6 RTP/AVP 96 9 8 101|a=rtpmap:96 opus/48000/2|a=rtpmap:101 telephone-event/8000"
