@@ -5,13 +5,11 @@ import base64
 import http
 import json
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import pytest_asyncio
 from openai import AsyncOpenAI
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -25,12 +23,6 @@ from tests.gateway.embedded.realtime_peer import check_server_event
 from tests.gateway.embedded.scripts import BOOK_TABLE
 
 PCMU = {"type": "audio/pcmu"}
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def server() -> AsyncIterator[EmbeddedServer]:
-    async with EmbeddedServer() as running:
-        yield running
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

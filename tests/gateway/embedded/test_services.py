@@ -1,13 +1,11 @@
 """Every backend of the configuration against its service, acted out by the embedded server over a real socket."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-import pytest_asyncio
 import soxr
 from pydantic import TypeAdapter
 
@@ -34,12 +32,6 @@ from rtp.codec.g711 import encode_ulaw
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SETTINGS: TypeAdapter[BackendValue] = TypeAdapter(BackendSettings)
 TOOLS = (ToolDefinition("book_table", "Books.", {"type": "object", "properties": {}}),)
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def server() -> AsyncIterator[EmbeddedServer]:
-    async with EmbeddedServer() as running:
-        yield running
 
 
 @dataclass

@@ -6,12 +6,10 @@ which a call goes on to the next session.
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import get_args
 
 import pytest
-import pytest_asyncio
 
 from gateway.backends.openai.backend import OpenAiBackend, OpenAiEndpoint
 from gateway.embedded.audio import WireFormat
@@ -35,12 +33,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 SPEECH = b"".join(base64.b64decode(piece) for piece in talk_pieces(WireFormat.PCMU))
 SOURCE = Path(__file__).read_text()
 GREETING = 'Say exactly these words: "Good evening."'
-
-
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def server() -> AsyncIterator[EmbeddedServer]:
-    async with EmbeddedServer() as running:
-        yield running
 
 
 class Caller:
