@@ -7,11 +7,13 @@ made on: what an attribute gives is held in a variable first, for whoever is tol
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int8_t, uint8_t, uint32_t
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memchr, memcmp, memcpy
 from rtp._fast cimport AudioEar, RecentAudio, SpeechMouth, compiled_owner
 
+import asyncio
 import os
 
 from gateway.backends.frame import MASK_POOL_BYTES, closing_frame
@@ -23,8 +25,30 @@ cdef extern from "Python.h":
 cdef extern from "<string.h>" nogil:
     void *memmem(const void *text, size_t size, const void *wanted, size_t wanted_size)
 
+cdef extern from "<sys/epoll.h>" nogil:
+    enum: EPOLLIN, EPOLLRDHUP, EPOLLET, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD
+    ctypedef union epoll_data_t:
+        int fd
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_create1(int flags)
+    int epoll_ctl(int epoll, int operation, int descriptor, epoll_event *wanted)
+    int epoll_wait(int epoll, epoll_event *events, int most, int timeout_ms)
+
+cdef extern from "<sys/socket.h>" nogil:
+    enum: MSG_DONTWAIT, MSG_NOSIGNAL
+    ssize_t recv(int descriptor, void *buffer, size_t size, int flags)
+    ssize_t send(int descriptor, const void *data, size_t size, int flags)
+
+cdef extern from "<unistd.h>" nogil:
+    int close(int descriptor)
+
 cdef enum:
     MAX_EVENT_ID_BYTES = 128  # as gateway.path has it
+    MAX_EVENTS = 256
+    READ_BYTES = 16384
+    ROUND_BYTES = 262144
 
 cdef type _AudioDelta = AudioDelta
 cdef Py_ssize_t _POOL = MASK_POOL_BYTES
@@ -87,14 +111,16 @@ def whole_frame(bytes data not None, Py_ssize_t position):
     cdef Py_ssize_t start
     if position < 0:
         raise ValueError(f"no frame begins at {position}")
-    start = _message_start(data, position, &position)
+    start = _message_start(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), position, &position)
     return (start, position) if start else None
 
 
-cdef Py_ssize_t _message_start(bytes data, Py_ssize_t position, Py_ssize_t *stop) noexcept:
+cdef Py_ssize_t _message_start(
+    const char *data, Py_ssize_t data_size, Py_ssize_t position, Py_ssize_t *stop
+) noexcept:
     """Where a whole frame's message begins and stops; 0 where there is none."""
-    cdef const uint8_t *octets = <const uint8_t *>PyBytes_AS_STRING(data) + position
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(data) - position, start = 2, length
+    cdef const uint8_t *octets = <const uint8_t *>data + position
+    cdef Py_ssize_t size = data_size - position, start = 2, length
     if size < 2 or (octets[0] != 0x81 and octets[0] != 0x82) or octets[1] > 126:
         return 0
     length = octets[1]
@@ -109,16 +135,14 @@ cdef Py_ssize_t _message_start(bytes data, Py_ssize_t position, Py_ssize_t *stop
 
 
 def read_audio(bytes message not None, bytes head not None, bytes middle not None, Py_ssize_t longest):
-    return _read_audio(message, head, middle, longest)
+    return _read_audio(PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message), head, middle, longest)
 
 
-cdef bytes _read_audio(bytes message, bytes head, bytes middle, Py_ssize_t longest):
-    cdef const char *text
-    cdef Py_ssize_t size, begin, middle_size, reach, between
+cdef bytes _read_audio(const char *text, Py_ssize_t size, bytes head, bytes middle, Py_ssize_t longest):
+    cdef Py_ssize_t begin, middle_size, reach, between
     cdef const char *found
     if head is None or middle is None:
         raise TypeError("a message is read by the parts that are known of it")
-    text, size = PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message)
     begin, middle_size = PyBytes_GET_SIZE(head), PyBytes_GET_SIZE(middle)
     if longest < 0 or size < begin + middle_size + 2 or memcmp(text, PyBytes_AS_STRING(head), begin):
         return None
@@ -230,6 +254,9 @@ cdef class WirePath:
     cdef public bint is_open, is_between, heard, paused
     cdef object _receiver
     cdef SessionPath _session
+    cdef Shortcuts _shortcut
+    cdef int _descriptor
+    cdef bint _is_blocked
 
     @property
     def receiver(self):
@@ -243,34 +270,246 @@ cdef class WirePath:
         )
 
     def data_received(self, bytes data not None):
+        self._take(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+
+    cdef int _take(self, const char *data, Py_ssize_t size) except -1:
         cdef Py_ssize_t taken = 0, start
         cdef SessionPath session
         self.heard = True
         while self.is_open and self.is_between:
-            start = _message_start(data, taken, &taken)
+            start = _message_start(data, size, taken, &taken)
             if not start:
                 break
-            message = PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + start, taken - start)
             session = self._session
             if session is not None:
-                session._receive(message)
+                session._receive(data + start, taken - start)
             else:
-                self._receiver.message_received(message)
-        if not taken or (taken < PyBytes_GET_SIZE(data) and self.is_open):
-            (<object>self)._receive_irregular(data[taken:])
+                self._receiver.message_received(PyBytes_FromStringAndSize(data + start, taken - start))
+        if not taken or (taken < size and self.is_open):
+            (<object>self)._receive_irregular(PyBytes_FromStringAndSize(data + taken, size - taken))
+        return 0
+
+    @property
+    def has_shortcut(self):
+        return self._shortcut is not None
+
+    def take_shortcut(self):
+        cdef int descriptor
+        if self._shortcut is None and self.is_open and self.transport.get_extra_info("ssl_object") is None:
+            connection = self.transport.get_extra_info("socket")
+            descriptor = -1 if connection is None else connection.fileno()
+            if descriptor >= 0:
+                self.transport.pause_reading()
+                _shortcuts_of(asyncio.get_running_loop())._add(self, descriptor)
+
+    def leave_shortcut(self):
+        cdef Shortcuts shortcut = self._shortcut
+        if shortcut is not None:
+            shortcut._remove(self)
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    def write(self, bytes data not None):
+        self._write(data)
+
+    cdef int _write(self, bytes data) except -1:
+        cdef Shortcuts shortcut = self._shortcut
+        if shortcut is not None:
+            shortcut._post(self, data)
+        elif self.transport is not None:
+            self.transport.write(data)
+        return 0
 
     def send(self, bytes message not None):
-        if self.is_open and self.transport is not None:
-            self.transport.write(_text_frame(message, NULL, 0, b""))
+        if self.is_open:
+            self._write(_text_frame(message, NULL, 0, b""))
 
     def send_audio(self, bytes head not None, bytes audio not None, bytes tail not None):
         self._send_audio(head, PyBytes_AS_STRING(audio), PyBytes_GET_SIZE(audio), tail)
 
     cdef int _send_audio(self, bytes head, const char *audio, Py_ssize_t size, bytes tail) except -1:
-        cdef bytes frame
-        if self.is_open and self.transport is not None:
-            frame = _text_frame(head, audio, size, tail)  # before anybody is asked who may let go of the audio
-            self.transport.write(frame)
+        if self.is_open:
+            self._write(_text_frame(head, audio, size, tail))
+        return 0
+
+
+cdef struct Reading:
+    const char *octets
+    ssize_t size
+    void *wire
+
+
+cdef dict _shortcuts = {}
+
+
+cdef Shortcuts _shortcuts_of(loop):
+    cdef Shortcuts shortcuts = _shortcuts.get(loop)
+    if shortcuts is None:
+        shortcuts = _shortcuts[loop] = Shortcuts(loop)
+    return shortcuts
+
+
+cdef class Shortcuts:
+    """Past the transports of one event loop: sockets of open WebSockets without TLS are read and written here, many in a
+    row. What is irregular, the end of a connection or a full buffer, is left to the transport, which goes on reading
+    where its wire leaves the shortcut, and keeps what the socket does not take at once.
+
+    The epoll is edge-triggered: a read that does not fill its buffer has emptied a stream's socket (epoll(7)).
+    """
+
+    cdef object _loop
+    cdef int _epoll
+    cdef list _wires
+    cdef Py_ssize_t _count
+    cdef list _posts
+    cdef Py_ssize_t _written
+    cdef bint _is_due
+    cdef char *_spare
+
+    def __cinit__(self, loop):
+        self._loop = loop
+        self._wires, self._posts = [], []
+        self._epoll = epoll_create1(EPOLL_CLOEXEC)
+        if self._epoll < 0:
+            raise OSError(errno, os.strerror(errno))
+        loop.add_reader(self._epoll, self._drain)
+
+    def __dealloc__(self):
+        free(self._spare)
+        if self._epoll >= 0:
+            close(self._epoll)
+
+    cdef int _add(self, WirePath wire, int descriptor) except -1:
+        while len(self._wires) <= descriptor:
+            self._wires.append(None)
+        self._control(EPOLL_CTL_ADD, descriptor)
+        self._wires[descriptor] = wire
+        self._count += 1
+        wire._shortcut, wire._descriptor, wire._is_blocked = self, descriptor, False
+        return 0
+
+    cdef int _control(self, int operation, int descriptor) except -1:
+        cdef epoll_event wanted
+        wanted.events, wanted.data.fd = EPOLLIN | EPOLLRDHUP | EPOLLET, descriptor
+        if epoll_ctl(self._epoll, operation, descriptor, &wanted) < 0:
+            raise OSError(errno, os.strerror(errno))
+        return 0
+
+    cdef int _remove(self, WirePath wire) except -1:
+        """What it has still to write goes to its transport first, so that nothing that is written later overtakes it."""
+        cdef Py_ssize_t index
+        epoll_ctl(self._epoll, EPOLL_CTL_DEL, wire._descriptor, NULL)
+        self._wires[wire._descriptor] = None
+        wire._shortcut, wire._descriptor = None, -1
+        for index in range(self._written, len(self._posts), 2):
+            if self._posts[index] is wire:
+                self._posts[index] = None
+                wire.transport.write(self._posts[index + 1])
+        self._count -= 1
+        if not self._count:
+            self._loop.remove_reader(self._epoll)
+            _shortcuts.pop(self._loop, None)
+        return 0
+
+    cdef int _post(self, WirePath wire, bytes data) except -1:
+        self._posts.append(wire)
+        self._posts.append(data)
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self._flush)
+        return 0
+
+    def _flush(self):
+        cdef WirePath wire
+        cdef list posts = self._posts
+        try:
+            while self._written < len(posts):
+                wire, data = posts[self._written], posts[self._written + 1]
+                self._written += 2
+                if wire is not None:
+                    self._send(wire, data)
+        finally:
+            del posts[: self._written]
+            self._written, self._is_due = 0, False
+            if posts:
+                self._is_due = True
+                self._loop.call_soon(self._flush)
+
+    cdef int _send(self, WirePath wire, bytes data) except -1:
+        cdef ssize_t sent
+        if not wire._is_blocked or not wire.transport.get_write_buffer_size():
+            sent = send(
+                wire._descriptor, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), MSG_DONTWAIT | MSG_NOSIGNAL
+            )
+            wire._is_blocked = sent != PyBytes_GET_SIZE(data)
+            if not wire._is_blocked:
+                return 0
+            if sent > 0:
+                data = data[sent:]
+        wire.transport.write(data)  # it keeps what the socket does not take, and finds out what has become of it
+        return 0
+
+    def _drain(self):
+        cdef char *octets = self._spare
+        self._spare = NULL  # whoever is told may come back here
+        if octets == NULL:
+            octets = <char *>malloc(ROUND_BYTES)
+            if octets == NULL:
+                raise MemoryError
+        try:
+            self._round(octets)
+        finally:
+            free(self._spare)
+            self._spare = octets
+
+    cdef int _round(self, char *octets) except -1:
+        cdef epoll_event ready[MAX_EVENTS]
+        cdef Reading readings[MAX_EVENTS]
+        cdef Reading *reading
+        cdef list held = [], ended = []  # a wire that leaves meanwhile is still there for what was read of it
+        cdef int count = epoll_wait(self._epoll, ready, MAX_EVENTS, 0), index, descriptor, taken = 0
+        cdef char *end = octets + ROUND_BYTES - READ_BYTES
+        cdef WirePath wire
+        for index in range(count):
+            descriptor = ready[index].data.fd
+            wire = self._wires[descriptor]
+            if wire is None:
+                continue
+            if octets > end:
+                self._control(EPOLL_CTL_MOD, descriptor)  # tells it once more
+                continue
+            reading = &readings[taken]
+            reading.size = recv(descriptor, octets, READ_BYTES, MSG_DONTWAIT)
+            if reading.size > 0:
+                if reading.size == READ_BYTES:
+                    self._control(EPOLL_CTL_MOD, descriptor)
+                held.append(wire)
+                reading.octets, reading.wire = octets, <void *>wire
+                octets += (reading.size + 7) & ~7
+                taken += 1
+            elif reading.size == 0 or (errno != EAGAIN and errno != EINTR):
+                ended.append((wire, None if reading.size == 0 else OSError(errno, os.strerror(errno))))
+        for index in range(taken):
+            wire = <WirePath>readings[index].wire
+            try:
+                wire._take(readings[index].octets, readings[index].size)
+            except Exception as error:
+                self._give_up(wire, error)
+        for wire, error in ended:
+            if wire._shortcut is self:
+                if error is None:
+                    wire.leave_shortcut()  # its transport reads the end
+                else:
+                    (<object>wire).connection_failed(error)
+        return 0
+
+    cdef int _give_up(self, WirePath wire, error) except -1:
+        """As a transport does with a protocol that raises."""
+        self._loop.call_exception_handler(
+            {"message": "a WebSocket's receiver raised", "exception": error, "transport": wire.transport}
+        )
+        if wire.transport is not None:
+            wire.transport.abort()
         return 0
 
 
@@ -297,14 +536,14 @@ cdef class SpeechReader:
         self.response_id = self.item_id = ""
 
     def read(self, bytes message not None):
-        audio = self._read(message)
+        audio = self._read(PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message))
         return None if audio is None else self._event(audio)
 
-    cdef bytes _read(self, bytes message):
+    cdef bytes _read(self, const char *message, Py_ssize_t size):
         cdef bytes audio
         if self.account is None or self.account.is_cut:
             return None
-        audio = _read_audio(message, self.head, self.middle, MAX_EVENT_ID_BYTES)
+        audio = _read_audio(message, size, self.head, self.middle, MAX_EVENT_ID_BYTES)
         if audio is not None:
             self.account.received_bytes += PyBytes_GET_SIZE(audio)
         return audio
@@ -376,19 +615,19 @@ cdef class SessionPath:
         return taken
 
     def message_received(self, bytes message not None):
-        self._receive(message)
+        self._receive(PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message))
 
-    cdef int _receive(self, bytes message) except -1:
+    cdef int _receive(self, const char *message, Py_ssize_t size) except -1:
         cdef SpeechReader reader = self.reader
         cdef PeriodPath period = self._period
         cdef bytes audio
         if self.is_telling and reader is not None:
-            audio = reader._read(message)
+            audio = reader._read(message, size)
             if audio is not None:
                 if period is None or not period._tell(reader.item_id, audio):
                     self._sink(reader._event(audio))
                 return 0
-        (<object>self)._receive_irregular(message)
+        (<object>self)._receive_irregular(PyBytes_FromStringAndSize(message, size))
         return 0
 
 

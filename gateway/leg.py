@@ -46,7 +46,7 @@ TIMESTAMP_BITS: Final = 32
 # RFC 8866 §5.2 wants a session id that is unique; 62 bits leave room for the 64-bit signed integers of other stacks.
 SESSION_ID_BITS: Final = 62
 # How often a leg looks after what is not due at every packet, where nothing of it is due before.
-CARE_INTERVAL_S: Final = 2.0
+CARE_INTERVAL_S: Final = 4.0
 # The same while the far end has not been heard: then the call takes its place in the clock's round.
 FIRST_CARE_INTERVAL_S: Final = 0.25
 

@@ -62,13 +62,31 @@ class WirePath:
 
     def send(self, message: bytes) -> None:
         """Sends one text message; after the wire is over, nothing happens. It never waits: see `paused`."""
-        if self.is_open and self.transport is not None:
-            self.transport.write(self.frames.text(message))
+        if self.is_open:
+            self.write(self.frames.text(message))
 
     def send_audio(self, head: bytes, audio: bytes, tail: bytes) -> None:
         """Sends one text message that holds audio as base64 between two constant parts."""
-        if self.is_open and self.transport is not None:
-            self.transport.write(self.frames.audio(head, audio, tail))
+        if self.is_open:
+            self.write(self.frames.audio(head, audio, tail))
+
+    def write(self, data: bytes) -> None:
+        """Writes octets of the stream, in the order of the calls."""
+        if self.transport is not None:
+            self.transport.write(data)
+
+    @property
+    def has_shortcut(self) -> bool:
+        """Whether the socket is read and written past the transport."""
+        return False
+
+    def take_shortcut(self) -> None:
+        """Reads and writes the socket past the transport from now on, where that can be: what is compiled does, with a
+        stream that is not encrypted.
+        """
+
+    def leave_shortcut(self) -> None:
+        """Has the transport read and write again. Whoever asks anything of it but `write` does this first."""
 
     @abstractmethod
     def _receive_irregular(self, data: bytes) -> None:

@@ -301,22 +301,21 @@ class WireSession(SessionPath):
         if wire is None:
             return
         wire.check(now)
-        if not self._over:
+        self._tick = None
+        if not self._over and self._protocol.awaits:
             self._protocol.handle_timer(now)
             self._pump()
-        if not self._over:
-            self._arm(CHECK_INTERVAL_S if self._protocol.awaits else wire.check_interval_s)
+            self._arm(CHECK_INTERVAL_S)
+        else:
+            self._arm(wire.check_interval_s)
 
     def _arm(self, seconds: float) -> None:
-        self._disarm()
-        self._rests = seconds > CHECK_INTERVAL_S
-        self._tick = asyncio.get_running_loop().call_later(seconds, self._check)
-
-    def _disarm(self) -> None:
-        self._rests = False
+        if self._over:
+            return
         if self._tick is not None:
             self._tick.cancel()
-            self._tick = None
+        self._rests = seconds > CHECK_INTERVAL_S
+        self._tick = asyncio.get_running_loop().call_later(seconds, self._check)
 
     def _fail(self, failure: SessionFailed) -> None:
         if self._over:
@@ -332,8 +331,10 @@ class WireSession(SessionPath):
 
     def _end(self) -> None:
         self._over = True
-        self._ready = self.is_flowing = self.is_telling = False
-        self._disarm()
+        self._ready = self.is_flowing = self.is_telling = self._rests = False
+        if self._tick is not None:
+            self._tick.cancel()
+            self._tick = None
 
 
 def _ignore(_event: RealtimeEvent) -> None:

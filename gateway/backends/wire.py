@@ -105,6 +105,7 @@ class Wire(WirePath, asyncio.Protocol):
         self.heard = True
         self._heard_at = self._loop.time()
         self._ping_sent_at: float | None = None
+        self._failure: OSError | None = None
         self._close_deadline: asyncio.TimerHandle | None = None
 
     @property
@@ -236,7 +237,7 @@ class Wire(WirePath, asyncio.Protocol):
                 self._receive_fragment(event)
         self._write_core()
         if core.state is not State.OPEN and self.is_open:
-            self.is_open = False
+            self._end()
             self._arm_close_deadline()
             if core.close_rcvd is not None:
                 self._tell(Closure(ClosureCause.PEER, core.close_rcvd.code, core.close_rcvd.reason))
@@ -259,9 +260,10 @@ class Wire(WirePath, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
+        exc = exc or self._failure
         if self._close_deadline is not None:
             self._close_deadline.cancel()
-        self.is_open = False
+        self._end()
         if not self.opened.done():
             self._core.receive_eof()
             self._told = True
@@ -295,12 +297,13 @@ class Wire(WirePath, asyncio.Protocol):
     def check_interval_s(self) -> float:
         """How soon it is to be looked after again."""
         is_awaited = self.paused or self._ping_sent_at is not None
-        return CHECK_INTERVAL_S if is_awaited else max(CHECK_INTERVAL_S, self._endpoint.ping_interval_s / 4)
+        return CHECK_INTERVAL_S if is_awaited else max(CHECK_INTERVAL_S, self._endpoint.ping_interval_s / 2)
 
     def check(self, now: float) -> None:
         """Looks after the connection: pings a silent peer, gives up one that neither answers nor takes data."""
         if not self.is_open:
             return
+        self.take_shortcut()  # not sooner: a call that is shorter has no use for it
         if self._paused_since is not None and now - self._paused_since >= self._endpoint.write_stall_s:
             self._abandon(Closure(ClosureCause.STALLED, reason=f"took no data for {now - self._paused_since:.1f} s"))
         elif self.heard:
@@ -316,7 +319,7 @@ class Wire(WirePath, asyncio.Protocol):
     def abort(self) -> None:
         """Ends the connection at once and without a word to anybody."""
         self._told = True
-        self.is_open = False
+        self._end()
         self.opened.cancel()
         if self.transport is not None:
             self.transport.abort()
@@ -324,12 +327,13 @@ class Wire(WirePath, asyncio.Protocol):
     async def close(self) -> None:
         """Ends the connection in good order, or, when the peer does not, after `close_timeout_s`. No socket is left."""
         self._told = True
-        is_open, self.is_open = self.is_open, False
+        is_open = self.is_open
+        self._end()
         if self.transport is None:
             return
         if self._made_core is None:
             if is_open:
-                self.transport.write(self.frames.close(CloseCode.NORMAL_CLOSURE))
+                self.write(self.frames.close(CloseCode.NORMAL_CLOSURE))
         elif self._core.state is State.OPEN:
             self._core.send_close(CloseCode.NORMAL_CLOSURE)
             self._write_core()
@@ -345,13 +349,25 @@ class Wire(WirePath, asyncio.Protocol):
 
     def _fail(self, code: CloseCode, reason: str) -> None:
         self._core.fail(code, reason)
+        self._end()
         self._write_core()
-        self.is_open = False
         self._arm_close_deadline()
         self._tell(Closure(ClosureCause.PROTOCOL, reason=reason))
 
-    def _abandon(self, closure: Closure) -> None:
+    def connection_failed(self, error: OSError) -> None:
+        """The socket is no good any more, as was found out past the transport."""
+        self._failure = error
+        self._end()
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _end(self) -> None:
+        """Takes and sends no messages from now on. What is left to say and to hear is the transport's."""
         self.is_open = False
+        self.leave_shortcut()
+
+    def _abandon(self, closure: Closure) -> None:
+        self._end()
         if self.transport is not None:
             self.transport.abort()
         self._tell(closure)
@@ -372,8 +388,9 @@ class Wire(WirePath, asyncio.Protocol):
             return
         for data in self._core.data_to_send():
             if data:
-                self.transport.write(data)
+                self.write(data)
             else:
+                self.leave_shortcut()
                 self.transport.close()  # websockets' sign for the end of the stream
 
 

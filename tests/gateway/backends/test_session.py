@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from gateway import fast
 from gateway.backends.openai.backend import OpenAiBackend, OpenAiEndpoint
 from gateway.backends.openai.dialect import AZURE, OPENAI
 from gateway.backends.session import WireSession
@@ -96,6 +97,25 @@ def self_signed(tmp_path: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
     return context
+
+
+@pytest.fixture(
+    autouse=True,
+    params=[
+        pytest.param(False, id="transport"),
+        pytest.param(True, id="shortcut", marks=pytest.mark.skipif(not fast.is_compiled, reason="nothing is compiled")),
+    ],
+)
+def _either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every session goes through its transport, and then past it from the first moment on."""
+    receive_upgrade = Wire._receive_upgrade
+
+    def receive_and_leave_the_transport(self: Wire, head: bytes, rest: bytes) -> None:
+        receive_upgrade(self, head, rest)
+        self.take_shortcut()
+
+    if request.param:
+        monkeypatch.setattr(Wire, "_receive_upgrade", receive_and_leave_the_transport)
 
 
 @pytest.fixture(autouse=True)

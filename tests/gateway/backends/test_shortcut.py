@@ -1,0 +1,256 @@
+"""A WebSocket whose socket is read and written past the loop's transport, against servers that are really there."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from websockets.frames import Frame, Opcode
+from websockets.server import ServerProtocol
+
+from gateway import fast
+from gateway.backends.endpoint import WireEndpoint
+from gateway.backends.opening import open_wire
+from gateway.backends.wire import Closure, ClosureCause, Wire
+
+pytestmark = pytest.mark.skipif(not fast.is_compiled, reason="nothing is compiled: the transport does it all")
+
+Script = Callable[["Far"], Awaitable[None]]
+
+
+class Receiver:
+    """What the wire told."""
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+        self.react: Callable[[], None] = lambda: None
+        self.closure: asyncio.Future[Closure] = asyncio.get_running_loop().create_future()
+        self.resumed = asyncio.Event()
+
+    def message_received(self, message: bytes) -> None:
+        self.messages.append(message)
+        self.react()
+
+    def writing_resumed(self) -> None:
+        self.resumed.set()
+
+    def wire_closed(self, closure: Closure) -> None:
+        self.closure.set_result(closure)
+
+
+class Far:
+    """The server's end: its bytes as they are, and its protocol for reading frames."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self.core = ServerProtocol()
+
+    async def accept(self) -> None:
+        self.core.receive_data(await self.reader.readuntil(b"\r\n\r\n"))
+        self.core.send_response(self.core.accept(self.core.events_received()[0]))  # type: ignore[arg-type]
+        self.writer.write(b"".join(self.core.data_to_send()))
+
+    def say(self, message: bytes) -> None:
+        self.writer.write(Frame(Opcode.TEXT, message).serialize(mask=False))
+
+    async def frames(self, count: int) -> list[Frame]:
+        """The next frames of the client."""
+        found: list[Frame] = []
+        while len(found) < count:
+            data = await self.reader.read(65536)
+            if not data:
+                break
+            self.core.receive_data(data)
+            found += [frame for frame in self.core.events_received() if isinstance(frame, Frame)]
+        return found
+
+    def reset(self) -> None:
+        """Ends the connection with an RST."""
+        connection = self.writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+
+
+@asynccontextmanager
+async def wired(script: Script) -> AsyncIterator[tuple[Wire, Receiver]]:
+    """A wire that has left its transport, to a server that does what the script says."""
+    failures: list[BaseException] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far = Far(reader, writer)
+        try:
+            await far.accept()
+            await script(far)
+        except BaseException as error:
+            failures.append(error)
+            raise
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server, asyncio.timeout(20):
+        port = server.sockets[0].getsockname()[1]
+        receiver = Receiver()
+        wire = await open_wire(WireEndpoint(f"ws://127.0.0.1:{port}/", close_timeout_s=0.5), receiver)
+        wire.take_shortcut()
+        before = wire.has_shortcut
+        try:
+            yield wire, receiver
+        finally:
+            await wire.close()
+            assert (before, wire.has_shortcut) == (True, False)
+    assert failures == []
+
+
+def descriptors() -> int:
+    """How many this process has."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+async def test_messages_of_every_length_come_whole_and_in_order() -> None:
+    lengths = [0, 1, 125, 126, 4000, 16_380, 16_384, 16_385, 65_535, 65_536, 400_000, 3]
+
+    async def script(far: Far) -> None:
+        for number, length in enumerate(lengths):
+            far.say(bytes([65 + number]) * length)
+        await far.frames(1)
+
+    async with wired(script) as (wire, receiver):
+        await until(lambda: len(receiver.messages) == len(lengths))
+        assert receiver.messages == [bytes([65 + number]) * length for number, length in enumerate(lengths)]
+        assert wire.has_shortcut
+
+
+async def test_what_a_socket_does_not_take_at_once_is_sent_later_and_in_order() -> None:
+    goes_on, sent, heard = asyncio.Event(), 0, 0
+
+    async def script(far: Far) -> None:
+        nonlocal heard
+        await goes_on.wait()
+        while frames := await far.frames(1):
+            for frame in frames:
+                if frame.opcode is Opcode.TEXT:
+                    assert bytes(frame.data).partition(b",")[0] == b"%d" % heard
+                    heard += 1
+
+    async with wired(script) as (wire, receiver):
+        while not wire.paused:
+            wire.send(b"%d," % sent + bytes(1000))
+            sent += 1
+            await asyncio.sleep(0)
+        for _ in range(5):  # whoever does not mind the pause loses nothing
+            wire.send(b"%d," % sent + bytes(1000))
+            sent += 1
+        goes_on.set()
+        await receiver.resumed.wait()
+        while heard < sent:
+            await asyncio.sleep(0.001)
+        wire.send(b"%d,last" % sent)  # past the transport again, which has nothing left to write
+        await until(lambda: heard == sent + 1)
+
+
+async def test_ping_and_close_are_answered_behind_what_was_said_before() -> None:
+    opcodes: list[Opcode] = []
+
+    async def script(far: Far) -> None:
+        far.writer.write(Frame(Opcode.PING, b"there?").serialize(mask=False))
+        opcodes.extend(frame.opcode for frame in await far.frames(3))
+        far.writer.write(Frame(Opcode.CLOSE, struct.pack(">H", 1001) + b"expired").serialize(mask=False))
+        opcodes.extend(frame.opcode for frame in await far.frames(1))
+
+    async with wired(script) as (wire, receiver):
+        wire.send(b"one")
+        wire.send(b"two")
+        assert await receiver.closure == Closure(ClosureCause.PEER, 1001, "expired")
+        await until(lambda: len(opcodes) == 4)
+    assert sorted(opcodes[:3]) == sorted((Opcode.TEXT, Opcode.TEXT, Opcode.PONG))
+    assert opcodes[3] is Opcode.CLOSE
+
+
+async def test_everything_said_arrives_before_the_close() -> None:
+    frames: list[Frame] = []
+
+    async def script(far: Far) -> None:
+        frames.extend(await far.frames(201))
+
+    async with wired(script) as (wire, _):
+        for number in range(200):
+            wire.send(b"%d" % number)
+    await until(lambda: len(frames) == 201)
+    assert [frame.data for frame in frames[:200]] == [b"%d" % number for number in range(200)]
+    assert frames[200].opcode is Opcode.CLOSE
+
+
+@pytest.mark.parametrize(("breaks", "reason"), [(True, "reset"), (False, "without a word")])
+async def test_a_connection_that_breaks_is_lost_after_what_came_before(breaks: bool, reason: str) -> None:
+    async def script(far: Far) -> None:
+        far.say(b"before")
+        await far.frames(1)
+        if breaks:
+            far.reset()
+
+    async with wired(script) as (wire, receiver):
+        await until(lambda: receiver.messages == [b"before"])
+        wire.send(b"heard")
+        closure = await receiver.closure
+        assert closure.cause is ClosureCause.LOST
+        assert reason in closure.reason
+        wire.send(b"too late")
+
+
+async def test_a_receiver_that_raises_loses_its_own_connection_and_no_other() -> None:
+    async def script(far: Far) -> None:
+        await far.frames(1)
+        far.say(b"{}")
+        await far.frames(1)
+
+    def raises() -> None:
+        raise ValueError("cannot read this")
+
+    told: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    async with wired(script) as (good, other), wired(script) as (bad, receiver):
+        receiver.react = raises
+        bad.send(b"begin")
+        assert (await receiver.closure).cause is ClosureCause.LOST
+        assert [str(context["exception"]) for context in told] == ["cannot read this"]
+        good.send(b"begin")
+        await until(lambda: other.messages == [b"{}"])
+
+
+async def test_who_closes_another_while_both_have_something_to_read_harms_nobody() -> None:
+    async def script(far: Far) -> None:
+        await far.frames(1)
+        far.say(b"{}")
+        await far.frames(1)
+
+    async with wired(script) as (first, one), wired(script) as (second, two):
+        one.react, two.react = second.abort, first.abort
+        first.send(b"begin")
+        second.send(b"begin")
+        await until(lambda: not first.is_open or not second.is_open)
+        await asyncio.sleep(0.05)
+
+
+async def test_nothing_is_left_when_the_last_has_ended() -> None:
+    async def script(far: Far) -> None:
+        await far.frames(1)
+
+    async def round_of_wires() -> None:
+        async with wired(script), wired(script):
+            pass
+        await asyncio.sleep(0.01)
+
+    await round_of_wires()
+    before = descriptors()
+    for _ in range(5):
+        await round_of_wires()
+    assert descriptors() == before
