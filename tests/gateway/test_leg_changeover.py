@@ -180,3 +180,36 @@ def test_a_later_answer_with_fewer_codecs_takes_the_others_away__rfc3264_8(plane
     assert leg.complete(described(peer, THEIRS[Codec.PCMU], THEIRS[Codec.G722], version=3))
     assert call.speak(Codec.G722, 600) == pytest.approx(600, abs=10)
     leg.close()
+
+
+@pytest.mark.parametrize("codecs", [(Codec.PCMU,), (Codec.PCMU, Codec.PCMA)])
+def test_the_other_law_is_understood_where_the_trunk_has_it(
+    plane: Plane, peer: Peer, codecs: tuple[Codec, ...]
+) -> None:
+    leg = plane.leg(policy(*codecs))
+    call = Call(plane, peer, leg, leg.answer(described(peer, THEIRS[Codec.PCMU], THEIRS[Codec.PCMA])))
+    assert call.speak(Codec.PCMU, 440) == pytest.approx(440, abs=10)
+    heard = call.speak(Codec.PCMA, 1000, 8)
+    assert (round(heard, -2), call.discarded) == (
+        (1000, {}) if Codec.PCMA in codecs else (0, {"payload_type": PACKETS})
+    )
+    leg.close()
+
+
+def test_a_static_number_that_once_had_another_meaning_keeps_it__rfc3264_8_3_2(plane: Plane, peer: Peer) -> None:
+    """8 is PCMA for everybody else: here the far end has named it for Opus, then for events of its clock."""
+    for named in ((8, "opus/48000/2"), (8, "telephone-event/48000")):
+        leg = plane.leg(policy(Codec.PCMU, Codec.OPUS, Codec.PCMA))
+        opus = named if named[1].startswith("opus") else THEIRS[Codec.OPUS]
+        leg.answer(described(peer, *dict.fromkeys((opus, named))))
+        offer = leg.offer()
+        assert numbers_in(offer)[named[1]] == 8
+        assert leg.complete(described(peer, THEIRS[Codec.PCMU], *dict.fromkeys((opus, named)), version=2))
+        call = Call(plane, peer, leg, offer)
+        assert call.speak(Codec.PCMU, 440) == pytest.approx(440, abs=10)
+        assert call.speak(Codec.OPUS, 1000) == pytest.approx(1000, abs=10)
+        if opus is not named:
+            call.send(call.far_end.other(8, bytes(TelephoneEvent(5, end=True, volume=10, duration=4800))))
+            assert call.sink.digits == ["5"]
+        assert call.discarded == {}
+        leg.close()
