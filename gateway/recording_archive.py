@@ -8,7 +8,6 @@ twice the time.
 import asyncio
 import logging
 import os
-import queue
 import threading
 import time
 from collections import Counter
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.call.record import RecordedPart, UploadRecord, UploadState, note_upload
+from gateway.daemon_pool import DaemonPool
 from gateway.recording import CallRecording
 from gateway.recording_seal import SUFFIX, RecordingKey
 from gateway.recording_spool import Job, JobState, Spool
@@ -105,50 +105,6 @@ class RecordingArchive:
         self._timer = asyncio.get_running_loop().call_later(ADVANCE_S, self._advance) if self._running else None
 
 
-class _Worker:
-    """A thread that does one thing after another, and that the end of the process does not wait for.
-
-    The interpreter joins every thread of a ThreadPoolExecutor before it ends, and an upload may hang for ever.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._work: queue.SimpleQueue[tuple[Callable[[], int], asyncio.Future[int]] | None] = queue.SimpleQueue()
-        self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
-
-    async def do(self, work: Callable[[], int]) -> int:
-        """Runs `work` in the thread."""
-        done: asyncio.Future[int] = self._loop.create_future()
-        self._work.put((work, done))
-        return await done
-
-    async def aclose(self, patience_s: float) -> bool:
-        """Takes no more work. False where what is under way has not ended in time."""
-        self._work.put(None)
-        await asyncio.to_thread(self._thread.join, patience_s)
-        return not self._thread.is_alive()
-
-    def _run(self) -> None:
-        while (item := self._work.get()) is not None:
-            work, done = item
-            try:
-                outcome: int | BaseException = work()
-            except BaseException as error:  # noqa: BLE001 - it is raised where the work is awaited
-                outcome = error
-            with suppress(RuntimeError):  # the loop has ended, and nobody waits any more
-                self._loop.call_soon_threadsafe(_settle, done, outcome)
-
-
-def _settle(done: asyncio.Future[int], outcome: int | BaseException) -> None:
-    if done.done():
-        return
-    if isinstance(outcome, BaseException):
-        done.set_exception(outcome)
-    else:
-        done.set_result(outcome)
-
-
 class Deliveries:
     """The way of finished recordings to a store.
 
@@ -176,7 +132,8 @@ class Deliveries:
         self._wall_time = wall_time
         self._due = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._worker = _Worker("upload")
+        # One thread: a recording and a message of one call are noted in one record, read, changed and written anew.
+        self._uploads = DaemonPool(1, "upload")
         self._is_closing = threading.Event()
         self._task: asyncio.Task[None] | None = None
         self._counters: Counter[str] = Counter()
@@ -207,7 +164,7 @@ class Deliveries:
             with suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
-        if not await self._worker.aclose(CLOSING_PATIENCE_S):
+        if not await asyncio.to_thread(self._uploads.close, CLOSING_PATIENCE_S):
             _log.warning("an upload was cut short, it begins anew after the next start")
         self._spool.release()
 
@@ -254,22 +211,22 @@ class Deliveries:
             self._due.clear()
             if self._loop.time() >= adopt_at:
                 adopt_at = self._loop.time() + ADOPTION_S
-                if adopted := await self._in_worker(self._spool.adopt_orphans):
+                if adopted := await self._in_thread(self._spool.adopt_orphans):
                     _log.warning("recordings of a process that died are brought", extra={"count": adopted})
-            await self._in_worker(self._deliver_due)
+            await self._in_thread(self._deliver_due)
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await self._due.wait()
 
-    async def _in_worker(self, work: Callable[[], int]) -> int:
+    async def _in_thread(self, work: Callable[[], int]) -> int:
         try:
-            return await self._worker.do(work)
+            return await self._loop.run_in_executor(self._uploads, work)
         except OSError as error:
             _log.error("uploads are tried again", extra={"fault": str(error)})
             return 0
 
     def _deliver_due(self) -> int:
-        """Tries every job whose time has come; how many were tried. Runs in the worker."""
+        """Tries every job whose time has come; how many were tried. Runs in the upload thread."""
         now = self._wall_time()
         jobs = self._spool.own_jobs()
         self._waiting.update(job.file for job in jobs if job.state is JobState.WAITING)

@@ -16,11 +16,11 @@ import httpx
 from gateway.config.agent import AgentSettings
 from gateway.config.availability import MCP_IS_MISSING, has_mcp
 from gateway.config.tool import BuiltInTool, McpToolSettings, PythonToolSettings, ToolValue, WebhookToolSettings
+from gateway.daemon_pool import DaemonPool
 from gateway.tools.built_in import BUILT_IN
 from gateway.tools.errors import ToolConfigurationError
 from gateway.tools.function import FunctionTool, load_function
 from gateway.tools.hold import HoldCaller, PlayAnnouncement
-from gateway.tools.pool import FunctionPool
 from gateway.tools.tool import Tool, ToolPolicy
 from gateway.tools.transfer import TransferCall
 from gateway.tools.webhook import WebhookTool, create_client
@@ -90,7 +90,7 @@ class ToolCatalog:
 
     def __init__(self) -> None:
         self._stack = AsyncExitStack()
-        self._executor = FunctionPool(FUNCTION_THREADS, "tool")
+        self._executor = DaemonPool(FUNCTION_THREADS, "tool")
         self._client = create_client()
         self._servers: dict[ServerAddress, McpServer] = {}
 
@@ -99,7 +99,7 @@ class ToolCatalog:
         # What the client runs on is loaded at its first use, which would be 30 ms in the midst of calls.
         await anyio.lowlevel.checkpoint()
         # A function that hangs is not waited for: its call is long over.
-        self._stack.callback(self._executor.shutdown, wait=False, cancel_futures=True)
+        self._stack.callback(self._executor.close, 0.0)
         self._stack.push_async_callback(self._close_servers)
         return self
 

@@ -382,7 +382,7 @@ async def test_an_upload_that_hangs_does_not_hold_the_end(tmp_path: Path, monkey
     deliveries.release("call", path)
     deliveries.start()
     await until(shelf.is_asked.is_set)
-    (hanging,) = (one for one in threading.enumerate() if one.name == "upload")
+    (hanging,) = (one for one in threading.enumerate() if one.name == "upload-0")
     assert hanging.daemon, "the interpreter does not wait for it"
     await deliveries.aclose()
     assert not shelf.brought

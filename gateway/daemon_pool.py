@@ -1,11 +1,12 @@
-"""Threads for plain functions, of which none keeps the process from ending.
+"""Threads that never keep the process from ending.
 
-The interpreter joins every thread of a ThreadPoolExecutor before it ends, and somebody else's function may hang for
-ever. These are daemon threads: what still runs when the process ends is cut off.
+The interpreter joins every thread of a ThreadPoolExecutor before it ends, and an upload or somebody else's function may
+hang for ever. These are daemon threads: what still runs when the process ends is cut off.
 """
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
@@ -16,12 +17,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class FunctionPool(Executor):
+class DaemonPool(Executor):
     """Runs functions in threads, at most `limit` at once; what comes when all are busy waits in its order.
 
     Args:
         limit: how many threads. Each is started when there is nobody else to do the work, and stays.
-        name: what the threads are called.
+        name: what the threads are called, with a number each.
     """
 
     def __init__(self, limit: int, name: str) -> None:
@@ -38,16 +39,28 @@ class FunctionPool(Executor):
         future = Future[R]()
         with self._lock:
             if self._is_shut:
-                raise RuntimeError("The pool of functions is shut")
-            self._work.put((future, partial(fn, *args, **kwargs)))
+                raise RuntimeError(f"The threads called {self._name} take no more work")
             if not self._idle.acquire(blocking=False) and len(self._threads) < self._limit:
                 thread = threading.Thread(target=self._serve, name=f"{self._name}-{len(self._threads)}", daemon=True)
+                thread.start()  # before the work is in the queue: where no thread can be had, nothing stays behind
                 self._threads.append(thread)
-                thread.start()
+            self._work.put((future, partial(fn, *args, **kwargs)))
         return future
 
+    def close(self, patience_s: float) -> bool:
+        """Takes no more work and drops what waits; gives what runs `patience_s` in all to end. Blocks. Idempotent.
+
+        Returns:
+            False where something still runs.
+        """
+        self.shutdown(wait=False, cancel_futures=True)
+        give_up_at = time.monotonic() + patience_s
+        for thread in self._threads:
+            thread.join(max(0.0, give_up_at - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """See `Executor`."""
+        """See `Executor`. With `wait` it may take for ever, unlike `close`."""
         with self._lock:
             self._is_shut = True
             if cancel_futures:
