@@ -23,6 +23,7 @@ from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
 
 from gateway.config.tool import LONGEST_TOOL_SECONDS, McpToolSettings
 from gateway.tools.errors import ToolFailedError
+from gateway.tools.mcp_http import BoundedTransport
 from gateway.tools.mcp_program import TOO_LONG, program_streams
 
 # Connecting and listing: a program in Python or Node takes one or two seconds to start.
@@ -100,7 +101,7 @@ class McpServer:
         self.sessions = 0
         """How often a session was opened."""
         self.too_long = 0
-        """Messages of a program that were longer than anybody can use."""
+        """Messages that were longer than anybody can use."""
         self.listed = asyncio.Event()
         self._address = address
         self._client: Client | None = None
@@ -263,10 +264,11 @@ class McpServer:
         if address.url is not None:
             # No proxy from the environment, as for webhooks. Redirects are followed within the server's origin only.
             async with httpx2.AsyncClient(
-                headers=dict(address.headers),
+                # The limit is one of what is really held.
+                headers={"Accept-Encoding": "identity", **dict(address.headers)},
                 trust_env=False,
                 timeout=httpx2.Timeout(LONGEST_TOOL_SECONDS, read=None),
-                transport=_BoundedTransport(),
+                transport=BoundedTransport(ANSWER_LIMIT, self._note_too_long),
             ) as http:
                 yield streamable_http_client(address.url, http_client=http)
             return
@@ -330,35 +332,6 @@ def _reason(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return f"{type(error).__name__}: {error}"[:REASON_LIMIT]
-
-
-class _BoundedBody(httpx2.AsyncByteStream):
-    """A body that ends in an error once it is longer than anybody can use: parsing it would hold up every call."""
-
-    def __init__(self, body: httpx2.AsyncByteStream) -> None:
-        self._body = body
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        octets = 0
-        async for part in self._body:
-            octets += len(part)
-            if octets > ANSWER_LIMIT:
-                raise httpx2.StreamError(f"the answer is longer than {ANSWER_LIMIT} bytes")
-            yield part
-
-    async def aclose(self) -> None:
-        await self._body.aclose()
-
-
-class _BoundedTransport(httpx2.AsyncHTTPTransport):
-    """HTTP whose JSON answers are bounded, as the package bounds the events of a stream."""
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        response = await super().handle_async_request(request)
-        is_json = response.headers.get("Content-Type", "").lower().startswith("application/json")
-        if is_json and isinstance(response.stream, httpx2.AsyncByteStream):
-            response.stream = _BoundedBody(response.stream)
-        return response
 
 
 class _Lines(asyncio.Protocol):

@@ -129,6 +129,29 @@ async def test_a_servers_tools_over_http_too(tmp_path: Path) -> None:
         assert (await use(tools["look_up"], name="Ada"))["name"] == "Ada"
 
 
+@pytest.mark.parametrize("mode", ["auto", "legacy"], ids=["json", "events"])
+async def test_a_server_that_says_too_much_over_http_is_counted_too_and_goes_on(
+    mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before 2026 servers answer with an event."""
+    monkeypatch.setattr("gateway.tools.mcp_server.Client", partial(Client, mode=mode))
+    port, log = free_tcp_port(), tmp_path / "log"
+    entry = {"type": "mcp", "url": f"http://127.0.0.1:{port}/mcp"}
+    async with http_server(port, log), equipped(agent(crm=entry)) as (equipment,):
+        tools = equipment.toolbox()
+        waiting = asyncio.create_task(use(tools["crm_wait"], seconds=1))
+        await until(lambda: log.exists() and "begun" in log.read_text())
+        for _ in range(2):
+            with pytest.raises(ToolFailedError, match="answer cannot be used: The answer is longer than 1048576 bytes"):
+                await use(tools["crm_too_much"])
+        assert (await use(tools["crm_look_up"], name="Ada"))["name"] == "Ada"
+        assert await waiting == {"result": "done"}, "another call's tool does not notice"
+        (server,) = equipment.servers
+        state = server.state()
+        assert (state["connected"], state["sessions"], state["too_long"]) == (True, 1, 2)
+    assert [getattr(record, "event", "") for record in caplog.records].count("tool_server_too_long") == 2
+
+
 async def test_a_program_that_says_too_much_is_told_of_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     async with equipped(agent(crm=stdio())) as (equipment,):
         tools = equipment.toolbox()
