@@ -295,12 +295,14 @@ cdef class WirePath:
 
     def take_shortcut(self):
         cdef int descriptor
-        if self._shortcut is None and self.is_open and self.transport.get_extra_info("ssl_object") is None:
-            connection = self.transport.get_extra_info("socket")
-            descriptor = -1 if connection is None else connection.fileno()
-            if descriptor >= 0:
-                self.transport.pause_reading()
-                _shortcuts_of(asyncio.get_running_loop())._add(self, descriptor)
+        transport = self.transport
+        if self._shortcut is not None or not self.is_open or transport.is_closing():
+            return
+        connection = transport.get_extra_info("socket")
+        descriptor = -1 if connection is None else connection.fileno()
+        if descriptor >= 0 and transport.get_extra_info("ssl_object") is None:
+            _shortcuts_of(asyncio.get_running_loop())._add(self, descriptor)
+            transport.pause_reading()
 
     def leave_shortcut(self):
         cdef Shortcuts shortcut = self._shortcut
@@ -354,7 +356,8 @@ cdef class Shortcuts:
     row. What is irregular, the end of a connection or a full buffer, is left to the transport, which goes on reading
     where its wire leaves the shortcut, and keeps what the socket does not take at once.
 
-    The epoll is edge-triggered: a read that does not fill its buffer has emptied a stream's socket (epoll(7)).
+    The epoll is edge-triggered: a read that does not fill its buffer has emptied a stream's socket (epoll(7)). What may
+    not be the last is asked for again.
     """
 
     cdef object _loop
@@ -382,18 +385,18 @@ cdef class Shortcuts:
     cdef int _add(self, WirePath wire, int descriptor) except -1:
         while len(self._wires) <= descriptor:
             self._wires.append(None)
-        self._control(EPOLL_CTL_ADD, descriptor)
+        if not self._watches(EPOLL_CTL_ADD, descriptor):
+            raise OSError(errno, os.strerror(errno))
         self._wires[descriptor] = wire
         self._count += 1
         wire._shortcut, wire._descriptor, wire._is_blocked = self, descriptor, False
         return 0
 
-    cdef int _control(self, int operation, int descriptor) except -1:
+    cdef bint _watches(self, int operation, int descriptor) noexcept:
+        """Tells what is there to be read, and then what comes."""
         cdef epoll_event wanted
         wanted.events, wanted.data.fd = EPOLLIN | EPOLLRDHUP | EPOLLET, descriptor
-        if epoll_ctl(self._epoll, operation, descriptor, &wanted) < 0:
-            raise OSError(errno, os.strerror(errno))
-        return 0
+        return epoll_ctl(self._epoll, operation, descriptor, &wanted) == 0
 
     cdef int _remove(self, WirePath wire) except -1:
         """What it has still to write goes to its transport first, so that nothing that is written later overtakes it."""
@@ -476,13 +479,13 @@ cdef class Shortcuts:
             if wire is None:
                 continue
             if octets > end:
-                self._control(EPOLL_CTL_MOD, descriptor)  # tells it once more
+                self._watches(EPOLL_CTL_MOD, descriptor)  # to be told of it once more
                 continue
             reading = &readings[taken]
             reading.size = recv(descriptor, octets, READ_BYTES, MSG_DONTWAIT)
             if reading.size > 0:
-                if reading.size == READ_BYTES:
-                    self._control(EPOLL_CTL_MOD, descriptor)
+                if reading.size == READ_BYTES or ready[index].events != EPOLLIN:  # there may be more, or the end
+                    self._watches(EPOLL_CTL_MOD, descriptor)
                 held.append(wire)
                 reading.octets, reading.wire = octets, <void *>wire
                 octets += (reading.size + 7) & ~7
@@ -496,11 +499,15 @@ cdef class Shortcuts:
             except Exception as error:
                 self._give_up(wire, error)
         for wire, error in ended:
-            if wire._shortcut is self:
+            if wire._shortcut is not self:
+                continue
+            try:
                 if error is None:
                     wire.leave_shortcut()  # its transport reads the end
                 else:
                     (<object>wire).connection_failed(error)
+            except Exception as fault:
+                self._give_up(wire, fault)
         return 0
 
     cdef int _give_up(self, WirePath wire, error) except -1:

@@ -1,6 +1,7 @@
 """A WebSocket whose socket is read and written past the loop's transport, against servers that are really there."""
 
 import asyncio
+import os
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -204,6 +205,22 @@ async def test_a_connection_that_breaks_is_lost_after_what_came_before(breaks: b
         assert closure.cause is ClosureCause.LOST
         assert reason in closure.reason
         wire.send(b"too late")
+
+
+@pytest.mark.parametrize("length", [7, 16_384, 50_000])
+async def test_what_comes_with_the_end_of_the_connection_is_heard_before_it(length: int) -> None:
+    async def script(far: Far) -> None:
+        await far.frames(1)
+        descriptor = os.dup(far.writer.get_extra_info("socket").fileno())
+        with socket.socket(fileno=descriptor) as connection:  # both are there before anything is read
+            connection.sendall(Frame(Opcode.TEXT, bytes(length)).serialize(mask=False))
+            connection.shutdown(socket.SHUT_WR)
+        await far.frames(1)
+
+    async with wired(script) as (wire, receiver):
+        wire.send(b"now")
+        assert (await receiver.closure).cause is ClosureCause.LOST
+        assert [len(message) for message in receiver.messages] == [length]
 
 
 async def test_a_receiver_that_raises_loses_its_own_connection_and_no_other() -> None:
