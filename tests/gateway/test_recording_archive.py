@@ -1,13 +1,14 @@
 """The way of recordings to a store that speaks S3: nothing is deleted that the store does not have."""
 
 import asyncio
+import hashlib
 import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -24,7 +25,7 @@ from gateway.message_archive import MessageArchive
 from gateway.recording_archive import Deliveries, RecordingArchive, RecordingStyle
 from gateway.recording_seal import RecordingKey, SealedFile
 from gateway.recording_spool import FIRST_DELAY_S, MAX_DELAY_S, Job, JobState, Spool
-from gateway.recording_store import S3Store, Stored, StoreError
+from gateway.recording_store import S3Store, Store, Stored, StoreError
 from rtp.codec.g711 import encode_ulaw
 from tests.helpers.s3_server import BUCKET, HOST, KEY_ID, SECRET, S3Server
 
@@ -36,6 +37,29 @@ WITHIN_S = 20.0
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     with S3Server(tmp_path_factory.mktemp("s3") / "log") as server:
         yield server
+
+
+@pytest.fixture
+def executor() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as executor:
+        yield executor
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Path:
+    return tmp_path / "records"
+
+
+@asynccontextmanager
+async def deliveries_of(
+    folder: Path, store: Store, *, spool: Spool | None = None, **values: Any
+) -> AsyncIterator[Deliveries]:
+    """The way from a folder to a store, not begun. It is closed at the end at the latest."""
+    deliveries = Deliveries(spool or Spool(folder), store, folder / "records", **values)
+    try:
+        yield deliveries
+    finally:
+        await deliveries.aclose()
 
 
 def settings(url: str, **values: Any) -> UploadSettings:
@@ -52,6 +76,12 @@ class Time:
 
     def __call__(self) -> float:
         return self.now
+
+
+def write_sound(folder: Path, name: str, content: bytes = b"sound") -> Path:
+    path = folder / f"{name}.wav"
+    path.write_bytes(content)
+    return path
 
 
 def write_record(folder: Path, call_id: str, path: Path) -> None:
@@ -94,28 +124,25 @@ def number_of_a_dead_process() -> int:
 
 
 async def test_a_recording_is_brought_verified_deleted_and_told_in_the_call_record(
-    tmp_path: Path, server: S3Server
+    tmp_path: Path, records: Path, server: S3Server, executor: ThreadPoolExecutor
 ) -> None:
-    deliveries = Deliveries(Spool(tmp_path), S3Store(settings(server.url)), tmp_path / "records")
-    with ThreadPoolExecutor(1) as executor:
+    async with deliveries_of(tmp_path, S3Store(settings(server.url))) as deliveries:
         archive = RecordingArchive(RecordingStyle(tmp_path), executor, deliveries)
-        path = await record_a_call(archive, tmp_path / "records", "call-1")
+        path = await record_a_call(archive, records, "call-1")
         content = path.read_bytes()
         deliveries.start()
-        await until(lambda: upload_of(tmp_path / "records", "call-1")["state"] == "stored")
-        await deliveries.aclose()
+        await until(lambda: upload_of(records, "call-1")["state"] == "stored")
     assert not path.exists()
     assert server.content("calls/call-1.wav") == content
-    assert upload_of(tmp_path / "records", "call-1")["url"] == f"s3://{BUCKET}/calls/call-1.wav"
+    assert upload_of(records, "call-1")["url"] == f"s3://{BUCKET}/calls/call-1.wav"
     assert Spool(tmp_path).jobs() == []
 
 
 async def test_a_caller_s_message_goes_to_the_store_sealed_beside_the_recording_of_its_call(
-    tmp_path: Path, server: S3Server
+    tmp_path: Path, records: Path, server: S3Server, executor: ThreadPoolExecutor
 ) -> None:
-    records, key = tmp_path / "records", RecordingKey(bytes(range(32)))
-    deliveries = Deliveries(Spool(tmp_path), S3Store(settings(server.url)), records)
-    with ThreadPoolExecutor(1) as executor:
+    key = RecordingKey(bytes(range(32)))
+    async with deliveries_of(tmp_path, S3Store(settings(server.url))) as deliveries:
         archive = RecordingArchive(RecordingStyle(tmp_path), executor, deliveries)
         messages = MessageArchive(tmp_path, "wav", executor, key, deliveries)
         message = messages.begin("call-m")
@@ -134,7 +161,6 @@ async def test_a_caller_s_message_goes_to_the_store_sealed_beside_the_recording_
         deliveries.start()
         for part in ("recording", "voicemail"):
             await until(lambda part=part: upload_of(records, "call-m", part)["state"] == "stored")  # type: ignore[misc]
-        await deliveries.aclose()
     assert not path.exists()
     assert not message.path.exists()
     assert server.content("calls/call-m-voicemail.wav.sealed") == sealed
@@ -145,61 +171,63 @@ async def test_a_caller_s_message_goes_to_the_store_sealed_beside_the_recording_
     assert Spool(tmp_path).jobs() == []
 
 
-async def test_a_file_may_stay_when_it_was_brought(tmp_path: Path, server: S3Server) -> None:
-    deliveries = Deliveries(Spool(tmp_path), S3Store(settings(server.url)), tmp_path / "records", keep_local=True)
-    with ThreadPoolExecutor(1) as executor:
+async def test_a_file_may_stay_when_it_was_brought(
+    tmp_path: Path, records: Path, server: S3Server, executor: ThreadPoolExecutor
+) -> None:
+    async with deliveries_of(tmp_path, S3Store(settings(server.url)), keep_local=True) as deliveries:
         archive = RecordingArchive(RecordingStyle(tmp_path), executor, deliveries)
-        path = await record_a_call(archive, tmp_path / "records", "call-2")
+        path = await record_a_call(archive, records, "call-2")
         deliveries.start()
-        await until(lambda: upload_of(tmp_path / "records", "call-2")["state"] == "stored")
-        await deliveries.aclose()
+        await until(lambda: upload_of(records, "call-2")["state"] == "stored")
     assert server.content("calls/call-2.wav") == path.read_bytes()
 
 
-async def test_what_cannot_be_brought_waits_and_goes_after_a_restart(tmp_path: Path) -> None:
-    now, records = Time(), tmp_path / "records"
-    with S3Server(tmp_path / "log") as server, ThreadPoolExecutor(1) as executor:
+async def test_what_cannot_be_brought_waits_and_goes_after_a_restart(
+    tmp_path: Path, records: Path, executor: ThreadPoolExecutor
+) -> None:
+    now = Time()
+    with S3Server(tmp_path / "log") as server:
         server.stop()
-        deliveries = Deliveries(Spool(tmp_path), S3Store(settings(server.url)), records, wall_time=now)
-        archive = RecordingArchive(RecordingStyle(tmp_path), executor, deliveries)
-        path = await record_a_call(archive, records, "call-3")
-        deliveries.start()
-        assert archive.uploads_waiting == 1
-        await until(lambda: bool(upload_of(records, "call-3")["fault"]))
-        assert archive.uploads_waiting == 1
-        assert archive.counters == {"upload_fault": 1}
-        await deliveries.aclose()  # the gateway is stopped with the job in its spool
+        async with deliveries_of(tmp_path, S3Store(settings(server.url)), wall_time=now) as deliveries:
+            archive = RecordingArchive(RecordingStyle(tmp_path), executor, deliveries)
+            path = await record_a_call(archive, records, "call-3")
+            deliveries.start()
+            assert archive.uploads_waiting == 1
+            await until(lambda: bool(upload_of(records, "call-3")["fault"]))
+            assert archive.uploads_waiting == 1
+            assert archive.counters == {"upload_fault": 1}
+        # The gateway is stopped with the job in its spool.
         assert path.exists()
         (job,) = Spool(tmp_path).jobs()
         assert job.attempts == 1
         assert job.not_before == now.now + FIRST_DELAY_S
 
         server.start()
-        again = Deliveries(Spool(tmp_path), S3Store(settings(server.url)), records, wall_time=now)
-        again.start()
-        await asyncio.sleep(0.5)
-        assert path.exists(), "its time has not come"
-        assert (again.waiting_count, again.counters) == (1, {})
-        now.now += FIRST_DELAY_S
-        await until(lambda: upload_of(records, "call-3")["state"] == "stored")
-        assert (again.waiting_count, again.counters) == (0, {"upload_stored": 1})
-        await again.aclose()
+        async with deliveries_of(tmp_path, S3Store(settings(server.url)), wall_time=now) as again:
+            again.start()
+            await asyncio.sleep(0.5)
+            assert path.exists(), "its time has not come"
+            assert (again.waiting_count, again.counters) == (1, {})
+            now.now += FIRST_DELAY_S
+            await until(lambda: upload_of(records, "call-3")["state"] == "stored")
+            assert (again.waiting_count, again.counters) == (0, {"upload_stored": 1})
         assert not path.exists()
         assert server.names() == ["calls/call-3.wav"]
 
 
-async def test_what_a_dead_process_was_recording_is_brought_by_the_next(tmp_path: Path, server: S3Server) -> None:
+async def test_what_a_dead_process_was_recording_is_brought_by_the_next(
+    tmp_path: Path, records: Path, server: S3Server
+) -> None:
     dead = number_of_a_dead_process()
-    (tmp_path / "torn.wav").write_bytes(b"RIFF and some sound")
+    path = write_sound(tmp_path, "torn", b"RIFF and some sound")
     spool = Spool(tmp_path)
     spool.put(Job("torn", "torn.wav", JobState.RECORDING, dead))
     spool.put(Job("unheard", "unheard.wav", JobState.RECORDING, dead))
     spool.put(Job("running", "running.wav", JobState.RECORDING, os.getppid()))
-    write_record(tmp_path / "records", "torn", tmp_path / "torn.wav")
-    deliveries = Deliveries(spool, S3Store(settings(server.url)), tmp_path / "records")
-    deliveries.start()
-    await until(lambda: [job.call_id for job in spool.jobs()] == ["running"])
-    await deliveries.aclose()
+    write_record(records, "torn", path)
+    async with deliveries_of(tmp_path, S3Store(settings(server.url))) as deliveries:
+        deliveries.start()
+        await until(lambda: [job.call_id for job in spool.jobs()] == ["running"])
     assert server.content("calls/torn.wav") == b"RIFF and some sound"
 
 
@@ -213,9 +241,8 @@ def test_every_attempt_waits_twice_as_long_as_the_one_before_and_none_for_ever()
 
 
 @contextmanager
-def lying_store(etag: str | None, size: int | None) -> Iterator[str]:
-    """A server that takes everything and then names another checksum or size than it should."""
-    import hashlib
+def store_that_says(headers_of: Callable[[bytes], Mapping[str, str]]) -> Iterator[str]:
+    """A server that takes everything, and says of it what it likes."""
 
     class Handler(BaseHTTPRequestHandler):
         taken = b""
@@ -227,10 +254,9 @@ def lying_store(etag: str | None, size: int | None) -> Iterator[str]:
             self.end_headers()
 
         def do_HEAD(self) -> None:
-            own = hashlib.md5(self.taken, usedforsecurity=False).hexdigest()
             self.send_response(200)
-            self.send_header("ETag", f'"{etag or own}"')
-            self.send_header("Content-Length", str(len(self.taken) if size is None else size))
+            for name, value in headers_of(self.taken).items():
+                self.send_header(name, value)
             self.end_headers()
 
         def log_message(self, format: str, *values: object) -> None:  # noqa: A002 - the name in the standard library
@@ -251,28 +277,31 @@ def lying_store(etag: str | None, size: int | None) -> Iterator[str]:
     ("etag", "size", "says"), [("0" * 32, None, "checksum"), (None, 3, "3 octets of 11"), (None, None, "")]
 )
 async def test_a_file_is_kept_where_the_store_has_something_else(
-    tmp_path: Path, etag: str | None, size: int | None, says: str, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, records: Path, etag: str | None, size: int | None, says: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = tmp_path / "call.wav"
-    path.write_bytes(b"eleven here")
-    spool = Spool(tmp_path)
-    spool.put(Job("call", "call.wav", JobState.WAITING, os.getpid()))
-    write_record(tmp_path / "records", "call", path)
-    with lying_store(etag, size) as url, caplog.at_level(logging.WARNING):
-        deliveries = Deliveries(spool, S3Store(settings(url)), tmp_path / "records")
-        deliveries.start()
-        if says:
-            await until(lambda: any(getattr(entry, "event", "") == "recording_not_stored" for entry in caplog.records))
-            assert path.exists()
-            assert says in str(upload_of(tmp_path / "records", "call")["fault"])
-        else:
-            await until(lambda: not path.exists())
-        await deliveries.aclose()
+    path = write_sound(tmp_path, "call", b"eleven here")
+    write_record(records, "call", path)
+
+    def claims(taken: bytes) -> Mapping[str, str]:
+        own = hashlib.md5(taken, usedforsecurity=False).hexdigest()
+        return {"ETag": f'"{etag or own}"', "Content-Length": str(len(taken) if size is None else size)}
+
+    with store_that_says(claims) as url, caplog.at_level(logging.WARNING):
+        async with deliveries_of(tmp_path, S3Store(settings(url))) as deliveries:
+            deliveries.release("call", path)
+            deliveries.start()
+            if says:
+                await until(
+                    lambda: any(getattr(entry, "event", "") == "recording_not_stored" for entry in caplog.records)
+                )
+                assert path.exists()
+                assert says in str(upload_of(records, "call")["fault"])
+            else:
+                await until(lambda: not path.exists())
 
 
 def test_a_wrong_bucket_or_a_wrong_file_is_an_error_that_says_so(tmp_path: Path, server: S3Server) -> None:
-    path = tmp_path / "call.wav"
-    path.write_bytes(b"sound")
+    path = write_sound(tmp_path, "call")
     wrong = UploadSettings(bucket="elsewhere", endpoint=server.url, access_key_id=KEY_ID, secret_access_key=SECRET)
     with pytest.raises(StoreError, match="elsewhere"):
         S3Store(wrong).bring(path)
@@ -302,53 +331,18 @@ def test_a_job_of_before_there_were_messages_is_that_of_a_recording(tmp_path: Pa
     "headers", [{"ETag": '"e"'}, {"Content-Length": "many"}, {"Content-Length": "5", "Last-Modified": "never"}]
 )
 async def test_an_answer_that_cannot_be_read_is_a_fault_and_no_end_of_the_deliveries(
-    tmp_path: Path, headers: dict[str, str]
+    tmp_path: Path, records: Path, headers: dict[str, str]
 ) -> None:
-    now, records = Time(), tmp_path / "records"
-    path = tmp_path / "call.wav"
-    path.write_bytes(b"sound")
+    now, path, spool = Time(), write_sound(tmp_path, "call"), Spool(tmp_path)
     write_record(records, "call", path)
-    spool = Spool(tmp_path)
-    with odd_store(headers) as url:
-        deliveries = Deliveries(spool, S3Store(settings(url)), records, wall_time=now)
-        deliveries.release("call", path)
-        deliveries.start()
-        await until(lambda: bool(upload_of(records, "call")["fault"]))
-        now.now += FIRST_DELAY_S
-        await until(lambda: spool.jobs()[0].attempts == 2)
-        await deliveries.aclose()
+    with store_that_says(lambda _: headers) as url:
+        async with deliveries_of(tmp_path, S3Store(settings(url)), wall_time=now) as deliveries:
+            deliveries.release("call", path)
+            deliveries.start()
+            await until(lambda: bool(upload_of(records, "call")["fault"]))
+            now.now += FIRST_DELAY_S
+            await until(lambda: spool.jobs()[0].attempts == 2)
     assert path.exists()
-
-
-@contextmanager
-def odd_store(headers: dict[str, str]) -> Iterator[str]:
-    """A server that takes everything, and says of it what it likes."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_PUT(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def do_HEAD(self) -> None:
-            self.send_response(200)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-
-        def log_message(self, format: str, *values: object) -> None:  # noqa: A002 - the name in the standard library
-            """Quiet."""
-
-    server = HTTPServer((HOST, 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://{HOST}:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @pytest.mark.parametrize(
@@ -376,15 +370,13 @@ class Shelf:
 
 async def test_an_upload_that_hangs_does_not_hold_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateway.recording_archive, "CLOSING_PATIENCE_S", 0.1)
-    path, shelf, spool = tmp_path / "call.wav", Shelf(), Spool(tmp_path)
-    path.write_bytes(b"sound")
-    deliveries = Deliveries(spool, shelf, tmp_path / "records")
-    deliveries.release("call", path)
-    deliveries.start()
-    await until(shelf.is_asked.is_set)
-    (hanging,) = (one for one in threading.enumerate() if one.name == "upload-0")
-    assert hanging.daemon, "the interpreter does not wait for it"
-    await deliveries.aclose()
+    shelf = Shelf()
+    async with deliveries_of(tmp_path, shelf) as deliveries:
+        deliveries.release("call", write_sound(tmp_path, "call"))
+        deliveries.start()
+        await until(shelf.is_asked.is_set)
+        (hanging,) = (one for one in threading.enumerate() if one.name == "upload-0")
+        assert hanging.daemon, "the interpreter does not wait for it"
     assert not shelf.brought
     assert [job.state for job in Spool(tmp_path).jobs()] == [JobState.WAITING]
     shelf.is_open.set()
@@ -394,25 +386,21 @@ async def test_an_upload_that_hangs_does_not_hold_the_end(tmp_path: Path, monkey
 async def test_two_processes_in_one_folder_bring_each_its_own_and_what_the_other_leaves(tmp_path: Path) -> None:
     """Both have the same number, as in two containers: only the lock tells that the other one lives."""
     shelves = Shelf(), Shelf()
-    one, other = (Deliveries(Spool(tmp_path), shelf, tmp_path / "records") for shelf in shelves)
-    for name in ("running", "first", "second", "running-too"):
-        (tmp_path / f"{name}.wav").write_bytes(b"sound")
-    one.announce("running", tmp_path / "running.wav")
-    one.release("first", tmp_path / "first.wav")
-    other.release("second", tmp_path / "second.wav")
-    shelves[1].is_open.set()
-    other.start()
-    await until(lambda: not (tmp_path / "second.wav").exists())
-    assert shelves[1].brought == ["second.wav"]
-    await other.aclose()
-
-    await one.aclose()  # it never started: a call was running, and another waited
-    heir = Deliveries(Spool(tmp_path), shelves[1], tmp_path / "records")
-    heir.announce("running-too", tmp_path / "running-too.wav")
-    heir.start()
-    await until(lambda: sorted(shelves[1].brought) == ["first.wav", "running.wav", "second.wav"])
-    await heir.aclose()
-    assert (tmp_path / "running-too.wav").exists()
+    paths = {name: write_sound(tmp_path, name) for name in ("running", "first", "second", "running-too")}
+    # The first never starts: a call is running, and another waits.
+    async with deliveries_of(tmp_path, shelves[0]) as one, deliveries_of(tmp_path, shelves[1]) as other:
+        one.announce("running", paths["running"])
+        one.release("first", paths["first"])
+        other.release("second", paths["second"])
+        shelves[1].is_open.set()
+        other.start()
+        await until(lambda: not paths["second"].exists())
+        assert shelves[1].brought == ["second.wav"]
+    async with deliveries_of(tmp_path, shelves[1]) as heir:
+        heir.announce("running-too", paths["running-too"])
+        heir.start()
+        await until(lambda: sorted(shelves[1].brought) == ["first.wav", "running.wav", "second.wav"])
+    assert paths["running-too"].exists()
 
 
 async def test_what_a_living_process_sees_another_leave_it_brings_too(
@@ -422,81 +410,79 @@ async def test_what_a_living_process_sees_another_leave_it_brings_too(
     monkeypatch.setattr(gateway.recording_archive, "POLL_S", 0.05)
     shelf, dying = Shelf(), Spool(tmp_path)
     dying.claim()
-    (tmp_path / "torn.wav").write_bytes(b"sound")
+    write_sound(tmp_path, "torn")
     dying.put(Job("torn", "torn.wav", JobState.RECORDING, os.getpid(), owner=dying.owner))
     shelf.is_open.set()
-    deliveries = Deliveries(Spool(tmp_path), shelf, tmp_path / "records")
-    deliveries.start()
-    await asyncio.sleep(0.3)
-    assert shelf.brought == []
-    dying.release()
-    await until(lambda: shelf.brought == ["torn.wav"])
-    await deliveries.aclose()
+    async with deliveries_of(tmp_path, shelf) as deliveries:
+        deliveries.start()
+        await asyncio.sleep(0.3)
+        assert shelf.brought == []
+        dying.release()
+        await until(lambda: shelf.brought == ["torn.wav"])
 
 
-async def test_a_disk_too_full_for_jobs_is_emptied_by_the_uploads(tmp_path: Path) -> None:
+async def test_a_disk_too_full_for_jobs_is_emptied_by_the_uploads(tmp_path: Path, records: Path) -> None:
     """A folder in the place of the file that a job is written to stands for the full disk."""
-    records, now, shelf, spool = tmp_path / "records", Time(), Shelf(), Spool(tmp_path)
-    deliveries = Deliveries(spool, shelf, records, wall_time=now)
-    for name in ("one", "two"):
-        (tmp_path / f"{name}.wav").write_bytes(b"sound")
+    shelf, spool = Shelf(), Spool(tmp_path)
+    paths = {name: write_sound(tmp_path, name) for name in ("one", "two")}
+    for name, path in paths.items():
         (tmp_path / ".upload" / f"{name}.partial").mkdir()
-        write_record(records, name, tmp_path / f"{name}.wav")
-    upload = deliveries.release("one", tmp_path / "one.wav")
-    assert upload is not None
-    assert upload.fault is not None
-    assert "Is a directory" in upload.fault
-    deliveries.release("two", tmp_path / "two.wav")
-    shelf.is_open.set()
-    deliveries.start()
-    await until(lambda: spool.jobs() == [])
-    assert not any((tmp_path / f"{name}.wav").exists() for name in ("one", "two"))
-    assert {upload_of(records, name)["state"] for name in ("one", "two")} == {"stored"}
-    assert shelf.brought == ["one.wav", "two.wav"], "each of them once"
-    await deliveries.aclose()
+        write_record(records, name, path)
+    async with deliveries_of(tmp_path, shelf, spool=spool, wall_time=Time()) as deliveries:
+        upload = deliveries.release("one", paths["one"])
+        assert upload is not None
+        assert upload.fault is not None
+        assert "Is a directory" in upload.fault
+        deliveries.release("two", paths["two"])
+        shelf.is_open.set()
+        deliveries.start()
+        await until(lambda: spool.jobs() == [])
+        assert not any(path.exists() for path in paths.values())
+        assert {upload_of(records, name)["state"] for name in paths} == {"stored"}
+        assert shelf.brought == ["one.wav", "two.wav"], "each of them once"
 
 
 async def test_the_recordings_of_a_process_are_told_that_time_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gateway.recording, "LONGEST_GAP_MS", 100)
     monkeypatch.setattr(gateway.recording_archive, "ADVANCE_S", 0.05)
-    with ThreadPoolExecutor(1) as executor:
-        archive = RecordingArchive(RecordingStyle(tmp_path), executor)
-        recording = archive.begin("held")
-        recording.add_agent(b"\xff" * 160)
-        await until(lambda: recording.duration_ms > 0)
-        await archive.finish("held", recording)
+    archive = RecordingArchive(RecordingStyle(tmp_path), executor)
+    recording = archive.begin("held")
+    recording.add_agent(b"\xff" * 160)
+    await until(lambda: recording.duration_ms > 0)
+    await archive.finish("held", recording)
 
 
-async def test_recordings_and_messages_that_the_disk_refuses_are_counted(tmp_path: Path) -> None:
+async def test_recordings_and_messages_that_the_disk_refuses_are_counted(
+    tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
     folder = tmp_path / "recordings"
     folder.write_text("no folder")
-    with ThreadPoolExecutor(1) as executor:
-        archive = RecordingArchive(RecordingStyle(folder), executor)
-        recording = archive.begin("refused")
-        for _ in range(100):
-            recording.add_agent(b"\x33" * 160)
-        await archive.finish("refused", recording)
-        assert recording.fault is not None
-        assert archive.counters == {"recording_fault": 1}
+    archive = RecordingArchive(RecordingStyle(folder), executor)
+    recording = archive.begin("refused")
+    for _ in range(100):
+        recording.add_agent(b"\x33" * 160)
+    await archive.finish("refused", recording)
+    assert recording.fault is not None
+    assert archive.counters == {"recording_fault": 1}
 
-        messages = MessageArchive(tmp_path / "messages", "wav", executor)
-        message = messages.begin("refused")
-        (tmp_path / "messages").rmdir()
-        for _ in range(100):
-            message.add_agent(b"\x33" * 160)
-        await messages.finish("refused", message)
-        assert message.fault is not None
-        assert messages.counters == {"voicemail_fault": 1}
+    messages = MessageArchive(tmp_path / "messages", "wav", executor)
+    message = messages.begin("refused")
+    (tmp_path / "messages").rmdir()
+    for _ in range(100):
+        message.add_agent(b"\x33" * 160)
+    await messages.finish("refused", message)
+    assert message.fault is not None
+    assert messages.counters == {"voicemail_fault": 1}
 
 
-async def test_a_recording_that_is_gone_before_it_was_brought_is_counted(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(1) as executor:
-        deliveries = Deliveries(Spool(tmp_path), S3Store(settings("http://127.0.0.1:9")), tmp_path / "records")
+async def test_a_recording_that_is_gone_before_it_was_brought_is_counted(
+    tmp_path: Path, records: Path, executor: ThreadPoolExecutor
+) -> None:
+    async with deliveries_of(tmp_path, S3Store(settings("http://127.0.0.1:9"))) as deliveries:
         archive = RecordingArchive(RecordingStyle(tmp_path), executor, deliveries)
-        (await record_a_call(archive, tmp_path / "records", "gone")).unlink()
+        (await record_a_call(archive, records, "gone")).unlink()
         deliveries.start()
         await until(lambda: archive.counters == {"upload_lost": 1})
         assert archive.uploads_waiting == 0
-        await deliveries.aclose()
