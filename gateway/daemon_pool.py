@@ -83,6 +83,12 @@ class DaemonPool(Executor):
             if future.set_running_or_notify_cancel():
                 try:
                     result = work()
+                except StopIteration as error:
+                    # An asyncio future takes none, and whoever awaits would wait for ever; generators do the same.
+                    wrapped = RuntimeError("The function raised StopIteration")
+                    wrapped.__cause__ = error
+                    future.set_exception(wrapped)
+                    del wrapped
                 except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
                     future.set_exception(error)
                 else:

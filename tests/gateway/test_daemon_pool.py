@@ -73,6 +73,14 @@ async def test_an_error_reaches_who_awaits(pool: DaemonPool) -> None:
     assert await loop.run_in_executor(pool, divmod, 8, 2) == (4, 0), "the thread is still there"
 
 
+async def test_a_function_that_raises_stop_iteration_keeps_nobody_waiting(pool: DaemonPool) -> None:
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(PATIENCE_S):
+        with pytest.raises(RuntimeError, match="StopIteration") as told:
+            await loop.run_in_executor(pool, next, iter(()))
+    assert isinstance(told.value.__cause__, StopIteration)
+
+
 async def test_what_nobody_awaits_any_more_is_not_begun(gate: threading.Event) -> None:
     loop, begun = asyncio.get_running_loop(), list[str]()
     with DaemonPool(1, "test") as pool:
