@@ -351,6 +351,18 @@ cdef Shortcuts _shortcuts_of(loop):
     return shortcuts
 
 
+def step_shortcuts(loop, bint by_clock):
+    cdef Shortcuts shortcuts = _shortcuts.get(loop)
+    if shortcuts is not None:
+        shortcuts._step(by_clock)
+
+
+def flush_shortcuts(loop):
+    cdef Shortcuts shortcuts = _shortcuts.get(loop)
+    if shortcuts is not None:
+        shortcuts._flush()
+
+
 cdef class Shortcuts:
     """Past the transports of one event loop: sockets of open WebSockets without TLS are read and written here, many in a
     row. What is irregular, the end of a connection or a full buffer, is left to the transport, which goes on reading
@@ -366,7 +378,7 @@ cdef class Shortcuts:
     cdef Py_ssize_t _count
     cdef list _posts
     cdef Py_ssize_t _written
-    cdef bint _is_due
+    cdef bint _is_due, _is_watched
     cdef char *_spare
 
     def __cinit__(self, loop):
@@ -375,7 +387,7 @@ cdef class Shortcuts:
         self._epoll = epoll_create1(EPOLL_CLOEXEC)
         if self._epoll < 0:
             raise OSError(errno, os.strerror(errno))
-        loop.add_reader(self._epoll, self._drain)
+        self._watch()
 
     def __dealloc__(self):
         free(self._spare)
@@ -410,8 +422,30 @@ cdef class Shortcuts:
                 wire.transport.write(self._posts[index + 1])
         self._count -= 1
         if not self._count:
-            self._loop.remove_reader(self._epoll)
+            self._unwatch()
             _shortcuts.pop(self._loop, None)
+        return 0
+
+    cdef int _watch(self) except -1:
+        if not self._is_watched:
+            self._loop.add_reader(self._epoll, self._drain)
+            self._is_watched = True
+        return 0
+
+    cdef int _unwatch(self) except -1:
+        if self._is_watched:
+            self._loop.remove_reader(self._epoll)
+            self._is_watched = False
+        return 0
+
+    cdef int _step(self, bint by_clock) except -1:
+        """What has come is read now in either case: a call whose turn it is says it. A flush ends the step."""
+        if by_clock:
+            self._unwatch()
+        else:
+            self._watch()
+        self._is_due = True
+        self._drain()
         return 0
 
     cdef int _post(self, WirePath wire, bytes data) except -1:
@@ -424,10 +458,11 @@ cdef class Shortcuts:
 
     def _flush(self):
         cdef WirePath wire
+        cdef bytes data
         cdef list posts = self._posts
         try:
             while self._written < len(posts):
-                wire, data = posts[self._written], posts[self._written + 1]
+                wire, data = <WirePath>posts[self._written], <bytes>posts[self._written + 1]
                 self._written += 2
                 if wire is not None:
                     self._send(wire, data)
@@ -475,7 +510,7 @@ cdef class Shortcuts:
         cdef WirePath wire
         for index in range(count):
             descriptor = ready[index].data.fd
-            wire = self._wires[descriptor]
+            wire = <WirePath>self._wires[descriptor]
             if wire is None:
                 continue
             if octets > end:
@@ -722,10 +757,17 @@ cdef class SuccessionPath:
         return bridge._tell(item_id, audio)
 
 
+cdef class GeneratedSpeech:
+    """See `gateway.path.GeneratedSpeech`."""
+
+    cdef public long long generated_ms
+
+
 cdef class BridgePath(AudioEar):
     """See `gateway.path.BridgePath`."""
 
-    cdef public object recorder, first_audio_at, utterance
+    cdef public object recorder, first_audio_at
+    cdef public GeneratedSpeech utterance
     cdef public str item_id
     cdef public long long generated_octets
     cdef public int octets_per_ms

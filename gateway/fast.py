@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gateway.backends.frame import ClientFrames
     from gateway.path import (
         BridgePath,
+        GeneratedSpeech,
         ItemAccount,
         PeriodPath,
         SessionPath,
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
         SuccessionPath,
         WirePath,
         decode_base64,
+        flush_shortcuts,
+        step_shortcuts,
     )
 
     is_compiled: bool
@@ -30,6 +33,7 @@ else:
         from gateway._fast import (
             BridgePath,
             ClientFrames,
+            GeneratedSpeech,
             ItemAccount,
             PeriodPath,
             SessionPath,
@@ -37,6 +41,8 @@ else:
             SuccessionPath,
             WirePath,
             decode_base64,
+            flush_shortcuts,
+            step_shortcuts,
         )
 
         is_compiled = stream_is_compiled
@@ -44,6 +50,7 @@ else:
         from gateway.backends.frame import ClientFrames
         from gateway.path import (
             BridgePath,
+            GeneratedSpeech,
             ItemAccount,
             PeriodPath,
             SessionPath,
@@ -51,6 +58,8 @@ else:
             SuccessionPath,
             WirePath,
             decode_base64,
+            flush_shortcuts,
+            step_shortcuts,
         )
 
         is_compiled = False
@@ -58,6 +67,7 @@ else:
 __all__ = [
     "BridgePath",
     "ClientFrames",
+    "GeneratedSpeech",
     "ItemAccount",
     "PeriodPath",
     "SessionPath",
@@ -65,5 +75,7 @@ __all__ = [
     "SuccessionPath",
     "WirePath",
     "decode_base64",
+    "flush_shortcuts",
     "is_compiled",
+    "step_shortcuts",
 ]

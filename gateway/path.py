@@ -6,6 +6,7 @@ which share the state: Wire, WireSession, Succession, Bridge. `gateway._fast` ho
 `gateway.fast` chooses. What is here is what they mean and what runs where nothing could be compiled.
 """
 
+import asyncio
 import binascii
 from abc import abstractmethod
 from collections.abc import Callable
@@ -160,6 +161,16 @@ def decode_base64(text: str) -> bytes | None:
         return None
 
 
+def step_shortcuts(loop: asyncio.AbstractEventLoop, by_clock: bool) -> None:
+    """A step of the media clock begins: what has come past the loop's transports is read, and what is written from now
+    on waits for the flush. `by_clock`: nothing is read until the next step; else the loop wakes at each arrival.
+    """
+
+
+def flush_shortcuts(loop: asyncio.AbstractEventLoop) -> None:
+    """The step ends: what waits is written."""
+
+
 class SessionPath:
     """A model session that is open: gathers the caller's packets into messages, and tells the model's speech."""
 
@@ -268,10 +279,10 @@ class SpeechOutlet(Protocol):
         """Appends audio to an item."""
 
 
-class GeneratedSpeech(Protocol):
-    """What is kept of an item for the transcript."""
+class GeneratedSpeech:
+    """How much of an item the model has said: part of what is kept for the transcript."""
 
-    generated_ms: int
+    generated_ms = 0
 
 
 class AudioTape(Protocol):

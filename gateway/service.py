@@ -26,7 +26,7 @@ from gateway.config.model import GatewayConfiguration
 from gateway.config.recording import Layout
 from gateway.dialler import Dialler
 from gateway.dialling import DialCaps
-from gateway.fast import is_compiled
+from gateway.fast import flush_shortcuts, is_compiled, step_shortcuts
 from gateway.identity.certificate import TrustList
 from gateway.identity.check import IdentityDesk
 from gateway.identity.fetch import CertificateSource, HttpsFetcher
@@ -216,15 +216,7 @@ class Service:
         loop = asyncio.get_running_loop()
         models = await create_supply(configuration.backends, stack)
 
-        clock = MediaClock(_on_media_fault)
-        clock.start(loop)
-        stack.callback(clock.stop)
-        rtp = configuration.network.rtp
-        ports = random_port_pool(rtp.first_port, rtp.last_port)
-        sockets = MediaSockets(str(rtp.bind), ports, clock, _on_receiver_fault)
-        sockets.start(loop)
-        stack.callback(sockets.close)
-
+        clock, sockets = _open_media(configuration, loop, stack)
         public_host = media_host(configuration.network)
         roster = Roster()
         admission = Admission(configuration.trunks, roster)
@@ -295,6 +287,24 @@ class Service:
             environment,
             roster,
         )
+
+
+def _open_media(
+    configuration: GatewayConfiguration, loop: asyncio.AbstractEventLoop, stack: AsyncExitStack
+) -> tuple[MediaClock, MediaSockets]:
+    """The media clock, and the sockets that it drains: those of calls, and those of models that need no transport."""
+    clock = MediaClock(_on_media_fault)
+    clock.start(loop)
+    stack.callback(clock.stop)
+    rtp = configuration.network.rtp
+    ports = random_port_pool(rtp.first_port, rtp.last_port)
+    # Before the sockets' own hooks: what the callers' packets lead to is written with all else of the step.
+    clock.add_step_hook(lambda _: step_shortcuts(loop, sockets.waits_for_clock))
+    clock.add_flush_hook(lambda: flush_shortcuts(loop))
+    sockets = MediaSockets(str(rtp.bind), ports, clock, _on_receiver_fault)
+    sockets.start(loop)
+    stack.callback(sockets.close)
+    return clock, sockets
 
 
 async def _muster(configuration: GatewayConfiguration, roster: Roster, stack: AsyncExitStack) -> ToolCatalog:

@@ -714,7 +714,7 @@ cdef class DatagramDrain:
 
     cdef _Receiver _receiver(self, int descriptor):
         if 0 <= descriptor < len(self._receivers):
-            return self._receivers[descriptor]
+            return <_Receiver>self._receivers[descriptor]
         return None
 
     def drain(self, double now, int limit):

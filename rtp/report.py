@@ -54,6 +54,7 @@ class RtcpSession:
     ) -> None:
         self._stream = stream
         self._cname = cname
+        self._description: tuple[int, bytes] | None = None
         self._choose = choose
         self._wall_offset_s = wall_offset_s
         # RFC 3550 section 6.2: the first report after half the interval.
@@ -168,7 +169,9 @@ class RtcpSession:
         sender = SenderInfo(self._ntp(now), tx.timestamp, tx.packets, tx.octets) if tx.packets > earlier else None
         blocks = () if statistics.rx.ssrc is None else (self._block(statistics.rx.ssrc, statistics.rx, now),)
         ssrc = self._stream.ssrc
-        return bytes(Report(ssrc, sender, blocks)) + bytes(SourceDescription(ssrc, self._cname))
+        if self._description is None or self._description[0] != ssrc:
+            self._description = ssrc, bytes(SourceDescription(ssrc, self._cname))
+        return bytes(Report(ssrc, sender, blocks)) + self._description[1]
 
     def _block(self, ssrc: int, rx: ReceiverStatistics, now: float) -> ReportBlock:
         expected, lost = rx.expected, rx.cumulative_lost

@@ -124,6 +124,11 @@ class MediaSockets:
         """Pairs that are open."""
         return len(self._ports)
 
+    @property
+    def waits_for_clock(self) -> bool:
+        """Whether what arrives is read at the next step of the clock, and not at once."""
+        return self._loop is not None and not self._watched
+
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Lets the loop watch the sockets."""
         self._loop = loop

@@ -10,6 +10,7 @@ from enum import Enum, unique
 from typing import Final
 
 from gateway.call.discretion import Discretion
+from gateway.fast import GeneratedSpeech
 
 # Utterances kept for one call. An hour of quick exchanges is about a thousand; past the bound the oldest are dropped
 # and counted, so that a talkative model cannot grow a call's memory without end.
@@ -31,7 +32,7 @@ class Speaker(Enum):
 
 
 @dataclass(slots=True)
-class Utterance:
+class Utterance(GeneratedSpeech):
     """One item of the conversation.
 
     `heard_ms` is, for the agent, the speech of this item that left the socket; `generated_ms` is what the model sent.
@@ -43,7 +44,6 @@ class Utterance:
     item_id: str
     at_ms: int
     text: str = ""
-    generated_ms: int = 0
     heard_ms: int = 0
     interrupted: bool = False
     began: float = 0.0

@@ -226,7 +226,7 @@ def bridge_to(module: ModuleType, speech: Any) -> Any:
     bridge = type("Bridge", (module.BridgePath,), {})()
     bridge.recorder, bridge.first_audio_at, bridge.item_id = None, 0.0, "item_1"
     bridge.generated_octets, bridge.octets_per_ms, bridge.speech = 0, 8, speech
-    bridge.utterance = type("Utterance", (), {})()
+    bridge.utterance = module.GeneratedSpeech()
     return bridge
 
 

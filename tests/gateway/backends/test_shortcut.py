@@ -271,3 +271,31 @@ async def test_nothing_is_left_when_the_last_has_ended() -> None:
     for _ in range(5):
         await round_of_wires()
     assert descriptors() == before
+
+
+async def test_the_clock_reads_and_writes_for_all_while_it_wants_to() -> None:
+    heard: list[bytes] = []
+
+    async def script(far: Far) -> None:
+        for answer in (b"first", b"second"):
+            heard.extend(bytes(frame.data) for frame in await far.frames(1))
+            far.say(answer)
+        await far.frames(1)
+
+    loop = asyncio.get_running_loop()
+    async with wired(script) as (wire, receiver):
+        fast.step_shortcuts(loop, True)
+        fast.flush_shortcuts(loop)
+        wire.send(b"one")  # between two steps: it goes at the loop's next turn
+        await asyncio.sleep(0.05)
+        assert (heard, receiver.messages) == ([b"one"], [])
+        fast.step_shortcuts(loop, True)
+        assert receiver.messages == [b"first"]
+        wire.send(b"two")
+        await asyncio.sleep(0.05)
+        assert heard == [b"one"]
+        fast.flush_shortcuts(loop)
+        await until(lambda: heard == [b"one", b"two"])
+        fast.step_shortcuts(loop, False)
+        fast.flush_shortcuts(loop)
+        await until(lambda: receiver.messages == [b"first", b"second"])
