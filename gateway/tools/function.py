@@ -51,19 +51,37 @@ class FunctionTool:
         return check_arguments(self._model, arguments)
 
     async def run(self, arguments: Arguments, context: ToolContext) -> object:
-        """See `Tool`. Whatever the function raises is its failure, not the call's."""
+        """See `Tool`. Whatever the function raises is its failure, not the call's, and not the process's."""
         values = dict(arguments)
         if self._context_name is not None:
             values[self._context_name] = context
+        if self._is_async:
+            return await self._await(values)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._call, values)
+
+    # The edge to code that is not ours: its fault is told to the model and written into the log. Also what would end a
+    # program, for a task that raises SystemExit takes the event loop with it, and one that raises what is no Exception
+    # passes the edge where a call's faults end.
+
+    def _call(self, values: Mapping[str, object]) -> object:
+        """In a thread, which is neither cancelled nor interrupted by Ctrl-C: all that is raised is the function's."""
         try:
-            if self._is_async:
-                return await self._function(**values)
-            return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: self._function(**values))
+            return self._function(**values)
         except ToolError:
             raise
-        except Exception as error:
-            # The edge to code that is not ours: its fault is told to the model and written into the log.
-            raise ToolFailedError(f"{type(error).__name__}: {error}") from error
+        except BaseException as error:
+            raise _failure(error) from error
+
+    async def _await(self, values: Mapping[str, object]) -> object:
+        task = asyncio.current_task()
+        try:
+            return await self._function(**values)
+        except (ToolError, KeyboardInterrupt):
+            raise  # the interpreter itself raises the latter, wherever the operator's Ctrl-C meets it
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
+                raise  # the call has ended or the time is over; else the function has made it up
+            raise _failure(error) from error
 
 
 def load_function(reference: str) -> Function:
@@ -71,12 +89,21 @@ def load_function(reference: str) -> Function:
     module_name, _, name = reference.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ToolConfigurationError(f"{reference}: the module cannot be imported: {error}") from error
+    except (Exception, SystemExit) as error:
+        # The same edge: a module may raise anything, and a script that guards nothing exits.
+        raise ToolConfigurationError(f"{reference}: the module cannot be imported: {_words(error)}") from error
     function = getattr(module, name, None)
     if not callable(function):
         raise ToolConfigurationError(f"{reference}: {module_name} has no function {name}")
     return typing.cast("Function", function)
+
+
+def _failure(error: BaseException) -> ToolFailedError:
+    return ToolFailedError(_words(error))
+
+
+def _words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _model_of(name: str, function: Function, about: Mapping[str, str]) -> tuple[type[BaseModel], str | None]:
@@ -112,5 +139,5 @@ def _model_of(name: str, function: Function, about: Mapping[str, str]) -> tuple[
 def _hints(name: str, function: Function) -> Mapping[str, Any]:
     try:
         return typing.get_type_hints(function, include_extras=True)
-    except (NameError, TypeError) as error:
-        raise ToolConfigurationError(f"{name}: its types cannot be read: {error}") from error
+    except Exception as error:
+        raise ToolConfigurationError(f"{name}: its types cannot be read: {_words(error)}") from error

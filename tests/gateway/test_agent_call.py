@@ -40,6 +40,16 @@ async def never() -> None:
     await asyncio.Event().wait()
 
 
+def leaves(code: int) -> None:
+    """Ends as a script does."""
+    sys.exit(code)
+
+
+async def leaves_the_loop(code: int) -> None:
+    """The same in the event loop."""
+    sys.exit(code)
+
+
 def here(function: str, **settings: object) -> dict[str, object]:
     return {"type": "python", "function": f"{__name__}:{function}", **settings}
 
@@ -74,6 +84,25 @@ async def test_a_tool_answers_and_the_model_is_asked_to_speak(tmp_path: Path) ->
     assert seen["output"] == {"name": "Ada", "caller": "+15552223333"}
     (record,) = (await house.record())["tool_calls"]
     assert (record["name"], record["outcome"]) == ("look_up", "done")
+
+
+@pytest.mark.parametrize("function", ["leaves", "leaves_the_loop"])
+async def test_a_tool_that_exits_has_failed_and_the_call_goes_on(tmp_path: Path, function: str) -> None:
+    outputs: list[object] = []
+
+    async def calls_it_twice(peer: Peer) -> None:
+        await peer.greet()
+        for number in (1, 2):
+            await peer.receive("response.create")
+            asked = function_call(f"t{number}", "look_up", f'{{"code": {number}}}')
+            await peer.send(response_created(), response_done("resp_1", "completed", asked))
+            outputs.append(json.loads(str((await next_output(peer))["output"])))
+        await peer.drain()
+
+    async with scripted_call(tmp_path, calls_it_twice, tools={"look_up": here(function)}) as (house, _):
+        await until(lambda: len(outputs) == 2)
+    assert outputs == [{"error": "SystemExit: 1"}, {"error": "SystemExit: 2"}]
+    assert [call["outcome"] for call in (await house.record())["tool_calls"]] == ["failed", "failed"]
 
 
 async def test_a_slow_tool_lets_the_conversation_go_on(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 import asyncio
 import enum
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
 
 import pytest
@@ -187,6 +189,48 @@ async def test_what_a_function_raises_is_its_failure() -> None:
         await tool(fails).run({}, CONTEXT)
 
 
+class Unusual(BaseException):
+    """What code outside sometimes derives its errors from."""
+
+
+NO_EXCEPTIONS = [SystemExit("no such guest"), GeneratorExit(), asyncio.CancelledError(), Unusual("odd")]
+
+
+@pytest.mark.parametrize("raised", [*NO_EXCEPTIONS, KeyboardInterrupt()], ids=repr)
+async def test_what_would_end_a_program_is_a_plain_functions_failure(raised: BaseException) -> None:
+    """Ctrl-C reaches the main thread alone: what a thread raises under its name is the function's own."""
+
+    def ends() -> None:
+        raise raised
+
+    with pytest.raises(ToolFailedError) as told:
+        await tool(ends).run({}, CONTEXT)
+    assert str(told.value) == f"{type(raised).__name__}: {raised}"
+
+
+@pytest.mark.parametrize("raised", NO_EXCEPTIONS, ids=repr)
+async def test_what_would_end_a_program_is_a_coroutines_failure(raised: BaseException) -> None:
+    async def ends() -> None:
+        await asyncio.sleep(0)
+        raise raised
+
+    with pytest.raises(ToolFailedError) as told:
+        await tool(ends).run({}, CONTEXT)
+    assert str(told.value) == f"{type(raised).__name__}: {raised}"
+
+
+async def test_the_operators_ctrl_c_is_no_coroutines_failure() -> None:
+    async def works() -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            await tool(works).run({}, CONTEXT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 async def test_cancellation_is_not_a_failure() -> None:
     async def waits() -> None:
         await asyncio.Event().wait()
@@ -205,7 +249,11 @@ def untyped(day) -> None:  # type: ignore[no-untyped-def]
 def open_ended(*days: str) -> None: ...
 
 
-@pytest.mark.parametrize("function", [untyped, open_ended])
+def mistyped(day: "date.no_such_thing") -> None:  # type: ignore[name-defined]
+    ...
+
+
+@pytest.mark.parametrize("function", [untyped, open_ended, mistyped])
 def test_a_signature_without_types_is_no_tool(function: Any) -> None:
     with pytest.raises(ToolConfigurationError):
         tool(function)
@@ -217,3 +265,13 @@ def test_a_reference_leads_to_its_function() -> None:
         load_function("no_such_module:f")
     with pytest.raises(ToolConfigurationError, match="has no function"):
         load_function("json:no_such_function")
+
+
+@pytest.mark.parametrize("text", ["raise SystemExit(0)", "1 / 0", "def look_up(:", "raise ImportError('no')"])
+def test_a_module_that_cannot_be_imported_is_a_fault_of_the_configuration(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_tools.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ToolConfigurationError, match="broken_tools:look_up: the module cannot be imported: "):
+        load_function("broken_tools:look_up")
