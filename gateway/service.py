@@ -23,6 +23,7 @@ from gateway.call.environment import CallEnvironment
 from gateway.carrier import certified_domains
 from gateway.collector import spare_the_collector
 from gateway.config.model import GatewayConfiguration
+from gateway.config.network import RtpSettings
 from gateway.config.recording import Layout
 from gateway.dialler import Dialler
 from gateway.dialling import DialCaps
@@ -216,7 +217,7 @@ class Service:
         loop = asyncio.get_running_loop()
         models = await create_supply(configuration.backends, stack)
 
-        clock, sockets = _open_media(configuration, loop, stack)
+        clock, sockets = open_media(configuration.network.rtp, loop, stack)
         public_host = media_host(configuration.network)
         roster = Roster()
         admission = Admission(configuration.trunks, roster)
@@ -289,17 +290,17 @@ class Service:
         )
 
 
-def _open_media(
-    configuration: GatewayConfiguration, loop: asyncio.AbstractEventLoop, stack: AsyncExitStack
+def open_media(
+    rtp: RtpSettings, loop: asyncio.AbstractEventLoop, stack: AsyncExitStack
 ) -> tuple[MediaClock, MediaSockets]:
     """The media clock, and the sockets that it drains: those of calls, and those of models that need no transport."""
     clock = MediaClock(_on_media_fault)
     clock.start(loop)
     stack.callback(clock.stop)
-    rtp = configuration.network.rtp
     ports = random_port_pool(rtp.first_port, rtp.last_port)
-    # Before the sockets' own hooks: what the callers' packets lead to is written with all else of the step.
-    clock.add_step_hook(lambda _: step_shortcuts(loop, sockets.waits_for_clock))
+    # Before the sockets' own hooks: what the callers' packets lead to is written with all else of the step. Where nobody
+    # is served no step follows, and the loop must read.
+    clock.add_step_hook(lambda _: step_shortcuts(loop, sockets.waits_for_clock and clock.media_count > 0))
     clock.add_flush_hook(lambda: flush_shortcuts(loop))
     sockets = MediaSockets(str(rtp.bind), ports, clock, _on_receiver_fault)
     sockets.start(loop)
