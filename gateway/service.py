@@ -298,8 +298,8 @@ def open_media(
     clock.start(loop)
     stack.callback(clock.stop)
     ports = random_port_pool(rtp.first_port, rtp.last_port)
-    # Before the sockets' own hooks: what the callers' packets lead to is written with all else of the step. Where nobody
-    # is served no step follows, and the loop must read.
+    # Before the sockets' own hooks: what the callers' packets lead to is written with all else of the step. Where the
+    # clock serves nobody no step follows, and the loop must read.
     clock.add_step_hook(lambda _: step_shortcuts(loop, sockets.waits_for_clock and clock.media_count > 0))
     clock.add_flush_hook(lambda: flush_shortcuts(loop))
     sockets = MediaSockets(str(rtp.bind), ports, clock, _on_receiver_fault)
