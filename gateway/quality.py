@@ -26,6 +26,7 @@ def media_record(
         mos = round(mean_opinion_score(_IMPAIRMENTS.get(codec, G711_CONCEALED), rx.loss_ratio, delay_ms), 2)
     return MediaRecord(
         codec=codec,
+        codec_changes=rx.codec_changes,
         ptime_ms=parameters.ptime_ms,
         encrypted=None if parameters.secure is None else parameters.secure.tx.suite.value,
         packets_rx=rx.packets,

@@ -29,7 +29,9 @@ class Changeover:
     """
 
     __slots__ = (
+        "_changes",
         "_formats",
+        "_heard",
         "_limits",
         "_longest",
         "_own",
@@ -46,11 +48,15 @@ class Changeover:
         """The clock that was measured last beside the stream's own, in Hz, and the transit, in seconds."""
         self._played, self._rate_hz = -1, 0
         """`path.played` when another codec than the stream's had been spoken last, and the clock of that."""
+        self._changes = 0
+        self._heard: PayloadFormat | None = None
+        """What `play` was given last under this agreement."""
         self._adopt(parameters)
 
-    def adopt(self, parameters: StreamParameters) -> None:
+    def adopt(self, path: InboundPath, parameters: StreamParameters) -> None:
         """Other codecs are agreed on from now on."""
         if parameters.payload_format != self._own:
+            self._changes, self._heard = self.changes(path), None
             # Both are of a clock that counts no more.
             self._played, self._transit = -1, (0, 0.0)
         if (parameters.payload_format, parameters.ptime_ms) != (self._own, self._ptime_ms):
@@ -72,6 +78,21 @@ class Changeover:
     def format_of(self, payload_type: int) -> PayloadFormat | None:
         """What a packet of this type is spoken in; None where it is no audio that was agreed on."""
         return self._formats.get(payload_type)
+
+    def changes(self, path: InboundPath) -> int:
+        """How often the far end went over from one codec to another so far, without a new agreement."""
+        return self._changes + self._has_returned(path)
+
+    def _has_returned(self, path: InboundPath) -> bool:
+        """Whether another codec was told here last, and the stream's own has passed by itself since."""
+        return self._heard not in (None, self._own) and path.played != self._played
+
+    def _count_change(self, path: InboundPath, spoken: PayloadFormat) -> None:
+        if self._has_returned(path):
+            self._changes, self._heard = self._changes + 1, self._own
+        if self._heard is not None and spoken != self._heard:
+            self._changes += 1
+        self._heard = spoken
 
     def measure_jitter(self, path: InboundPath, spoken: PayloadFormat, timestamp: int, now: float) -> None:
         """As RFC 3550 section 6.4.1 has it, from one packet to the next of the same clock."""
@@ -100,6 +121,8 @@ class Changeover:
         """
         samples = spoken.samples(payload) or spoken.frame_samples(self._ptime_ms)
         path.next_timestamp = timestamp_add(timestamp, samples)
+        if spoken is not self._heard or spoken is not self._own:
+            self._count_change(path, spoken)
         if spoken is self._own or spoken == self._own:
             path.played += samples
             return (payload,)

@@ -154,7 +154,7 @@ class RtpReceiver(InboundPath):
 
     def statistics(self) -> ReceiverStatistics:
         """The counts at this moment."""
-        return self._account.statistics(self, self._filler, self._probation.rejected)
+        return self._account.statistics(self, self._filler, self._probation.rejected, self._changeover.changes(self))
 
     def _adopt(self, parameters: StreamParameters) -> None:
         """What follows from the parameters alone. Gaps, digits and counts that are under way go on."""
@@ -166,7 +166,7 @@ class RtpReceiver(InboundPath):
         self.receives = parameters.receives
         self.clock_rate_hz = payload_format.clock_rate_hz
         self._frame_samples = parameters.frame_samples
-        self._changeover.adopt(parameters)
+        self._changeover.adopt(self, parameters)
         self.octet_shift = payload_format.octet_shift
         # A format whose octets do not tell samples never takes the short way.
         is_short = payload_format.is_constant_rate and parameters.receives

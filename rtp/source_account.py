@@ -28,13 +28,14 @@ class SourceAccount:
         self._base_taken = packets + self.lost
         self._base_missing = self._missing
 
-    def statistics(self, path: InboundPath, filler: GapFiller, rejected: int) -> ReceiverStatistics:
+    def statistics(self, path: InboundPath, filler: GapFiller, rejected: int, codec_changes: int) -> ReceiverStatistics:
         """The counts at this moment.
 
         Args:
             path: has counted what is regular.
             filler: has counted what was made up.
             rejected: packets of an SSRC that was not followed.
+            codec_changes: see ReceiverStatistics.
         """
         rate = path.clock_rate_hz
         taken = path.packets + self.lost - self._base_taken
@@ -48,6 +49,7 @@ class SourceAccount:
             filled_ms=filler.filled_samples * 1000 // rate,
             played_ms=(path.played + filler.concealed_samples + filler.filled_samples) * 1000 // rate,
             restarts=self.restarts,
+            codec_changes=codec_changes,
             extended_highest_sequence=self._base_sequence + max(0, taken - 1),
             expected=taken,
             cumulative_lost=self._missing - self._base_missing,

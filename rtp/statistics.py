@@ -86,6 +86,9 @@ class ReceiverStatistics:
     """Audio handed to the sink in all, concealed and filled included."""
     restarts: int
     """New SSRC or far jump of the sequence that was followed."""
+    codec_changes: int
+    """Steps of the far end from one agreed codec to another in what was heard. The first codec is none, nor is another
+    one that a new agreement brings."""
     extended_highest_sequence: int
     expected: int
     """Packets that the source which is followed has sent since, by its sequence numbers (RFC 3550 appendix A.3)."""

@@ -166,6 +166,9 @@ class MediaRecord(_Value):
     """RTP as received and sent, and what RTCP told of it."""
 
     codec: str
+    codec_changes: int = Field(
+        default=0, description="how often the far end went over to another agreed codec, or back, without a re-INVITE"
+    )
     ptime_ms: int = 20
     encrypted: str | None = Field(default=None, description="the SRTP suite, where the media was encrypted")
     packets_rx: int = 0

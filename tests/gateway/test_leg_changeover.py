@@ -104,7 +104,7 @@ def test_every_codec_that_an_answer_lists_is_heard_and_its_first_is_sent__rfc326
     assert sent.payload_type == THEIRS[first][0], "their number, and the first of the answer"
     record = leg.statistics()
     assert (record.codec.lower(), record.discarded) == (first.value, {"empty": 1})
-    assert (record.lost, record.concealed_ms) == (0, 0)
+    assert (record.lost, record.concealed_ms, record.codec_changes) == (0, 0, 2)
     assert record.jitter_ms == pytest.approx(0.0, abs=0.02)
     leg.close()
 

@@ -207,6 +207,7 @@ def test_packets_that_overtake_each_other_at_the_change_are_heard_in_order(
             stream.receive_datagram(datagrams[index], FAR_END, turn * 0.001)
         assert stream.statistics().rx.packets == 15
         assert not any(concealed for _, concealed in sink.audio)
+        assert stream.statistics().rx.codec_changes == 2
         return sink.heard
 
     shuffled = [0, 1, 2, 3, 5, 4, 6, 8, 7, 10, 9, 11, 13, 12, 14]
@@ -430,6 +431,77 @@ def test_what_was_counted_on_a_former_clock_is_not_taken_for_media_time() -> Non
     far_end.skip(0, 160)
     feed(stream, list(far_end.speak(PCMU, 440, 5)), now + TICK_S)
     assert stream.statistics().rx.filled_ms == 20
+
+
+def changes(stream: RtpStream) -> int:
+    return stream.statistics().rx.codec_changes
+
+
+@pytest.mark.parametrize("numbering", [continued, by_the_wall_clock])
+@pytest.mark.parametrize(("own", "further"), PAIRS)
+def test_each_change_is_counted_there_and_back(
+    own: PayloadFormat, further: PayloadFormat, numbering: Callable[[FarEnd, float, int], None]
+) -> None:
+    far_end, third = Speaker(), next(one for one in NUMBERS if one not in (own, further))
+    stream = make_stream(Ear(own), agreed(own, further, third))
+    now, counts = 0.0, []
+    for spoken in (own, further, own, own, further, third, own, third, further):
+        numbering(far_end, now, spoken.clock_rate_hz)
+        now = feed(stream, list(far_end.speak(spoken, 440, 3)), now)
+        counts.append(changes(stream))
+    assert counts == [0, 1, 2, 2, 3, 4, 5, 6, 7]
+
+
+def test_changes_are_counted_whether_somebody_asks_in_between_or_not() -> None:
+    far_end = Speaker()
+    stream = make_stream(RecordingSink(), agreed(PCMU, PCMA, G722))
+    feed(stream, [datagram for spoken in (PCMA, PCMU, G722, PCMU, PCMA) for datagram in far_end.speak(spoken, 440, 3)])
+    assert changes(stream) == 4
+
+
+def test_the_codec_that_a_far_end_begins_with_is_no_change() -> None:
+    far_end = Speaker()
+    stream = make_stream(RecordingSink(), agreed(PCMU, PCMA))
+    now = feed(stream, list(far_end.speak(PCMA, 440, 3)))
+    assert changes(stream) == 0
+    feed(stream, list(far_end.speak(PCMU, 440, 3)), now)
+    assert changes(stream) == 1
+
+
+def test_neither_digits_nor_noise_nor_what_was_not_agreed_on_is_a_change_of_codec() -> None:
+    far_end = Speaker()
+    parameters = replace(
+        agreed(PCMU, OPUS), telephone_event_payload_type_rx=101, comfort_noise_payload_type=13, ptime_ms=20
+    )
+    stream = make_stream(RecordingSink(), parameters)
+    for spoken, expected in ((PCMU, 0), (OPUS, 1)):
+        feed(stream, list(far_end.speak(spoken, 440, 3)))
+        feed(stream, [far_end.other(101, bytes(TelephoneEvent(1, True, 10, 800))), far_end.other(13, b"\x40")])
+        feed(stream, [far_end.other(9, bytes(160))])
+        feed(stream, list(far_end.speak(spoken, 440, 3)))
+        assert changes(stream) == expected
+
+
+def test_a_number_that_is_listed_twice_is_the_same_codec() -> None:
+    far_end = Speaker()
+    stream = make_stream(RecordingSink(), replace(agreed(PCMU), further_formats={100: replace(PCMU)}))
+    for far_end.payload_type in (0, 100, 0):
+        feed(stream, far_end.packets(3))
+    assert changes(stream) == 0
+
+
+def test_what_a_new_agreement_brings_is_no_change_and_what_was_counted_stays() -> None:
+    far_end = Speaker()
+    stream = make_stream(RecordingSink(), agreed(PCMU, OPUS))
+    now = feed(stream, [*far_end.speak(PCMU, 440, 3), *far_end.speak(OPUS, 440, 3), *far_end.speak(PCMU, 440, 3)])
+    stream.update(agreed(G722, OPUS), now)
+    assert changes(stream) == 2
+    now = feed(stream, list(far_end.speak(G722, 440, 3)), now)
+    assert changes(stream) == 2
+    now = feed(stream, list(far_end.speak(OPUS, 440, 3)), now)
+    stream.update(agreed(G722, OPUS, PCMU), now)
+    feed(stream, list(far_end.speak(PCMU, 440, 3)), now)
+    assert changes(stream) == 4, "more to choose from, but the stream goes on"
 
 
 class CountingReceiver(RtpReceiver):
