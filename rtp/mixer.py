@@ -12,9 +12,9 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rtp.codec import g711
 from rtp.codec.format import PayloadFormat
-from rtp.coding import ALAW, ULAW, Coding
+from rtp.codec.g711 import LAW_TABLES
+from rtp.coding import LINEAR, Coding
 from rtp.limiter import Limiter
 from rtp.mixing_port import MixingPort
 from rtp.playout_buffer import PlayoutBufferStatistics
@@ -31,7 +31,6 @@ MAX_PORTS: Final = 256
 _PRODUCT_LIMIT: Final = 200_000
 """Multiplications that are asked of the matrix library at once: from 262,144 on OpenBLAS takes all cores for it, and
 waking them costs more than the work."""
-_TABLES: Final = {(ALAW, ULAW): g711.ALAW_TO_ULAW, (ULAW, ALAW): g711.ULAW_TO_ALAW}
 
 
 class FrameSource(Protocol):
@@ -187,7 +186,7 @@ class Mixer:
         for port in plan.deaf:
             port.hear(np.zeros(port.rate_hz * FRAME_MS // 1000, dtype=np.int16))
         for listener, speaker in plan.copies:
-            table = _TABLES.get((speaker.coding, listener.coding))
+            table = LAW_TABLES.get((speaker.payload_format, listener.payload_format))
             octets = frames[speaker.name]
             listener.deliver(octets if table is None else octets.translate(table))
         if plan.groups:
@@ -292,8 +291,8 @@ def _sound_gain(playing: _Playing, listener: MixingPort) -> float:
 
 
 def _can_copy(speaker: MixingPort, listener: MixingPort) -> bool:
-    same = speaker.coding == listener.coding or (speaker.coding, listener.coding) in _TABLES
-    return speaker.gain == 1.0 and speaker.coding in {ULAW, ALAW} and same
+    """Octets wait as they came where they are of G.711; samples need not be the listener's format."""
+    return speaker.gain == 1.0 and LINEAR not in (speaker.coding, listener.coding)
 
 
 def _group(rate_hz: int, listeners: list[MixingPort], speakers: list[MixingPort], playing: list[_Playing]) -> _Group:

@@ -51,6 +51,7 @@ class MixingPort:
         hurry: Callable[[], None] | None = None,
     ) -> None:
         self.name = name
+        self.payload_format = payload_format
         self.deliver = deliver
         self.gain = 1.0
         self.is_muted = False
