@@ -314,6 +314,10 @@ class RtpReceiver(InboundPath):
             self._discards[DISCARD_OF_ARRIVAL[arrival]] += 1
 
     def _is_unheard(self, placed: _Placed) -> bool:
+        """Whether a packet with an old number is new all the same, by its timestamp. Of another clock that cannot be
+        told from copies that the network brings late, in order and in a row. Whoever goes back in the numbers with
+        such a change is heard again once they are through: after 2 s at most.
+        """
         ahead = self._changeover.ahead(self, placed[2], placed[0])
         return bool(self.history) and ahead is not None and ahead >= 0
 

@@ -246,6 +246,35 @@ def test_another_codec_may_come_in_packets_of_another_length(
         assert {OPUS.samples(payload) for payload in ear.genuine} == {960}, "its packets keep the agreed length"
 
 
+@pytest.mark.parametrize("pause_s", [0.0, 0.1])
+@pytest.mark.parametrize(("own", "further"), BETWEEN_CLOCKS)
+def test_copies_on_another_clock_that_come_late_and_in_a_row_renumber_nothing(
+    own: PayloadFormat, further: PayloadFormat, pause_s: float
+) -> None:
+    sink, far_end = RecordingSink(), Speaker()
+    stream = make_stream(sink, agreed(own, further))
+    before = list(far_end.speak(own, 440, 10))
+    now = feed(stream, [*before, *far_end.speak(further, 1000, 10)])
+    feed(stream, before[-5:], now + pause_s)
+    now = feed(stream, list(far_end.speak(further, 1000, 10)), now + pause_s)
+    rx = stream.statistics().rx
+    assert (rx.packets, rx.restarts, rx.lost, rx.discards) == (30, 0, 0, {Discard.DUPLICATE: 5})
+    assert rx.codec_changes == 1
+
+
+@pytest.mark.parametrize(("own", "further"), BETWEEN_CLOCKS)
+def test_a_far_end_that_goes_back_in_its_numbers_to_another_clock_is_heard_once_they_are_through(
+    own: PayloadFormat, further: PayloadFormat
+) -> None:
+    sink, far_end = RecordingSink(), Speaker()
+    stream = make_stream(sink, agreed(own, further))
+    now = feed(stream, list(far_end.speak(own, 440, 150)))
+    far_end.skip(-100, 0)
+    feed(stream, list(far_end.speak(further, 1000, 120)), now)
+    rx = stream.statistics().rx
+    assert (rx.packets, rx.discards) == (170, {Discard.DUPLICATE: 100})
+
+
 def test_silence_in_another_codec_is_made_up_on_the_streams_clock() -> None:
     ear, far_end = Ear(PCMU), Speaker()
     stream = make_stream(ear, agreed(PCMU, OPUS))
