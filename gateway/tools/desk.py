@@ -155,12 +155,11 @@ class ToolDesk:
         try:
             async with asyncio.timeout(policy.timeout_seconds):
                 result = await tool.run(arguments, self._context_of(work.call.call_id))
+            self._settle(work, "done", ({"ok": True} if result is None else result) if policy.answers else None)
         except TimeoutError:
             self._fail(tool, work, "timed_out", f"The tool took longer than {policy.timeout_seconds:g} s.")
         except ToolError as error:
             self._fail(tool, work, error.label, str(error))
-        else:
-            self._settle(work, "done", ({"ok": True} if result is None else result) if policy.answers else None)
         finally:
             if filler is not None:
                 filler.cancel()
@@ -205,9 +204,10 @@ class ToolDesk:
             self._settle(work, "cancelled", None)
 
     def _settle(self, work: ToolWork, outcome: str, result: object) -> None:
-        """Ends a request; `result` None: the model gets no answer."""
+        """Ends a request; `result` None: the model gets no answer. Raises ToolFailedError, and nothing is settled."""
+        output = None if result is None else as_output(result)
         work.ended, work.outcome = self._clock(), outcome
         self._floor.keep_tool_call(work)
-        if result is not None:
-            work.output = as_output(result)
-            self._floor.answer_tool(work.call.call_id, work.output)
+        if output is not None:
+            work.output = output
+            self._floor.answer_tool(work.call.call_id, output)

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from gateway.realtime.settings import ToolDefinition
 from gateway.tools.docstring import read_docstring
-from gateway.tools.errors import ToolConfigurationError, ToolError, ToolFailedError
+from gateway.tools.errors import ToolArgumentsError, ToolConfigurationError, ToolError, ToolFailedError
 from gateway.tools.tool import Arguments, ToolContext, ToolPolicy, check_arguments, schema_of
 
 Function = Callable[..., Any]
@@ -47,8 +47,13 @@ class FunctionTool:
         self.definition = ToolDefinition(name, description or words or name.replace("_", " "), schema_of(self._model))
 
     def check(self, arguments: str) -> Arguments:
-        """See `Tool`."""
-        return check_arguments(self._model, arguments)
+        """See `Tool`. A validator of the function's own that raises what pydantic does not take has found a fault."""
+        try:
+            return check_arguments(self._model, arguments)
+        except ToolArgumentsError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise ToolArgumentsError(_words(error)) from error
 
     async def run(self, arguments: Arguments, context: ToolContext) -> object:
         """See `Tool`. Whatever the function raises is its failure, not the call's, and not the process's."""

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from pydantic import BaseModel, ValidationError
 
 from gateway.realtime.settings import ToolDefinition
-from gateway.tools.errors import ToolArgumentsError
+from gateway.tools.errors import ToolArgumentsError, ToolFailedError
 
 Arguments = Mapping[str, object]
 
@@ -163,8 +163,16 @@ def _untitled(schema: dict[str, object]) -> dict[str, object]:
 
 
 def as_output(result: object) -> str:
-    """A result as the text that the model reads. A str stays as it is; everything else becomes JSON."""
-    text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=_as_json)
+    """A result as the text that the model reads. A str stays as it is; everything else becomes JSON.
+
+    Raises:
+        ToolFailedError: it cannot be written as JSON.
+    """
+    try:
+        text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=_as_json)
+    except Exception as error:
+        # A value of any kind may be in it, with code of its own.
+        raise ToolFailedError(f"The result cannot be written as JSON: {type(error).__name__}: {error}") from error
     if len(text) > RESULT_LIMIT:
         return json.dumps({"truncated": True, "beginning": text[:RESULT_LIMIT]}, ensure_ascii=False)
     return text

@@ -185,6 +185,35 @@ async def test_a_tool_that_fails_says_why() -> None:
         assert call.answers == {"t1": {"error": "The book is closed."}}
 
 
+class Shy:
+    def __str__(self) -> str:
+        raise AttributeError("no name")
+
+
+KNOT: list[object] = []
+KNOT.append(KNOT)
+
+
+@pytest.mark.parametrize(
+    ("result", "reason"),
+    [({(1, 2): "free"}, "TypeError"), (KNOT, "Circular"), ([Shy()], "AttributeError: no name")],
+    ids=["key", "knot", "shy"],
+)
+async def test_a_result_that_cannot_be_written_is_a_failure(result: object, reason: str) -> None:
+    async def gives(_: Arguments) -> object:
+        return result
+
+    async with stage(gives, ToolPolicy(fallback="I will call you back.")) as call:
+        call.call()
+        await call.settled()
+        answer = call.answers["t1"]
+        assert isinstance(answer, dict)
+        assert "The result cannot be written as JSON: " in answer["error"]
+        assert reason in answer["error"]
+        assert answer["say_to_the_caller"] == "I will call you back."
+        assert call.outcomes == ["failed"]
+
+
 async def test_a_slow_tool_is_bridged_with_words_once_for_a_response() -> None:
     async with stage(waits, ToolPolicy(filler="One moment.", filler_after_seconds=0)) as call:
         call.call("t1")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 from typing_extensions import TypedDict
 
 from gateway.tools.errors import ToolArgumentsError, ToolConfigurationError, ToolFailedError
@@ -169,6 +169,17 @@ async def test_a_coroutine_gets_the_context_of_its_call() -> None:
 def test_arguments_that_are_not_of_the_schema_are_refused(arguments: str) -> None:
     with pytest.raises(ToolArgumentsError):
         tool(book_table).check(arguments)
+
+
+@pytest.mark.parametrize("raised", [KeyError("no such day"), SystemExit(1), ValueError("not today")], ids=repr)
+def test_a_validator_that_raises_refuses_the_arguments(raised: BaseException) -> None:
+    def check_day(day: str) -> str:
+        raise raised
+
+    def book(day: Annotated[str, AfterValidator(check_day)]) -> None: ...
+
+    with pytest.raises(ToolArgumentsError, match=str(raised)):
+        tool(book).check('{"day": "Sat"}')
 
 
 async def test_a_plain_function_does_not_stop_the_loop() -> None:
