@@ -47,8 +47,12 @@ cdef extern from "<unistd.h>" nogil:
 cdef enum:
     MAX_EVENT_ID_BYTES = 128  # as gateway.path has it
     MAX_EVENTS = 256
-    READ_BYTES = 16384
-    ROUND_BYTES = 262144
+    READ_BYTES = 16384  # of a socket in a round
+    LEAST_BYTES = 1024  # that each can read, whatever those before it have read
+    ROUND_BYTES = 524288  # twice LEAST_BYTES for each of MAX_EVENTS
+    POSTED_BYTES = 8192  # as much as a transport holds before it tells its writer to pause
+
+cdef double REST_S = 0.1  # so long without a step, a clock is not waited for
 
 cdef type _AudioDelta = AudioDelta
 cdef Py_ssize_t _POOL = MASK_POOL_BYTES
@@ -256,7 +260,8 @@ cdef class WirePath:
     cdef SessionPath _session
     cdef Shortcuts _shortcut
     cdef int _descriptor
-    cdef bint _is_blocked
+    cdef bint _is_blocked  # the transport may still have something to write
+    cdef Py_ssize_t _posted
 
     @property
     def receiver(self):
@@ -301,7 +306,10 @@ cdef class WirePath:
         connection = transport.get_extra_info("socket")
         descriptor = -1 if connection is None else connection.fileno()
         if descriptor >= 0 and transport.get_extra_info("ssl_object") is None:
-            _shortcuts_of(asyncio.get_running_loop())._add(self, descriptor)
+            try:
+                _shortcuts_of(asyncio.get_running_loop())._add(self, descriptor)
+            except OSError:  # as where the process has no descriptor left: the transport goes on
+                return
             transport.pause_reading()
 
     def leave_shortcut(self):
@@ -364,12 +372,13 @@ def flush_shortcuts(loop):
 
 
 cdef class Shortcuts:
-    """Past the transports of one event loop: sockets of open WebSockets without TLS are read and written here, many in a
-    row. What is irregular, the end of a connection or a full buffer, is left to the transport, which goes on reading
+    """Past the transports of one event loop: sockets of open WebSockets without TLS are read and written here, many in
+    a row. What is irregular, the end of a connection or a full buffer, is left to the transport, which goes on reading
     where its wire leaves the shortcut, and keeps what the socket does not take at once.
 
     The epoll is edge-triggered: a read that does not fill its buffer has emptied a stream's socket (epoll(7)). What may
-    not be the last is asked for again.
+    not be the last is asked for again. Each that has something is read in its round: what was put off for those that
+    flood would be behind them in the next one too.
     """
 
     cdef object _loop
@@ -378,7 +387,8 @@ cdef class Shortcuts:
     cdef Py_ssize_t _count
     cdef list _posts
     cdef Py_ssize_t _written
-    cdef bint _is_due, _is_watched
+    cdef bint _is_due, _is_watched, _has_stepped
+    cdef object _guard
     cdef char *_spare
 
     def __cinit__(self, loop):
@@ -401,7 +411,8 @@ cdef class Shortcuts:
             raise OSError(errno, os.strerror(errno))
         self._wires[descriptor] = wire
         self._count += 1
-        wire._shortcut, wire._descriptor, wire._is_blocked = self, descriptor, False
+        wire._shortcut, wire._descriptor, wire._posted = self, descriptor, 0
+        wire._is_blocked = wire.transport.get_write_buffer_size() > 0
         return 0
 
     cdef bint _watches(self, int operation, int descriptor) noexcept:
@@ -411,19 +422,22 @@ cdef class Shortcuts:
         return epoll_ctl(self._epoll, operation, descriptor, &wanted) == 0
 
     cdef int _remove(self, WirePath wire) except -1:
-        """What it has still to write goes to its transport first, so that nothing that is written later overtakes it."""
+        """What it has still to write goes to its transport now, so that nothing written later overtakes it."""
         cdef Py_ssize_t index
         epoll_ctl(self._epoll, EPOLL_CTL_DEL, wire._descriptor, NULL)
         self._wires[wire._descriptor] = None
         wire._shortcut, wire._descriptor = None, -1
+        self._count -= 1
+        if not self._count:
+            self._unwatch()
+            if self._guard is not None:
+                self._guard.cancel()
+                self._guard = None
+            _shortcuts.pop(self._loop, None)
         for index in range(self._written, len(self._posts), 2):
             if self._posts[index] is wire:
                 self._posts[index] = None
                 wire.transport.write(self._posts[index + 1])
-        self._count -= 1
-        if not self._count:
-            self._unwatch()
-            _shortcuts.pop(self._loop, None)
         return 0
 
     cdef int _watch(self) except -1:
@@ -444,16 +458,49 @@ cdef class Shortcuts:
             self._unwatch()
         else:
             self._watch()
-        self._is_due = True
+        self._is_due = self._has_stepped = True
+        if self._guard is None:
+            self._guard = self._loop.call_later(REST_S, self._look)
         self._drain()
         return 0
 
+    def _look(self):
+        """Waits no longer for a clock that has come to rest."""
+        self._guard = None
+        if self._has_stepped:
+            self._has_stepped = False
+            self._guard = self._loop.call_later(REST_S, self._look)
+        else:
+            self._watch()
+            self._flush()
+
     cdef int _post(self, WirePath wire, bytes data) except -1:
+        """A writer who minds pauses must learn of one before he writes more: what is much, or goes behind what its
+        transport holds, does not wait for the flush.
+        """
+        if wire._is_blocked and not wire._posted:
+            self._send(wire, data)
+            return 0
         self._posts.append(wire)
         self._posts.append(data)
+        wire._posted += PyBytes_GET_SIZE(data)
         if not self._is_due:
             self._is_due = True
             self._loop.call_soon(self._flush)
+        if wire._posted > POSTED_BYTES:
+            self._push(wire)
+        return 0
+
+    cdef int _push(self, WirePath wire) except -1:
+        """Writes what waits of one wire."""
+        cdef Py_ssize_t index
+        cdef bytes data
+        for index in range(self._written, len(self._posts), 2):
+            if self._posts[index] is wire:
+                data = <bytes>self._posts[index + 1]
+                self._posts[index] = self._posts[index + 1] = None
+                wire._posted -= PyBytes_GET_SIZE(data)
+                self._send(wire, data)
         return 0
 
     def _flush(self):
@@ -465,6 +512,7 @@ cdef class Shortcuts:
                 wire, data = <WirePath>posts[self._written], <bytes>posts[self._written + 1]
                 self._written += 2
                 if wire is not None:
+                    wire._posted -= PyBytes_GET_SIZE(data)
                     self._send(wire, data)
         finally:
             del posts[: self._written]
@@ -505,28 +553,32 @@ cdef class Shortcuts:
         cdef Reading readings[MAX_EVENTS]
         cdef Reading *reading
         cdef list held = [], ended = []  # a wire that leaves meanwhile is still there for what was read of it
-        cdef int count = epoll_wait(self._epoll, ready, MAX_EVENTS, 0), index, descriptor, taken = 0
-        cdef char *end = octets + ROUND_BYTES - READ_BYTES
+        cdef int count = epoll_wait(self._epoll, ready, MAX_EVENTS, 0), index, descriptor, failure, taken = 0
+        cdef char *end = octets + ROUND_BYTES
+        cdef ssize_t most
         cdef WirePath wire
         for index in range(count):
             descriptor = ready[index].data.fd
             wire = <WirePath>self._wires[descriptor]
             if wire is None:
                 continue
-            if octets > end:
-                self._watches(EPOLL_CTL_MOD, descriptor)  # to be told of it once more
-                continue
+            most = min(READ_BYTES, end - octets - (count - index - 1) * LEAST_BYTES)
             reading = &readings[taken]
-            reading.size = recv(descriptor, octets, READ_BYTES, MSG_DONTWAIT)
+            reading.size = recv(descriptor, octets, most, MSG_DONTWAIT)
+            failure = errno
             if reading.size > 0:
-                if reading.size == READ_BYTES or ready[index].events != EPOLLIN:  # there may be more, or the end
-                    self._watches(EPOLL_CTL_MOD, descriptor)
+                if reading.size == most or ready[index].events != EPOLLIN:  # there may be more, or the end
+                    self._watches(EPOLL_CTL_MOD, descriptor)  # to be told of it once more
                 held.append(wire)
                 reading.octets, reading.wire = octets, <void *>wire
                 octets += (reading.size + 7) & ~7
                 taken += 1
-            elif reading.size == 0 or (errno != EAGAIN and errno != EINTR):
-                ended.append((wire, None if reading.size == 0 else OSError(errno, os.strerror(errno))))
+            elif reading.size == 0:
+                ended.append((wire, None))
+            elif failure == EINTR:
+                self._watches(EPOLL_CTL_MOD, descriptor)
+            elif failure != EAGAIN:
+                ended.append((wire, OSError(failure, os.strerror(failure))))
         for index in range(taken):
             wire = <WirePath>readings[index].wire
             try:
@@ -546,12 +598,11 @@ cdef class Shortcuts:
         return 0
 
     cdef int _give_up(self, WirePath wire, error) except -1:
-        """As a transport does with a protocol that raises."""
+        """As a transport does with a protocol that raises: it is told no more but the end."""
         self._loop.call_exception_handler(
             {"message": "a WebSocket's receiver raised", "exception": error, "transport": wire.transport}
         )
-        if wire.transport is not None:
-            wire.transport.abort()
+        (<object>wire).connection_failed(error)
         return 0
 
 

@@ -105,7 +105,7 @@ class Wire(WirePath, asyncio.Protocol):
         self.heard = True
         self._heard_at = self._loop.time()
         self._ping_sent_at: float | None = None
-        self._failure: OSError | None = None
+        self._failure: Exception | None = None
         self._close_deadline: asyncio.TimerHandle | None = None
 
     @property
@@ -354,8 +354,8 @@ class Wire(WirePath, asyncio.Protocol):
         self._arm_close_deadline()
         self._tell(Closure(ClosureCause.PROTOCOL, reason=reason))
 
-    def connection_failed(self, error: OSError) -> None:
-        """The socket is no good any more, as was found out past the transport."""
+    def connection_failed(self, error: Exception) -> None:
+        """The socket is no good any more, as was found out past the transport, or the receiver is not."""
         self._failure = error
         self._end()
         if self.transport is not None:

@@ -2,10 +2,11 @@
 
 import asyncio
 import os
+import resource
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from websockets.server import ServerProtocol
 from gateway import fast
 from gateway.backends.endpoint import WireEndpoint
 from gateway.backends.opening import open_wire
-from gateway.backends.wire import Closure, ClosureCause, Wire
+from gateway.backends.wire import WRITE_BUFFER_BYTES, Closure, ClosureCause, Wire
 
 pytestmark = pytest.mark.skipif(not fast.is_compiled, reason="nothing is compiled: the transport does it all")
 
@@ -67,6 +68,10 @@ class Far:
             self.core.receive_data(data)
             found += [frame for frame in self.core.events_received() if isinstance(frame, Frame)]
         return found
+
+    def connection(self) -> socket.socket:
+        """Its socket, for what is to happen while the loop does not turn. Whoever asks for it closes it."""
+        return socket.socket(fileno=os.dup(self.writer.get_extra_info("socket").fileno()))
 
     def reset(self) -> None:
         """Ends the connection with an RST."""
@@ -211,8 +216,7 @@ async def test_a_connection_that_breaks_is_lost_after_what_came_before(breaks: b
 async def test_what_comes_with_the_end_of_the_connection_is_heard_before_it(length: int) -> None:
     async def script(far: Far) -> None:
         await far.frames(1)
-        descriptor = os.dup(far.writer.get_extra_info("socket").fileno())
-        with socket.socket(fileno=descriptor) as connection:  # both are there before anything is read
+        with far.connection() as connection:  # both are there before anything is read
             connection.sendall(Frame(Opcode.TEXT, bytes(length)).serialize(mask=False))
             connection.shutdown(socket.SHUT_WR)
         await far.frames(1)
@@ -299,3 +303,146 @@ async def test_the_clock_reads_and_writes_for_all_while_it_wants_to() -> None:
         fast.step_shortcuts(loop, False)
         fast.flush_shortcuts(loop)
         await until(lambda: receiver.messages == [b"first", b"second"])
+
+
+async def test_what_the_transport_still_holds_stays_before_what_is_written_past_it() -> None:
+    heard: list[bytes] = []
+    drained, goes_on = bytearray(), asyncio.Event()
+    connections: list[socket.socket] = []
+
+    async def script(far: Far) -> None:
+        connections.append(far.connection())
+        await goes_on.wait()
+        far.core.receive_data(bytes(drained))
+        while frames := await far.frames(1):
+            heard.extend(bytes(frame.data).partition(b",")[0] for frame in frames if frame.opcode is Opcode.TEXT)
+
+    async with wired(script) as (wire, _):
+        await until(lambda: bool(connections))
+        transport, sent = wire.transport, 0
+        assert transport is not None
+        wire.leave_shortcut()
+        while not transport.get_write_buffer_size():
+            wire.send(b"%d," % sent + bytes(1000))
+            sent += 1
+        with connections[0] as connection:  # the socket takes more again, and the loop has not yet seen it
+            deadline = asyncio.get_running_loop().time() + 0.1
+            while asyncio.get_running_loop().time() < deadline:
+                with suppress(BlockingIOError):
+                    drained += connection.recv(65536, socket.MSG_DONTWAIT)
+        wire.take_shortcut()
+        wire.send(b"%d,last" % sent)
+        fast.flush_shortcuts(asyncio.get_running_loop())
+        goes_on.set()
+        await until(lambda: len(heard) == sent + 1)
+    assert heard == [b"%d" % number for number in range(sent + 1)]
+
+
+async def test_a_writer_learns_at_once_that_the_socket_takes_no_more() -> None:
+    goes_on = asyncio.Event()
+
+    async def script(far: Far) -> None:
+        await goes_on.wait()
+        await far.frames(100_000)
+
+    async with wired(script) as (wire, receiver):
+        for again in (False, True):
+            sent = 0
+            while not wire.paused and sent < 50_000:
+                wire.send(bytes(1000))
+                sent += 1
+            assert wire.paused
+            assert wire.transport is not None
+            assert wire.transport.get_write_buffer_size() < WRITE_BUFFER_BYTES + 2 * 1008
+            assert wire.has_shortcut
+            if not again:
+                goes_on.set()
+                await receiver.resumed.wait()
+                goes_on.clear()
+
+
+async def test_a_process_that_has_no_descriptor_left_stays_with_the_transport() -> None:
+    async def script(far: Far) -> None:
+        await far.frames(1)
+        far.say(b"{}")
+        await far.frames(1)
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with wired(script) as (wire, receiver):
+        wire.leave_shortcut()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1, limits[1]))
+        try:
+            wire.take_shortcut()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert not wire.has_shortcut
+        wire.send(b"now")
+        await until(lambda: receiver.messages == [b"{}"])
+
+
+async def test_a_clock_that_comes_to_rest_leaves_nothing_unread_nor_unwritten() -> None:
+    heard: list[bytes] = []
+
+    async def script(far: Far) -> None:
+        heard.extend(bytes(frame.data) for frame in await far.frames(1))
+        far.say(b"answer")
+        await far.frames(1)
+
+    async with wired(script) as (wire, receiver):
+        fast.step_shortcuts(asyncio.get_running_loop(), True)  # whose flush never comes
+        wire.send(b"one")
+        await until(lambda: receiver.messages == [b"answer"])
+    assert heard == [b"one"]
+
+
+async def test_a_receiver_that_has_raised_is_told_no_more_messages() -> None:
+    connections: list[socket.socket] = []
+
+    async def script(far: Far) -> None:
+        connections.append(far.connection())
+        await far.frames(1)
+
+    def raises() -> None:
+        raise ValueError("cannot read this")
+
+    told: list[dict[str, object]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: told.append(context))
+    async with wired(script) as (_, receiver):
+        receiver.react = raises
+        await until(lambda: bool(connections))
+        with connections[0] as connection:
+            for message in (b"first", b"second"):
+                connection.sendall(Frame(Opcode.TEXT, message).serialize(mask=False))
+                fast.step_shortcuts(loop, False)
+        assert await receiver.closure == Closure(ClosureCause.LOST, reason="cannot read this")
+    assert receiver.messages == [b"first"]
+    assert len(told) == 1
+
+
+async def test_one_that_says_little_is_heard_beside_many_that_flood() -> None:
+    connections: list[socket.socket] = []
+
+    async def script(far: Far) -> None:
+        connections.append(far.connection())
+        await far.frames(1)
+
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as stack:
+        _, receiver = await stack.enter_async_context(wired(script))
+        for _ in range(40):
+            await stack.enter_async_context(wired(script))
+        await until(lambda: len(connections) == 41)
+        for connection in connections:
+            stack.callback(connection.close)
+        quiet, *floods = connections
+        for connection in floods:
+            connection.sendall(bytes([0x82, 127]) + (2**24).to_bytes(8, "big") + bytes(65536))
+        for turn in range(3):
+            fast.step_shortcuts(loop, True)
+            for connection in floods:  # more than a step reads
+                with suppress(BlockingIOError):
+                    connection.send(bytes(32768), socket.MSG_DONTWAIT)
+            if turn == 0:
+                quiet.sendall(Frame(Opcode.TEXT, b"{}").serialize(mask=False))
+        assert receiver.messages == [b"{}"]
