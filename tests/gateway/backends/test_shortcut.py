@@ -446,3 +446,22 @@ async def test_one_that_says_little_is_heard_beside_many_that_flood() -> None:
             if turn == 0:
                 quiet.sendall(Frame(Opcode.TEXT, b"{}").serialize(mask=False))
         assert receiver.messages == [b"{}"]
+
+
+async def test_who_takes_a_connection_over_hears_what_comes_from_then_on() -> None:
+    goes_on = asyncio.Event()
+
+    async def script(far: Far) -> None:
+        far.say(b"greeting")
+        await goes_on.wait()
+        far.say(b"answer")
+        await far.frames(1)
+
+    async with wired(script) as (wire, first):
+        await until(lambda: first.messages == [b"greeting"])
+        second = Receiver()
+        wire.hand_over(second)
+        goes_on.set()
+        await until(lambda: second.messages == [b"answer"])
+        assert wire.has_shortcut
+        assert first.messages == [b"greeting"]
