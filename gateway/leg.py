@@ -39,9 +39,10 @@ from sip.sdp.description import SessionDescription
 from sip.sdp.negotiation import accept_answer, answer_offer, create_offer
 from sip.session.uas import ServerSession
 
-# RFC 3550 §5.1: SSRC, first sequence number and first timestamp are random.
+# RFC 3550 §5.1: SSRC, first sequence number and first timestamp are random. The sequence number begins in the lower half:
+# it must not wrap among first packets that the far end never got, for SRTP counts wraps (RFC 3711 §3.3.1).
 SSRC_BITS: Final = 32
-SEQUENCE_NUMBER_BITS: Final = 16
+SEQUENCE_NUMBER_BITS: Final = 15
 TIMESTAMP_BITS: Final = 32
 # RFC 8866 §5.2 wants a session id that is unique; 62 bits leave room for the 64-bit signed integers of other stacks.
 SESSION_ID_BITS: Final = 62

@@ -34,6 +34,20 @@ def test_audio_of_the_same_law_passes_as_it_is(plane: Plane, peer: Peer) -> None
     leg.close()
 
 
+def test_the_first_sequence_number_is_far_from_its_wrap(
+    plane: Plane, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a far end that misses the first packets of an SRTP stream may miss a wrap, and hear nothing ever after."""
+    monkeypatch.setattr("gateway.leg.secrets.randbits", lambda bits: (1 << bits) - 1)
+    leg = plane.leg()
+    leg.answer(peer.offer("0"))
+    leg.start(Sink())
+    leg.resume()
+    leg.tick(plane.now)
+    assert RtpPacket.parse(peer.rtp.recv(2000)).sequence_number == 0x7FFF
+    leg.close()
+
+
 def test_the_trunk_s_order_of_codecs_decides(plane: Plane, peer: Peer) -> None:
     leg = plane.leg(policy(Codec.PCMA, Codec.PCMU))
     leg.answer(peer.offer("0 8"))
