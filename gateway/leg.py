@@ -39,8 +39,8 @@ from sip.sdp.description import SessionDescription
 from sip.sdp.negotiation import accept_answer, answer_offer, create_offer
 from sip.session.uas import ServerSession
 
-# RFC 3550 §5.1: SSRC, first sequence number and first timestamp are random. The sequence number begins in the lower half:
-# it must not wrap among first packets that the far end never got, for SRTP counts wraps (RFC 3711 §3.3.1).
+# RFC 3550 §5.1: SSRC, first sequence number and first timestamp are random. The sequence number begins in the lower
+# half: it must not wrap among first packets that the far end never got, for SRTP counts wraps (RFC 3711 §3.3.1).
 SSRC_BITS: Final = 32
 SEQUENCE_NUMBER_BITS: Final = 15
 TIMESTAMP_BITS: Final = 32

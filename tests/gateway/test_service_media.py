@@ -10,7 +10,8 @@ from gateway import fast
 from gateway.config.network import RtpSettings
 from gateway.service import open_media
 from rtp.socket import COALESCE_FROM
-from tests.gateway.backends.test_shortcut import Far, until, wired
+from tests.helpers.far_wire import Far, wired
+from tests.helpers.patience import until
 
 
 class Idle:
