@@ -250,6 +250,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> list[Figures]:
 
 def measure_step(gateway: Gateway, far_ends: FarEnds, seconds: float, idle_kb: float) -> Figures:
     """The figures of one number of calls."""
+    far_ends.ask({"settle": 1})
     gateway.clock_lag()
     before = Usage.of(gateway.pid)
     figures = far_ends.ask({"measure": seconds})

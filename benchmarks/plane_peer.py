@@ -1,6 +1,7 @@
 """The far ends of many calls in one process: SIP, RTP both ways, and the model. Driven by lines of JSON on stdin.
 
     {"dial": N}      places calls until N run, and answers {"calls": N, "refused": COUNT, "status": STATUS}
+    {"settle": 1}    lets every model interrupt itself, so that nothing waits any more, and answers when that is over
     {"measure": S}   measures for S seconds, and answers with the figures
     {"end": true}    hangs up, and ends
 
@@ -35,7 +36,7 @@ PHASES: Final = 4
 DIAL_INTERVAL_S: Final = 0.025
 SILENCE: Final = b"\xff" * 160
 TONE: Final = bytes((0x0A, 0x8A)) * 80  # loud, and nothing that silence could become
-SETTLE_S: Final = 0.5
+SETTLE_S: Final = 1.0
 TONE_FRAMES: Final = 4
 TONE_EVERY_FRAMES: Final = 50
 _SUITE: Final = "AES_CM_128_HMAC_SHA1_80"
@@ -217,8 +218,6 @@ class Peers(asyncio.DatagramProtocol):
 
     async def measure(self, seconds: float) -> dict[str, float]:
         """The figures of a while."""
-        await interrupt_all()
-        await asyncio.sleep(SETTLE_S)
         for peer in self._peers:
             peer.tone_at = 0.0
             peer.arrivals.clear()
@@ -278,6 +277,10 @@ async def run(dialled: str, *, secure: bool) -> None:
         if "dial" in order:
             calls = await peers.dial(int(order["dial"]))
             say({"calls": calls, "refused": len(peers.refused_with), "status": (peers.refused_with or [0])[-1]})
+        elif "settle" in order:
+            await interrupt_all()
+            await asyncio.sleep(SETTLE_S)
+            say({})
         elif "measure" in order:
             say(await peers.measure(order["measure"]))
         else:
