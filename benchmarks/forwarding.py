@@ -20,8 +20,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.media_calls import HOST, Usage, end_process, free_port
+from benchmarks.processor import on_core
 
 PACKET: Final = struct.Struct("!BBHII")
 PAYLOAD: Final = b"\xff" * 160
@@ -157,17 +156,6 @@ class FarEnds:
         for end in self._by_descriptor.values():
             end.close()
         self._epoll.close()
-
-
-@contextmanager
-def on_core(core: int) -> Iterator[None]:
-    """This process runs there."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def measure(calls: int, seconds: float, niceness: int, folder: Path) -> tuple[float, float, float]:

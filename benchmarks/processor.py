@@ -50,6 +50,17 @@ def before_others(is_wanted: bool) -> Iterator[None]:
             group.write_text(AS_OTHERS)
 
 
+@contextmanager
+def on_core(core: int) -> Iterator[None]:
+    """This process runs on one core."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
 def waited_seconds(pid: int) -> float:
     """How long a process was ready to run and had no core: what others on the machine took from it."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
@@ -61,23 +72,19 @@ def datagram_cost_us(core: int) -> float:
     It says how fast the machine is at this moment: virtual machines are not always equally fast, and what they cost in
     the kernel and in waiting for memory can differ by half from one minute to the next.
     """
-    cores = os.sched_getaffinity(0)
     with (
+        on_core(core),
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as near,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far,
     ):
         far.bind(("127.0.0.1", 0))
         address, packet = far.getsockname(), bytes(PACKET_OCTETS)
-        os.sched_setaffinity(0, {core})
-        try:
-            rounds = []
-            for _ in range(COST_ROUNDS):
-                begin = time.process_time()
-                for _ in range(COST_PACKETS):
-                    near.sendto(packet, address)
-                rounds.append(time.process_time() - begin)
-        finally:
-            os.sched_setaffinity(0, cores)
+        rounds = []
+        for _ in range(COST_ROUNDS):
+            begin = time.process_time()
+            for _ in range(COST_PACKETS):
+                near.sendto(packet, address)
+            rounds.append(time.process_time() - begin)
     return min(rounds) / COST_PACKETS * 1e6
 
 
